@@ -1,0 +1,100 @@
+"""The command line. Typer owns the named options; all other words go to Hydra unchanged."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dmtool.errors import UserError, exit_codes
+
+os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us, and we say one line
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+app = typer.Typer(
+    name="dmtool",
+    help="Train a text-to-image system from scratch, stage by stage, and sample from it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+HYDRA = {"allow_extra_args": True, "ignore_unknown_options": True}
+OVERRIDES = "All further words are Hydra's: key=value, group=option, --cfg job, -m for sweeps."
+
+
+@app.command("train-vae", context_settings=HYDRA, epilog=OVERRIDES)
+def train_vae(context: typer.Context) -> None:
+    """Train the autoencoder: pictures -> latents -> pictures."""
+    _train("train_vae", context.args)
+
+
+@app.command("train-unet", context_settings=HYDRA, epilog=OVERRIDES)
+def train_unet(context: typer.Context) -> None:
+    """Train the noise predictor: noise and a caption -> a latent, or a small picture."""
+    _train("train_unet", context.args)
+
+
+@app.command("train-upsampler", context_settings=HYDRA, epilog=OVERRIDES)
+def train_upsampler(context: typer.Context) -> None:
+    """Train the upsampler: a small picture -> a large one."""
+    _train("train_upsampler", context.args)
+
+
+def _train(name: str, arguments: list[str]) -> None:
+    from dmtool import hydra_main, tasks
+
+    hydra_main.run(name, getattr(tasks, name), arguments)
+
+
+@app.command(context_settings=HYDRA, epilog=OVERRIDES)
+def sample(
+    context: typer.Context,
+    prompt: Annotated[list[str], typer.Option(help="What to paint; give it again for more.")],
+    n: Annotated[int, typer.Option(min=1, help="Pictures for each prompt.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Picture i is drawn from (seed, i).")] = 0,
+    negative: Annotated[str, typer.Option(help="What to stay away from.")] = "",
+    out: Annotated[str | None, typer.Option(help="Directory; default: RUN/samples.")] = None,
+    film: Annotated[bool, typer.Option(help="Also a strip of the steps of each picture.")] = False,
+) -> None:
+    """Paint pictures of prompts: text -> noise predictor -> decoder -> upsampler."""
+    from dmtool import hydra_main, tasks
+
+    task = partial(tasks.sample, prompts=prompt, n=n, negative=negative, out=out, film=film)
+    hydra_main.run("sample", task, [*context.args, f"seed={seed}"])
+
+
+@app.command("eval-fid", context_settings=HYDRA, epilog=OVERRIDES)
+def eval_fid(
+    context: typer.Context,
+    real: Annotated[str | None, typer.Option(help="A folder of real pictures.")] = None,
+    fake: Annotated[str | None, typer.Option(help="A folder of generated ones.")] = None,
+    out: Annotated[str | None, typer.Option(help="JSON file; default: in RUN/eval.")] = None,
+) -> None:
+    """Measure a run's pictures, or one folder against another, by Fréchet distance."""
+    from dmtool import hydra_main, tasks
+
+    with exit_codes():
+        if (real is None) != (fake is None):
+            raise UserError("--real and --fake go together: two folders of pictures")
+    task = partial(tasks.eval_fid, real=real, fake=fake, out=out)
+    hydra_main.run("eval_fid", task, context.args)
+
+
+@app.command()
+def info(
+    run: Annotated[str, typer.Argument(help="A run's name or directory.")],
+    root: Annotated[str, typer.Option(help="The directory of runs.")] = "runs",
+) -> None:
+    """Show a run's stages side by side, and whether they fit each other."""
+    with exit_codes():
+        from dmtool import info as information
+
+        typer.echo(information.describe(run, root))
+
+
+def main() -> None:
+    """The entry point."""
+    app()

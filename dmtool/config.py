@@ -1,0 +1,93 @@
+"""From Hydra's composed config to a checked dataclass, or one clear line about what is wrong."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import TypeAdapter, ValidationError
+
+from dmtool.errors import UserError
+
+T = TypeVar("T")
+
+
+def conf_dir() -> Path:
+    """The directory of YAML files: inside the installed package, or beside it in a checkout."""
+    packed = Path(__file__).parent / "conf"
+    return packed if packed.is_dir() else Path(__file__).parents[1] / "conf"
+
+
+def validate(config: DictConfig | Mapping[str, Any], schema: type[T]) -> T:
+    """Build `schema` from `config`; a UserError names every wrong key and its nearest neighbour."""
+    try:
+        values = OmegaConf.to_container(
+            OmegaConf.create(config), resolve=True, throw_on_missing=True
+        )
+    except OmegaConfBaseException as error:
+        raise UserError(_first_line(error)) from error
+    assert isinstance(values, dict)
+    try:
+        return TypeAdapter(schema).validate_python(values)
+    except ValidationError as error:
+        lines = [_explain(item, values) for item in error.errors()]
+        raise UserError("; ".join(dict.fromkeys(lines))) from error
+
+
+def nearest(name: str, values: Mapping[str, Any], beside: Iterable[str]) -> str:
+    """' (did you mean X?)' for the valid key most like `name`, or nothing if none is like it."""
+    siblings = difflib.get_close_matches(name.rpartition(".")[2], list(beside), 1)
+    if siblings:
+        prefix = name.rpartition(".")[0]
+        return f" (did you mean {prefix + '.' if prefix else ''}{siblings[0]}?)"
+    paths = {path: path.rpartition(".")[2] for path in flat(values) if path != name}
+    last = difflib.get_close_matches(name.rpartition(".")[2], list(paths.values()), 1)
+    found = [path for path, leaf in paths.items() if last and leaf == last[0]]
+    return f" (did you mean {found[0]}?)" if found else ""
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """All dotted paths in nested mappings: 'a', 'a.b', ..."""
+    for key, value in values.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+
+
+def _explain(item: Any, values: dict[str, Any]) -> str:
+    path, siblings = _locate(item["loc"], values)
+    if item["type"] == "unexpected_keyword_argument":
+        hint = nearest(path, values, siblings - {path.rpartition(".")[2]})
+        return f"unknown key {path!r}{hint}"
+    if item["type"] == "union_tag_invalid":
+        return f"{path}.kind={item['ctx']['tag']} is none of {item['ctx']['expected_tags']}"
+    if item["type"] == "missing":
+        return f"the key {path!r} is missing"
+    if item["type"] == "value_error":
+        return f"{path + ': ' if path else ''}{item['ctx']['error']}"
+    return f"{path}={item['input']!r}: {item['msg'].replace('Input', 'it')}"
+
+
+def _locate(location: tuple[int | str, ...], values: Any) -> tuple[str, set[str]]:
+    """The dotted path of an error, without pydantic's union tags, and the keys beside it."""
+    path: list[str] = []
+    siblings: set[str] = set()
+    for i, part in enumerate(location):
+        inside = isinstance(values, dict) and part in values
+        inside = inside or (isinstance(values, list) and isinstance(part, int))
+        if not inside and i < len(location) - 1:
+            continue
+        if not inside and isinstance(values, dict) and values.get("kind") == part:
+            continue
+        path.append(str(part))
+        siblings = set(values) if isinstance(values, dict) else set()
+        values = values[part] if inside else None
+    return ".".join(path), siblings
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,1 @@
+"""What a training example is: sources of captioned pictures, their splits and transforms."""

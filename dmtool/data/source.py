@@ -1,0 +1,79 @@
+"""From a config to pictures, and from a picture's key to its split."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal, get_args
+
+from datasets import Dataset
+
+from dmtool.data import emoji, folder, shapes
+from dmtool.data.store import BadFile, Source
+from dmtool.errors import UserError
+from dmtool.schemas import Data, DataBase, EmojiData, FolderData
+
+__all__ = ["BadFile", "Source", "Split", "load", "split", "splits"]
+
+Split = Literal["train", "val", "test"]
+
+
+def load(config: Data) -> Source:
+    """The source that `config.kind` names, from the cache or built now (with a progress bar).
+
+    Raises UserError if there are no pictures, or if more than `max_bad` of the files are bad.
+    """
+    source = _build(config)
+    if len(source.bad) > config.max_bad * (len(source.bad) + len(source.dataset)):
+        raise UserError(_too_many(source, config.max_bad))
+    if not len(source.dataset):
+        raise UserError("; ".join(["the data set has no pictures", *source.notes]))
+    return source
+
+
+def split(dataset: Dataset, config: DataBase, name: Split) -> Dataset:
+    """The examples of one split, in their order.
+
+    A picture's split hangs on its key alone, so adding pictures never moves old ones. Raises
+    UserError if nothing is left to train on.
+    """
+    return splits(dataset, config)[name]
+
+
+def splits(dataset: Dataset, config: DataBase) -> dict[Split, Dataset]:
+    """All splits by name, as `split` gives them."""
+    rows: dict[Split, list[int]] = {name: [] for name in get_args(Split)}
+    keys = dataset.select_columns("key").with_format("arrow")[:]["key"].to_pylist()
+    for row, key in enumerate(keys):
+        rows[split_of(key, config)].append(row)
+    if not rows["train"]:
+        raise UserError(
+            f"none of the {len(dataset)} pictures falls into the train split: add pictures or "
+            f"lower data.val={config.val} and data.test={config.test}"
+        )
+    return {name: dataset.select(rows[name]) for name in rows}
+
+
+def split_of(key: str, config: DataBase) -> Split:
+    """The split of the picture `key`: its sha256 as a uniform number in [0, 1), test lowest."""
+    number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+    if number < config.test:
+        return "test"
+    return "val" if number < config.test + config.val else "train"
+
+
+def _build(config: Data) -> Source:
+    if isinstance(config, EmojiData):
+        return emoji.load(config)
+    if isinstance(config, FolderData):
+        return folder.load(config)
+    return shapes.load(config)
+
+
+def _too_many(source: Source, limit: float) -> str:
+    count, total = len(source.bad), len(source.bad) + len(source.dataset)
+    first = ", ".join(f"{name} ({reason})" for name, reason in source.bad[:3])
+    more = f" and {count - 3} more" if count > 3 else ""
+    return (
+        f"{count} of {total} files ({count / total:.1%}) are unusable, more than "
+        f"data.max_bad={limit} allows: {first}{more}; mend or remove them, or raise data.max_bad"
+    )

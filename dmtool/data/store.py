@@ -1,0 +1,114 @@
+"""What every source is made of: examples written once to Arrow in the cache, read memory-mapped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+from datasets import Dataset, Features, Image, List, Value
+
+from dmtool import cache
+
+VERSION = 1
+"""Part of every source's cache key: raise it when what is written changes."""
+
+FEATURES = Features({"image": Image(), "caption": List(Value("string")), "key": Value("string")})
+BATCH_ROWS, BATCH_BYTES = 1000, 64 * 2**20
+
+
+class Example(NamedTuple):
+    """A captioned picture: a stable identity, any number of captions, a picture file's bytes."""
+
+    key: str
+    captions: list[str]
+    picture: bytes
+
+
+class BadFile(NamedTuple):
+    """A file that cannot be trained on, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A set of captioned pictures.
+
+    `dataset` has the columns `image`, `caption` (a list of strings, possibly empty) and `key`;
+    `fingerprint` is the sha256 of all of its content; `notes` are sentences that the user should
+    read once (which captions were found, what was left aside).
+    """
+
+    dataset: Dataset
+    bad: tuple[BadFile, ...]
+    attribution: str
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Findings:
+    """What a builder has to say beside its examples; filled while they are drawn from it."""
+
+    bad: list[BadFile]
+    notes: list[str]
+    attribution: str = ""
+
+
+def stored(key: Mapping[str, Any], build: Callable[[Findings], Iterable[Example]]) -> Source:
+    """The source that `build` yields, from the cache if it is there under `key`."""
+    path = cache.directory("data", {"version": VERSION, **key}, lambda path: _write(path, build))
+    facts = json.loads((path / "source.json").read_text())
+    return Source(
+        dataset=Dataset.from_file(str(path / "data.arrow")),
+        bad=tuple(BadFile(*item) for item in facts["bad"]),
+        attribution=facts["attribution"],
+        fingerprint=facts["fingerprint"],
+        notes=tuple(facts["notes"]),
+    )
+
+
+def _write(path: Path, build: Callable[[Findings], Iterable[Example]]) -> None:
+    findings = Findings(bad=[], notes=[])
+    schema, content = FEATURES.arrow_schema, hashlib.sha256()
+    with pa.OSFile(str(path / "data.arrow"), "wb") as file, pa.ipc.new_stream(file, schema) as out:
+        for batch in _batches(build(findings)):
+            for example in batch:
+                content.update(_digest(example))
+            out.write_batch(_record_batch(batch, schema))
+    facts = {**asdict(findings), "fingerprint": content.hexdigest()}
+    (path / "source.json").write_text(json.dumps(facts, indent=1))
+
+
+def _digest(example: Example) -> bytes:
+    words = json.dumps([example.key, example.captions]).encode()
+    return hashlib.sha256(words).digest() + hashlib.sha256(example.picture).digest()
+
+
+def _batches(examples: Iterable[Example]) -> Iterator[list[Example]]:
+    """Groups that are small enough to be held in memory and in an Arrow array."""
+    batch: list[Example] = []
+    size = 0
+    for example in examples:
+        if batch and (len(batch) == BATCH_ROWS or size + len(example.picture) > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(example)
+        size += len(example.picture)
+    if batch:
+        yield batch
+
+
+def _record_batch(batch: list[Example], schema: pa.Schema) -> pa.RecordBatch:
+    columns = {
+        "image": [{"bytes": example.picture, "path": None} for example in batch],
+        "caption": [example.captions for example in batch],
+        "key": [example.key for example in batch],
+    }
+    return pa.RecordBatch.from_pydict(columns, schema=schema)

@@ -1,0 +1,144 @@
+"""A network becomes a denoiser: its prediction becomes an estimate of the clean picture.
+
+Every prediction is F = a x_0 + b eps. With x_t = alpha x_0 + sigma eps that gives
+x_0 = c_skip x_t + c_out F, and ||x_0_hat - x_0||^2 = c_out^2 ||F_hat - F||^2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from dmtool.cond import Cond
+from dmtool.noise import Schedule, c_noise, log_snr, schedule
+
+Coefficients = tuple[Tensor, Tensor]
+
+
+class Denoise(Protocol):
+    """What samplers and guidance know: (x_t, t, cond) -> estimate of x_0, and the schedule.
+
+    x_t is [B, ...], the estimate has its shape. t is [B] in [0, 1] and stays on the CPU: its
+    coefficients are computed there in float64, which not every device has, and cost no sync.
+    """
+
+    schedule: Schedule
+
+    def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor: ...
+
+
+def target_coefficients(kind: str, alpha: Tensor, sigma: Tensor) -> Coefficients:
+    """(a, b) of the prediction F = a x_0 + b eps.
+
+    v is alpha eps - sigma x_0 (Salimans & Ho, arXiv:2202.00512, eq. 21); flow is the velocity of
+    rectified flow, eps - x_0.
+    """
+    one, zero = torch.ones_like(alpha), torch.zeros_like(alpha)
+    match kind:
+        case "eps":
+            return zero, one
+        case "x0":
+            return one, zero
+        case "v":
+            return -sigma, alpha
+        case "flow":
+            return -one, one
+    raise KeyError(kind)
+
+
+def x0_coefficients(kind: str, alpha: Tensor, sigma: Tensor) -> Coefficients:
+    """(c_skip, c_out) of x_0 = c_skip x_t + c_out F.
+
+    Raises ValueError for eps where alpha = 0: pure noise says nothing about x_0 there.
+    """
+    match kind:
+        case "eps":
+            if bool((alpha == 0).any()):
+                raise ValueError("eps -> x0 is undefined at alpha = 0: predict v, x0 or flow")
+            return 1 / alpha, -sigma / alpha
+        case "x0":
+            return torch.zeros_like(alpha), torch.ones_like(alpha)
+        case "v":
+            norm = alpha**2 + sigma**2
+            return alpha / norm, -sigma / norm
+        case "flow":
+            return 1 / (alpha + sigma), -sigma / (alpha + sigma)
+    raise KeyError(kind)
+
+
+def eps_from_x0(x_t: Tensor, x_0: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    """The noise in x_t given x_0; ValueError where sigma = 0: there is none left to tell."""
+    if bool((sigma == 0).any()):
+        raise ValueError("x0 -> eps is undefined at sigma = 0")
+    return (x_t - expand(alpha, x_t) * x_0) / expand(sigma, x_t)
+
+
+def loss_weight(
+    weighting: str, gamma: float, prediction: str, alpha: Tensor, sigma: Tensor
+) -> Tensor:
+    """The weight of ||F_hat - F||^2.
+
+    uniform: 1. min_snr: min(SNR, gamma) on ||x_0_hat - x_0||^2 (Hang et al., arXiv:2303.09556),
+    hence times c_out^2 here.
+    """
+    if weighting == "uniform":
+        return torch.ones_like(alpha)
+    if weighting == "min_snr":
+        _, c_out = x0_coefficients(prediction, alpha, sigma)
+        return ((alpha / sigma) ** 2).clamp(max=gamma) * c_out**2
+    raise KeyError(weighting)
+
+
+def expand(coefficient: Tensor, like: Tensor) -> Tensor:
+    """A [B] or scalar coefficient, shaped and moved to multiply a [B, ...] tensor."""
+    return coefficient.reshape(-1, *[1] * (like.dim() - 1)).to(like)
+
+
+@dataclass
+class Denoiser:
+    """`network(x, c_noise, cond) -> F` as a denoiser, in float32 whatever the network computes in.
+
+    Args:
+        network: maps x_t [B, C, H, W], c_noise [B] and a Cond to F, of x_t's shape.
+        schedule: the noise schedule it was trained with, or another one.
+        prediction: eps, v, x0 or flow.
+        hears: the kind of `c_noise`.
+    """
+
+    network: Callable[[Tensor, Tensor, Cond], Tensor]
+    schedule: Schedule
+    prediction: str
+    hears: str
+
+    def predict(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        """The network's raw prediction F."""
+        level = c_noise(self.hears, log_snr(*self.schedule(t.double())))
+        return self.network(x_t, level.to(x_t.device, torch.float32), cond).to(x_t.dtype)
+
+    def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        c_skip, c_out = x0_coefficients(self.prediction, *self.schedule(t.double()))
+        prediction = self.predict(x_t, t, cond)
+        return expand(c_skip, x_t) * x_t + expand(c_out, x_t) * prediction
+
+    def loss(
+        self, x_0: Tensor, eps: Tensor, t: Tensor, cond: Cond, weighting: str, gamma: float
+    ) -> Tensor:
+        """The weighted squared error of the prediction for each example, [B], in float32."""
+        alpha, sigma = self.schedule(t.double())
+        x_t = expand(alpha, x_0) * x_0 + expand(sigma, x_0) * eps
+        a, b = target_coefficients(self.prediction, alpha, sigma)
+        target = expand(a, x_0) * x_0 + expand(b, x_0) * eps
+        error = (self.predict(x_t, t, cond).float() - target.float()) ** 2
+        weight = loss_weight(weighting, gamma, self.prediction, alpha, sigma)
+        return weight.to(error) * error.flatten(1).mean(1)
+
+
+def build(
+    network: Callable[[Tensor, Tensor, Cond], Tensor], process: Mapping[str, Any]
+) -> Denoiser:
+    """The denoiser of a network and a noise process (kind, prediction, c_noise), as cards say it."""
+    return Denoiser(network, schedule(process["kind"]), process["prediction"], process["c_noise"])

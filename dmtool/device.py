@@ -1,0 +1,52 @@
+"""Where and how precisely to compute: `device=` and `dtype=` of every command."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import torch
+
+from dmtool.errors import UserError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is CUDA, else MPS, else the CPU; UserError for a device that is not there."""
+    if name == "auto":
+        name = next((kind for kind in ("cuda", "mps") if _available(kind)), "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"device={name} is unknown; use auto, cpu, cuda, cuda:1 or mps") from error
+    if not _available(device.type):
+        raise UserError(f"device={name} is not available on this machine; try device=auto")
+    return device
+
+
+def _available(kind: str) -> bool:
+    if kind == "cpu":
+        return True
+    return {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(
+        kind, lambda: False
+    )()
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 where the processor is fast at it, else float32."""
+    if name != "auto":
+        return DTYPES[name]
+    return torch.bfloat16 if _fast_bf16(device) else torch.float32
+
+
+def _fast_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        return bool(torch.cpu._is_amx_tile_supported())
+    return False
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
+    """Compute matrix products and convolutions in `dtype`; nothing changes for float32."""
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)

@@ -1,0 +1,64 @@
+"""What went wrong, in the words and exit codes of the command line."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import NoReturn
+
+DONE, FAULT, MISTAKE, CHECK_FAILED, RESUMABLE = 0, 1, 2, 3, 75
+"""Exit codes: done, our fault, the user's mistake, a check failed, stopped and resumable."""
+
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+class UserError(ValueError):
+    """A mistake the user can mend: shown as one line without a traceback, exit code 2."""
+
+
+class Stopped(Exception):
+    """Work was interrupted after its state was saved: the same command goes on, exit code 75."""
+
+
+def require(module: str, extra: str) -> None:
+    """Raise a UserError that says what to install if `module` of optional `extra` is absent."""
+    if find_spec(module) is None:
+        raise UserError(
+            f"the package {module!r} is not installed; type: pip install 'dmtool[{extra}]'"
+        )
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turn what was raised within it into one line on stderr and an exit code.
+
+    A fault of ours keeps its traceback. SystemExit passes Hydra's own handlers untouched.
+    """
+    try:
+        yield
+    except UserError as error:
+        _leave(str(error), MISTAKE)
+    except Stopped as stopped:
+        _leave(str(stopped), RESUMABLE)
+    except KeyboardInterrupt:
+        _leave("interrupted; the same command goes on from what was saved", RESUMABLE)
+    except Exception as error:
+        if _disk_full(error):
+            _leave(f"the disk is full, earlier checkpoints are kept: {error}", RESUMABLE)
+        traceback.print_exc()
+        raise SystemExit(FAULT) from error
+
+
+def _leave(line: str, code: int) -> NoReturn:
+    print(f"dmtool: {line}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def _disk_full(error: Exception) -> bool:
+    """Also as Rust's libraries (safetensors, tokenizers) report it, by text alone."""
+    number = getattr(error, "errno", None)
+    return number in DISK_FULL or any(f"(os error {code})" in str(error) for code in DISK_FULL)

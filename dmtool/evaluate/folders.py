@@ -1,0 +1,97 @@
+"""The Fréchet distance between two folders of pictures, with no run and no captions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import UnidentifiedImageError
+from torch import Tensor
+from tqdm import tqdm
+
+from dmtool.data.folder import PICTURES
+from dmtool.data.transforms import open_picture, to_pixels, to_rgb
+from dmtool.errors import UserError
+from dmtool.evaluate.features import FeatureExtractor
+from dmtool.evaluate.frechet import Moments, frechet_distance
+from dmtool.evaluate.record import record
+
+WHITE = (255, 255, 255)
+MAX_PIXELS = 2**28
+SHOWN = 5  # unreadable files named in the message
+
+
+def compare_folders(
+    real: Path, fake: Path, extractor: FeatureExtractor, batch_size: int
+) -> dict[str, Any]:
+    """The distance between all pictures below two folders, as a record for JSON.
+
+    Each picture goes from its native size straight into the extractor's own resize, RGB over
+    white. Raises UserError if a folder is missing, has fewer than two pictures, or has one that
+    cannot be read: leaving it out would change the figure.
+    """
+    files = {folder: _pictures(folder) for folder in (real, fake)}
+    moments = [_moments(folder, files[folder], extractor, batch_size) for folder in (real, fake)]
+    found = frechet_distance(*moments)
+    return record(extractor, moments[0].n, moments[1].n) | {
+        "value": found.distance,
+        "mean_term": found.mean_term,
+        "cov_term": found.cov_term,
+        "real": str(real),
+        "fake": str(fake),
+    }
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """All picture files below `folder`, in order; hidden ones and other kinds are left aside."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder of pictures")
+    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in PICTURES]
+    files = [path for path in files if _visible(path.relative_to(folder)) and path.is_file()]
+    if len(files) < 2:
+        raise UserError(f"{folder} has {len(files)} pictures: a distance needs at least 2")
+    return files
+
+
+def _visible(path: Path) -> bool:
+    return not any(part.startswith(".") for part in path.parts)
+
+
+def _moments(
+    folder: Path, files: list[Path], extractor: FeatureExtractor, batch_size: int
+) -> Moments:
+    moments = Moments.empty(extractor.dim)
+    bad: list[str] = []
+    inputs = _inputs(folder, files, extractor, bad)
+    while batch := list(islice(inputs, batch_size)):
+        moments.update(extractor.features(torch.cat(batch)).cpu())
+    if bad:
+        more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+        raise UserError(
+            f"{len(bad)} of {len(files)} pictures in {folder} cannot be read: "
+            f"{', '.join(bad[:SHOWN])}{more}; mend or remove them"
+        )
+    return moments
+
+
+def _inputs(
+    folder: Path, files: list[Path], extractor: FeatureExtractor, bad: list[str]
+) -> Iterator[Tensor]:
+    """The network's input [1, 3, S, S] for each picture, up to the first one that is bad."""
+    for path in tqdm(files, desc=f"features of {folder.name}", unit="pictures"):
+        try:
+            image = to_rgb(open_picture(path.read_bytes(), MAX_PIXELS), WHITE)
+        except Exception as error:  # decoders raise anything: all bad files are named together
+            bad.append(f"{path.relative_to(folder)} ({_reason(error)})")
+        else:
+            if not bad:
+                yield extractor.inputs(to_pixels(image)[None])
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "not a picture that can be decoded"
+    return str(error) or type(error).__name__

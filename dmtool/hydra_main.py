@@ -1,0 +1,67 @@
+"""Hydra's main function, called with the arguments that Typer left over."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+
+import hydra
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dmtool.config import conf_dir, flat, nearest
+from dmtool.errors import UserError, exit_codes
+
+
+def run(name: str, task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
+    """Compose `conf/name.yaml` with Hydra's `arguments` and call `task`; exits on errors."""
+    with exit_codes():
+        _refuse_sweeps_in_process_groups(arguments)
+        sys.argv = [f"dmtool {name.replace('_', '-')}", *arguments]
+        main = hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")
+        try:
+            main(task)()
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(_explain(error, name)) from error
+
+
+def composed(name: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """The config that `dmtool NAME OVERRIDES` would have, from Python."""
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return compose(name, list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_explain(error, name)) from error
+
+
+def _refuse_sweeps_in_process_groups(arguments: Sequence[str]) -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and {"-m", "--multirun"} & set(arguments):
+        raise UserError(
+            "-m sweeps do not go with several processes of one training: start one sweep without "
+            "accelerate launch, or one training without -m"
+        )
+
+
+def _explain(error: Exception, name: str) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, MissingConfigException) and len(lines) > 1:
+        return f"{lines[0]} ({lines[1]} {', '.join(lines[2:])})"
+    unknown = re.search(r"Could not override '([^']+)'", lines[0])
+    if unknown:
+        return f"unknown key {unknown[1]!r}{_neighbour(unknown[1], name)}"
+    return lines[0]
+
+
+def _neighbour(key: str, name: str) -> str:
+    values = OmegaConf.to_container(composed(name))
+    assert isinstance(values, dict)
+    inside = key.rpartition(".")[0]
+    paths = list(flat(values))
+    siblings = [path.rpartition(".")[2] for path in paths if path.rpartition(".")[0] == inside]
+    return nearest(key, values, siblings)

@@ -1,0 +1,114 @@
+"""The space that the noise predictor works in: an autoencoder's whitened latents, or pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from dmtool import cache
+from dmtool.device import autocast
+from dmtool.nn.autoencoder import Autoencoder
+from dmtool.runs import Artifact
+
+
+class Codec(Protocol):
+    """Pictures [B, 3, H, W] in [-1, 1] <-> whitened latents [B, channels, H / factor, W / factor]."""
+
+    channels: int
+    factor: int
+    space_id: str
+
+    def encode(self, pictures: Tensor) -> Tensor: ...
+
+    def decode(self, latents: Tensor) -> Tensor: ...
+
+
+class Pixels:
+    """The identity: the noise predictor paints pixels itself, as Imagen's does."""
+
+    channels, factor, space_id = 3, 1, "pixels"
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        return pictures
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return latents
+
+
+class Latents:
+    """An autoencoder's posterior mean, whitened per channel by what its run measured."""
+
+    def __init__(self, network: Autoencoder, card: dict[str, Any], device: torch.device) -> None:
+        self.network = network.to(device).eval().requires_grad_(False)
+        self.channels, self.factor = card["latent"]["channels"], card["factor"]
+        self.space_id: str = card["space_id"]
+        whitening = card["latent"]["whitening"]
+        self.mean, self.std = (_channels(whitening[key], device) for key in ("mean", "std"))
+
+    @torch.no_grad()
+    def encode(self, pictures: Tensor) -> Tensor:
+        mean, _ = self.network.encode(pictures)
+        return (mean.float() - self.mean) / self.std
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        return self.network.decode(latents * self.std + self.mean).float()
+
+
+def _channels(values: list[float], device: torch.device) -> Tensor:
+    return torch.tensor(values, device=device)[:, None, None]
+
+
+def load(artifact: Artifact | None, device: torch.device) -> Codec:
+    """The codec of an autoencoder's artifact; pixels for None."""
+    if artifact is None:
+        return Pixels()
+    network = Autoencoder(**artifact.card["network"])
+    network.load_state_dict(artifact.tensors())
+    return Latents(network, artifact.card, device)
+
+
+def whitening(network: Autoencoder, batches: Iterable[Tensor]) -> dict[str, list[float]]:
+    """Mean and standard deviation of each latent channel over batches of pictures."""
+    count, total, squares = 0, torch.zeros(1), torch.zeros(1)
+    for pictures in batches:
+        z = network.encode(pictures)[0].double().cpu().transpose(0, 1).flatten(1)
+        count, total, squares = count + z.shape[1], total + z.sum(1), squares + (z**2).sum(1)
+    mean = total / count
+    std = (squares / count - mean**2).clamp(min=1e-12).sqrt()
+    return {"mean": mean.tolist(), "std": std.tolist()}
+
+
+def cached(
+    codec: Codec,
+    batches: Iterable[Tensor],
+    shape: tuple[int, ...],
+    key: dict[str, Any],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> np.ndarray[Any, Any]:
+    """Latents of shape [N, C, h, w] of all pictures, encoded once, memory-mapped as float16.
+
+    `key` names what the pictures depend on (fingerprint, split, transform); the codec and the
+    computing dtype are added here.
+    """
+
+    def build(folder: Any) -> None:
+        out = np.lib.format.open_memmap(folder / "latents.npy", "w+", np.float16, shape)
+        start = 0
+        for pictures in tqdm(batches, desc="encoding latents", leave=False):
+            with autocast(device, dtype):
+                z = codec.encode(pictures.to(device)).cpu().numpy()
+            out[start : start + len(z)] = z
+            start += len(z)
+        assert start == shape[0]
+        out.flush()
+
+    key = {**key, "space": codec.space_id, "shape": list(shape), "dtype": str(dtype)}
+    path = cache.directory("latents", key, build) / "latents.npy"
+    return np.load(path, mmap_mode="r", allow_pickle=False)

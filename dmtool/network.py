@@ -1,0 +1,68 @@
+"""The noise predictor's network as denoisers call it: a U-Net, and perhaps its own text encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dmtool.cond import Cond
+from dmtool.nn.text import TextTransformer
+from dmtool.nn.unet import UNet
+from dmtool.schemas import UNet as UNetConfig
+from dmtool.text import TextEncoder
+
+
+class NoisePredictor(nn.Module):
+    """(x_t, c_noise, Cond) -> F. `text` is None where the text encoder is frozen and apart."""
+
+    def __init__(self, unet: UNet, text: TextTransformer | None) -> None:
+        super().__init__()
+        self.unet, self.text = unet, text
+
+    def forward(self, x: Tensor, level: Tensor, cond: Cond) -> Tensor:
+        cond = self.read(cond)
+        return self.unet(x, level, cond.states, cond.mask, cond.pooled, cond.extras)
+
+    def read(self, cond: Cond) -> Cond:
+        """Token ids become states, if the text encoder is learned; all else stays as it is."""
+        if self.text is None or cond.states is None or cond.states.is_floating_point():
+            return cond
+        states, pooled = self.text(cond.states, cond.mask)
+        return replace(cond, states=states, pooled=pooled)
+
+
+def describe(
+    config: UNetConfig,
+    channels: int,
+    text: TextEncoder,
+    images: dict[str, int] | None = None,
+    levels: list[str] | None = None,
+) -> dict[str, Any]:
+    """All arguments of the U-Net: the config's, and those that follow from what it is chained to."""
+    chosen = asdict(config)
+    del chosen["kind"]
+    pooled = chosen.pop("pooled") and text.pooled_dim
+    return chosen | {
+        "channels": channels,
+        "text_dim": text.dim or None,
+        "pooled_dim": pooled or None,
+        "images": images or {},
+        "levels": levels or [],
+    }
+
+
+def build(arguments: dict[str, Any], text: TextEncoder) -> NoisePredictor:
+    """The network of these U-Net arguments, with fresh weights."""
+    return NoisePredictor(UNet(**arguments), text.network())
+
+
+def condition(
+    predictor: object, text: TextEncoder, prompts: Sequence[str], device: torch.device
+) -> Cond:
+    """The prompts' condition on `device`, with a learned text encoder's states already computed."""
+    cond = text.encode(list(prompts)).to(device)
+    return predictor.read(cond) if isinstance(predictor, NoisePredictor) else cond

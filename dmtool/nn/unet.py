@@ -1,0 +1,203 @@
+"""A text-conditional U-Net of the Stable Diffusion family.
+
+Residual blocks carry the noise level, transformer blocks attend to the picture itself and to the
+text. With patch 1, widths 320 640 1280 1280, blocks 2 2 2 2, depths 1 1 1 0, middle depth 1, eight
+heads and 768 text channels it is Stable Diffusion 1.x exactly (859,520,964 parameters).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dmtool.nn.layers import Attention, FeedForward, ResBlock, Upsample, sinusoid, zero
+
+
+class Block(nn.Module):
+    """Self-attention, attention to the text, feed-forward; each behind a layer norm."""
+
+    def __init__(self, width: int, heads: int, text_dim: int | None) -> None:
+        super().__init__()
+        self.norm1, self.self_attention = nn.LayerNorm(width), Attention(width, heads)
+        if text_dim is not None:
+            self.norm2, self.text_attention = nn.LayerNorm(width), Attention(width, heads, text_dim)
+        self.norm3, self.feed_forward = nn.LayerNorm(width), FeedForward(width)
+
+    def forward(self, x: Tensor, states: Tensor | None, mask: Tensor | None) -> Tensor:
+        x = x + self.self_attention(self.norm1(x))
+        if states is not None:
+            x = x + self.text_attention(self.norm2(x), states, mask)
+        return x + self.feed_forward(self.norm3(x))
+
+
+class Transformer(nn.Module):
+    """`depth` blocks over the pixels of a feature map [B, C, H, W], added to it."""
+
+    def __init__(
+        self, width: int, depth: int, heads: int, groups: int, text_dim: int | None
+    ) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(groups, width, eps=1e-6)
+        self.proj_in = nn.Conv2d(width, width, 1)
+        self.blocks = nn.ModuleList(Block(width, heads, text_dim) for _ in range(depth))
+        self.proj_out = zero(nn.Conv2d(width, width, 1))
+
+    def forward(self, x: Tensor, states: Tensor | None, mask: Tensor | None) -> Tensor:
+        h = self.proj_in(self.norm(x))
+        tokens = h.flatten(2).transpose(1, 2)
+        for block in self.blocks:
+            tokens = block(tokens, states, mask)
+        return x + self.proj_out(tokens.transpose(1, 2).unflatten(2, h.shape[2:]))
+
+
+class Stage(nn.Module):
+    """A residual block followed by a transformer, if it has one."""
+
+    def __init__(self, res: ResBlock, transformer: Transformer | None) -> None:
+        super().__init__()
+        self.res, self.transformer = res, transformer
+
+    def forward(
+        self, x: Tensor, embedding: Tensor, states: Tensor | None, mask: Tensor | None
+    ) -> Tensor:
+        x = self.res(x, embedding)
+        return x if self.transformer is None else self.transformer(x, states, mask)
+
+
+class UNet(nn.Module):
+    """(noisy picture, noise level, text, extras) -> prediction of the picture's shape.
+
+    Args:
+        channels: of the noisy picture and of the prediction.
+        patch: space-to-depth factor at the input, undone at the output.
+        widths, blocks, depths: channels, residual blocks and transformer depth of each level.
+        middle_depth: transformer depth between the two middle residual blocks.
+        heads, groups: of all attention and group norms.
+        modulation: `add` or `scale_shift`, see ResBlock.
+        text_dim: channels of the text states, None for no text.
+        pooled_dim: channels of the pooled text vector added to the level's embedding, or None.
+        text_norm: standardise text channels by the buffers `text_mean` and `text_std`.
+        images: channels by name of pictures in `extras`, concatenated to the input.
+        levels: names of scalar levels in `extras`, embedded as the noise level is.
+    """
+
+    text_mean: Tensor
+    text_std: Tensor
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        patch: int,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        depths: Sequence[int],
+        middle_depth: int,
+        heads: int,
+        groups: int,
+        modulation: str,
+        text_dim: int | None,
+        pooled_dim: int | None,
+        text_norm: bool,
+        dropout: float,
+        images: Mapping[str, int],
+        levels: Sequence[str],
+    ) -> None:
+        super().__init__()
+        self.patch, self.width, self.images, self.levels = patch, widths[0], dict(images), levels
+        embedding = 4 * widths[0]
+        self.embed = _mlp(widths[0], embedding)
+        self.embed_levels = nn.ModuleDict({name: _mlp(widths[0], embedding) for name in levels})
+        self.embed_pooled = nn.Linear(pooled_dim, embedding) if pooled_dim else None
+        self.text_norm = text_norm and text_dim is not None
+        if self.text_norm:
+            self.register_buffer("text_mean", torch.zeros(text_dim or 0))
+            self.register_buffer("text_std", torch.ones(text_dim or 0))
+
+        def res(before: int, after: int) -> ResBlock:
+            return ResBlock(before, after, groups, embedding, modulation, dropout)
+
+        def transformer(width: int, depth: int) -> Transformer | None:
+            return Transformer(width, depth, heads, groups, text_dim) if depth else None
+
+        inputs = (channels + sum(images.values())) * patch**2
+        self.conv_in = nn.Conv2d(inputs, widths[0], 3, padding=1)
+        self.down, self.downsample = nn.ModuleList(), nn.ModuleList()
+        skips, width, last = [widths[0]], widths[0], len(widths) - 1
+        for i, (after, count, depth) in enumerate(zip(widths, blocks, depths, strict=True)):
+            level = nn.ModuleList()
+            for _ in range(count):
+                level.append(Stage(res(width, after), transformer(after, depth)))
+                width = after
+                skips.append(width)
+            self.down.append(level)
+            if i < last:
+                self.downsample.append(nn.Conv2d(width, width, 3, stride=2, padding=1))
+                skips.append(width)
+        self.middle = Stage(res(width, width), transformer(width, middle_depth))
+        self.middle_res = res(width, width)
+        self.up, self.upsample = nn.ModuleList(), nn.ModuleList()
+        for i in reversed(range(len(widths))):
+            level = nn.ModuleList()
+            for _ in range(blocks[i] + 1):
+                stage = Stage(
+                    res(width + skips.pop(), widths[i]), transformer(widths[i], depths[i])
+                )
+                level.append(stage)
+                width = widths[i]
+            self.up.append(level)
+            if i > 0:
+                self.upsample.append(Upsample(width, width))
+        self.norm_out = nn.GroupNorm(groups, width)
+        self.conv_out = zero(nn.Conv2d(width, channels * patch**2, 3, padding=1))
+
+    def forward(
+        self,
+        x: Tensor,
+        level: Tensor,
+        states: Tensor | None = None,
+        mask: Tensor | None = None,
+        pooled: Tensor | None = None,
+        extras: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """x [B, C, H, W], level [B], states [B, L, D], mask [B, L], pooled [B, P] -> [B, C, H, W].
+
+        H and W must be divisible by patch * 2 ** (levels - 1).
+        """
+        extras = extras or {}
+        embedding = self._embed(level, pooled, extras)
+        if states is not None and self.text_norm:
+            states = (states - self.text_mean) / self.text_std
+        h = torch.cat([x, *(extras[name].to(x) for name in self.images)], dim=1)
+        h = self.conv_in(F.pixel_unshuffle(h, self.patch))
+        skips = [h]
+        for i, stages in enumerate(self.down):
+            for stage in stages:  # type: ignore[attr-defined]
+                h = stage(h, embedding, states, mask)
+                skips.append(h)
+            if i < len(self.downsample):
+                h = self.downsample[i](h)
+                skips.append(h)
+        h = self.middle_res(self.middle(h, embedding, states, mask), embedding)
+        for i, stages in enumerate(self.up):
+            for stage in stages:  # type: ignore[attr-defined]
+                h = stage(torch.cat([h, skips.pop()], dim=1), embedding, states, mask)
+            if i < len(self.upsample):
+                h = self.upsample[i](h)
+        h = self.conv_out(F.silu(self.norm_out(h)))
+        return F.pixel_shuffle(h, self.patch)
+
+    def _embed(self, level: Tensor, pooled: Tensor | None, extras: Mapping[str, Tensor]) -> Tensor:
+        embedding = self.embed(sinusoid(level, self.width))
+        for name, layer in self.embed_levels.items():
+            embedding = embedding + layer(sinusoid(extras[name], self.width))
+        if self.embed_pooled is not None and pooled is not None:
+            embedding = embedding + self.embed_pooled(pooled)
+        return embedding
+
+
+def _mlp(width: int, out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, out), nn.SiLU(), nn.Linear(out, out))

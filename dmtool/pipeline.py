@@ -1,0 +1,214 @@
+"""From prompts to pictures: text -> noise predictor -> decoder -> upsampler.
+
+Everything a stage needs to know of another stands in its artifact's card; what does not fit is
+refused with both values named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dmtool import denoise, latents, network, runs, text
+from dmtool.data.transforms import to_image, to_uint8
+from dmtool.denoise import Denoise, Denoiser
+from dmtool.device import autocast, pick_device, pick_dtype
+from dmtool.errors import UserError
+from dmtool.guidance import ClassifierFree
+from dmtool.latents import Codec
+from dmtool.network import condition
+from dmtool.runs import Artifact
+from dmtool.samplers import Key, Step, calls, trajectory
+from dmtool.schemas import Guidance, Sampler, Upsample, Use
+from dmtool.text import TextEncoder
+from dmtool.upsampler import Upsampler
+
+
+@dataclass(frozen=True)
+class Request:
+    """A picture to be made."""
+
+    prompt: str
+    key: Key
+    negative: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that was made: uint8 [3, H, W], before the upsampler in `small`.
+
+    `film` holds the decoded estimate of the clean picture after each step, if it was asked for.
+    """
+
+    request: Request
+    pixels: Tensor
+    small: Tensor
+    film: list[Tensor] = field(default_factory=list)
+
+    def image(self) -> Image.Image:
+        return to_image(self.pixels)
+
+
+@dataclass
+class Pipeline:
+    """The chain of a run's artifacts, ready to sample."""
+
+    card: dict[str, Any]
+    denoiser: Denoiser
+    text: TextEncoder
+    codec: Codec
+    upsampler: Upsampler | None
+    sampler: Sampler
+    guidance: Guidance
+    device: torch.device
+    dtype: torch.dtype
+    batch_size: int
+
+    def sample(
+        self, prompt: str, n: int = 1, seed: int = 0, negative: str = ""
+    ) -> list[Image.Image]:
+        """`n` pictures of a prompt; picture i depends on (seed, i) alone."""
+        requests = [Request(prompt, (seed, i), negative) for i in range(n)]
+        return [picture.image() for picture in self.pictures(requests)]
+
+    def pictures(self, requests: Iterable[Request], film: bool = False) -> Iterator[Picture]:
+        """Pictures in the order of their requests, made `batch_size` at a time."""
+        iterator = iter(requests)
+        while batch := list(islice(iterator, self.batch_size)):
+            yield from self._batch(batch, film)
+
+    @torch.inference_mode()
+    def _batch(self, requests: list[Request], film: bool) -> list[Picture]:
+        keys = [request.key for request in requests]
+        prompts = [request.prompt for request in requests]
+        with autocast(self.device, self.dtype):
+            frames = []
+            for step in self.steps(requests):
+                if film:
+                    frames.append(to_uint8(self.codec.decode(step.x_0)).cpu())
+            small = self.codec.decode(step.x).clamp(-1, 1)
+            large = self.upsampler(small, prompts, keys) if self.upsampler else small
+        pairs = zip(requests, to_uint8(large).cpu(), to_uint8(small).cpu(), strict=True)
+        return [
+            Picture(request, pixels, low, [frame[i] for frame in frames])
+            for i, (request, pixels, low) in enumerate(pairs)
+        ]
+
+    def steps(self, requests: Sequence[Request]) -> Iterator[Step]:
+        """The noise predictor's steps for one batch."""
+        prompts = [request.prompt for request in requests]
+        cond = condition(self.denoiser.network, self.text, prompts, self.device)
+        denoiser: Denoise = self.denoiser
+        if self.guidance.scale != 1:
+            negatives = [request.negative for request in requests]
+            other = condition(self.denoiser.network, self.text, negatives, self.device)
+            denoiser = ClassifierFree(denoiser, other, self.guidance.scale)
+        latent = self.card["latent"]
+        shape = (latent["channels"], latent["size"], latent["size"])
+        keys = [request.key for request in requests]
+        return trajectory(denoiser, cond, shape, keys, self.sampler, "sample", self.device)
+
+    def settings(self) -> dict[str, Any]:
+        """What a figure or a PNG must say of how it was made."""
+        guided = 2 if self.guidance.scale != 1 else 1
+        return {
+            "sampler": self.sampler.kind,
+            "steps": self.sampler.steps,
+            "grid": self.sampler.grid,
+            "calls": calls(self.sampler),
+            "network_evaluations": calls(self.sampler) * guided,
+            "guidance": self.guidance.scale,
+            "checkpoint": self.card["sha256"],
+            "pictures_seen": self.card["pictures_seen"],
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "upsampled": self.upsampler is not None,
+        }
+
+
+def load(config: Use) -> Pipeline:
+    """The chain that a config names; UserError if a part is missing or does not fit."""
+    device = pick_device(config.device)
+    artifact = runs.find(config.from_.unet or config.run, "unet", config.root, config.artifact)
+    denoiser, encoder = load_denoiser(artifact, device)
+    return Pipeline(
+        card=artifact.card,
+        denoiser=denoiser,
+        text=encoder,
+        codec=load_codec(artifact, device),
+        upsampler=find_upsampler(config, artifact.card["resolution"], device),
+        sampler=config.sampler,
+        guidance=_guidance(config.guidance, encoder),
+        device=device,
+        dtype=pick_dtype(config.dtype, device),
+        batch_size=config.batch_size,
+    )
+
+
+def _guidance(config: Guidance, encoder: TextEncoder) -> Guidance:
+    return config if encoder.dim else replace(config, scale=1.0)
+
+
+def load_denoiser(artifact: Artifact, device: torch.device) -> tuple[Denoiser, TextEncoder]:
+    """The denoiser of an artifact and the text encoder that it was trained with."""
+    card = artifact.card
+    encoder = text.from_card(card["text"], device, artifact.path)
+    predictor = network.build(card["network"], encoder)
+    predictor.load_state_dict(artifact.tensors())
+    predictor.to(device).eval().requires_grad_(False)
+    return denoise.build(predictor, card["noise"]), encoder
+
+
+def load_codec(artifact: Artifact, device: torch.device) -> Codec:
+    """The decoder of the space that a noise predictor was trained in."""
+    if "vae" not in artifact.card["parents"]:
+        return latents.load(None, device)
+    vae = runs.parent(artifact, "vae")
+    check_same("latent space", vae, vae.card["space_id"], artifact, artifact.card["space_id"])
+    return latents.load(vae, device)
+
+
+def find_upsampler(config: Use, resolution: int, device: torch.device) -> Upsampler | None:
+    """The upsampler named in `from.upsampler`, or the run's, if it is wanted and there."""
+    if config.upsample.use == "no":
+        return None
+    run = config.from_.upsampler or config.run
+    folder = runs.run_dir(run, config.root) / "upsampler" / "artifacts" / config.artifact
+    named = config.upsample.use == "yes" or config.from_.upsampler is not None
+    if not named and not folder.is_dir():
+        return None
+    artifact = runs.find(run, "upsampler", config.root, config.artifact)
+    upsampler = load_upsampler(artifact, config.upsample, device)
+    small = artifact.card["resolution"] // upsampler.factor
+    if small != resolution:
+        raise UserError(
+            f"{artifact.path} enlarges pictures of {small} pixels, the noise predictor makes "
+            f"{resolution}: train another upsampler, or leave it out with upsample.use=no"
+        )
+    return upsampler
+
+
+def load_upsampler(artifact: Artifact, config: Upsample, device: torch.device) -> Upsampler:
+    """The upsampler of an artifact."""
+    denoiser, encoder = load_denoiser(artifact, device)
+    level = config.augmentation
+    level = artifact.card["sample_augmentation"] if level is None else level
+    if level > artifact.card["augmentation"]:
+        raise UserError(
+            f"upsample.augmentation={level} is above {artifact.card['augmentation']}, the most "
+            f"that {artifact.path} was trained with"
+        )
+    return Upsampler(denoiser, encoder, artifact.card["factor"], level, config.sampler)
+
+
+def check_same(what: str, a: Artifact, value_a: Any, b: Artifact, value_b: Any) -> None:
+    """Refuse two artifacts that disagree, with both values named."""
+    if value_a != value_b:
+        raise UserError(
+            f"{a.path.resolve()} has the {what} {value_a}, but {b.path} was trained on {value_b}"
+        )

@@ -1,0 +1,170 @@
+"""Run directories, artifacts and checkpoints: the only hand-over between stages.
+
+    runs/NAME/STAGE/  config.yaml  metrics.jsonl  previews/
+                      checkpoints/PICTURES/   to resume: everything, the last K kept
+                      artifacts/NAME/         to use: model.safetensors + card.json
+
+Directories appear whole or not at all. Only safetensors and JSON are read: loading somebody
+else's run cannot run code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from dmtool.cache import file_digest
+from dmtool.errors import UserError
+
+FORMAT = 1
+"""Version of the card's format."""
+
+Fill = Callable[[Path], None]
+"""Writes files into a directory."""
+
+STAGES = ("vae", "unet", "upsampler")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A trained network to use: its directory and its card."""
+
+    path: Path
+    card: dict[str, Any]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The averaged weights, on the CPU; UserError if the file is damaged."""
+        file = self.path / "model.safetensors"
+        if file_digest(file) != self.card["sha256"]:
+            raise UserError(f"{file} is damaged: its sha256 is not the one in card.json")
+        return load_file(file)
+
+    def reference(self, relative_to: Path) -> dict[str, str]:
+        """How a child's card names this parent: place (relative), role, sha256."""
+        place = os.path.relpath(self.path.resolve(), relative_to.resolve())
+        return {"path": place, "role": self.card["role"], "sha256": self.card["sha256"]}
+
+
+def run_dir(run: str, root: str | Path = "runs") -> Path:
+    """The directory of a run given by name, or by path if it holds a slash or stands there."""
+    path = Path(run)
+    if "/" in run or any((path / stage).is_dir() for stage in STAGES):
+        return path
+    return Path(root) / run
+
+
+def find(run: str, stage: str, root: str | Path = "runs", name: str = "default") -> Artifact:
+    """The artifact of a run's stage, or a UserError that says what is missing and what to type."""
+    folder = run_dir(run, root)
+    if not folder.is_dir():
+        raise UserError(f"there is no run {run!r}: {folder} does not exist{_others(Path(root))}")
+    path = folder / stage / "artifacts" / name
+    if path.is_dir():
+        return load(path)
+    if (folder / stage).is_dir():
+        raise UserError(
+            f"{folder / stage} has no artifact {name!r}: its training has not saved one yet; "
+            f"type: dmtool train-{stage} run={run}"
+        )
+    raise UserError(f"the run {run!r} has no {stage} stage; type: dmtool train-{stage} run={run}")
+
+
+def load(path: Path) -> Artifact:
+    """The artifact in a directory; UserError if it is not one that this version reads."""
+    try:
+        card = json.loads((path / "card.json").read_text())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(f"{path} is not an artifact: it has no card.json") from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path / 'card.json'} is damaged: {error}") from error
+    if card.get("format") != FORMAT:
+        raise UserError(
+            f"{path} has a card of format {card.get('format')}, this dmtool reads {FORMAT}"
+        )
+    return Artifact(path, card)
+
+
+def nothing(folder: Path) -> None:
+    """Adds no further files to an artifact."""
+
+
+def save(
+    path: Path, tensors: dict[str, Tensor], card: Mapping[str, Any], more: Fill = nothing
+) -> Artifact:
+    """Write an artifact atomically, in place of one that was there; `more` adds further files."""
+
+    def fill(folder: Path) -> None:
+        write_tensors(folder / "model.safetensors", tensors)
+        whole = {"format": FORMAT, **card, "sha256": file_digest(folder / "model.safetensors")}
+        (folder / "card.json").write_text(json.dumps(whole, indent=1) + "\n")
+        more(folder)
+
+    replace_directory(path, fill)
+    return load(path)
+
+
+def parent(artifact: Artifact, name: str) -> Artifact:
+    """The artifact that this one was trained on, found by the card's relative path."""
+    reference = artifact.card["parents"][name]
+    path = artifact.path / reference["path"]
+    if not path.is_dir():
+        raise UserError(
+            f"{artifact.path} was trained on the {name} artifact in {path.resolve()}, "
+            "which is gone: put it back, or train again"
+        )
+    return load(path)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """A safetensors file, synced to the disk."""
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; UserError if it is damaged or missing."""
+    try:
+        return load_file(path)
+    except (SafetensorError, FileNotFoundError) as error:
+        raise UserError(f"{path} is damaged or missing: {error}") from error
+
+
+def replace_directory(path: Path, fill: Fill) -> None:
+    """Make `path` what `fill(temporary)` writes; on any failure the old one stays untouched."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+    try:
+        temporary.chmod(0o755)
+        fill(temporary)
+        old = path.with_name(f".{path.name}-old")
+        shutil.rmtree(old, ignore_errors=True)
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def _others(root: Path) -> str:
+    names = sorted(path.name for path in root.glob("*") if path.is_dir()) if root.is_dir() else []
+    return f" (runs here: {', '.join(names[:8])})" if names else ""

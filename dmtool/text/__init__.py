@@ -1,0 +1,78 @@
+"""Captions -> conditions: `load` an encoder for a new run, or the one `from_card` of a trained run.
+
+Four kinds: `minilm` (packaged, frozen), `hf` (any CLIP text model, T5 encoder or BERT-like encoder,
+frozen), `scratch` (learned with the noise predictor) and `none`. The null caption, for caption
+dropout and guidance, is the empty string, encoded like any other. `cached_states` encodes a data
+set's captions once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dmtool.config import validate
+from dmtool.errors import UserError
+from dmtool.schemas import HFText, MiniLMText, ScratchText, Text
+from dmtool.schemas import NoText as NoTextConfig
+from dmtool.text import frozen, scratch
+from dmtool.text.cache import States, cached_states
+from dmtool.text.encoder import NoText, TextEncoder
+
+__all__ = ["States", "TextEncoder", "cached_states", "from_card", "load"]
+
+SCHEMAS: dict[str, type] = {
+    "minilm": MiniLMText,
+    "hf": HFText,
+    "scratch": ScratchText,
+    "none": NoTextConfig,
+}
+
+
+def load(
+    config: Text, device: torch.device | str = "cpu", captions: Iterable[str] | None = None
+) -> TextEncoder:
+    """The text encoder of a new run; `captions` train the tokenizer of `scratch` with bpe.
+
+    Raises UserError if the encoder is not there, not supported, or does not fit the config.
+    """
+    if isinstance(config, MiniLMText):
+        return frozen.minilm(config, device)
+    if isinstance(config, HFText):
+        return frozen.hf(config, device)
+    if isinstance(config, ScratchText):
+        return scratch.new(config, captions, device)
+    return NoText()
+
+
+def from_card(
+    card: dict[str, Any], device: torch.device | str = "cpu", folder: Path | None = None
+) -> TextEncoder:
+    """The text encoder of a trained run; `folder` is the artifact's, where `save` wrote.
+
+    An `hf` encoder is taken from `folder/text_encoder` if it is there (so a run can be handed on
+    with its encoder), else from where it was. Raises UserError if another one is found.
+    """
+    encoder = _find(card, device, folder)
+    found = encoder.card()["sha256"]
+    if found != card["sha256"]:
+        raise UserError(
+            f"this run needs the text encoder {card['name']!r} of sha256 {card['sha256']}, and the "
+            f"one that is there has {found}"
+        )
+    return encoder
+
+
+def _find(card: dict[str, Any], device: torch.device | str, folder: Path | None) -> TextEncoder:
+    if card["kind"] not in SCHEMAS:
+        raise UserError(f"unknown kind of text encoder {card['kind']!r}: made by a newer dmtool?")
+    config: Any = validate(card["config"], SCHEMAS[card["kind"]])
+    if isinstance(config, HFText):
+        inner = folder / "text_encoder" if folder else None
+        return frozen.hf(config, device, inner if inner and inner.is_dir() else None)
+    if isinstance(config, ScratchText):
+        return scratch.read(config, folder, device)
+    return load(config, device)

@@ -1,0 +1,137 @@
+"""What every text encoder does: captions -> tokens -> states, and says who it is."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from dmtool.cond import Cond
+from dmtool.errors import UserError
+from dmtool.nn.text import TextTransformer
+
+log = logging.getLogger(__name__)
+
+
+class TextEncoder(ABC):
+    """Captions -> `Cond`. The null caption of guidance and caption dropout is the empty string "".
+
+    `dim` is the number of channels of the states (of all layers together), `pooled_dim` that of the
+    pooled vector; `trainable` says that `encode` gives token ids, for `network()` to be trained on.
+    """
+
+    dim: int
+    pooled_dim: int
+    max_length: int
+    trainable: bool = False
+
+    @abstractmethod
+    def clipped(self, captions: Sequence[str]) -> tuple[list[list[int]], list[int]]:
+        """The token ids of each caption, at most `max_length`, and which captions lost some."""
+
+    @abstractmethod
+    def embed(self, tokens: Sequence[list[int]]) -> Cond:
+        """The condition of captions given as `clipped` gives them, on the encoder's device."""
+
+    @abstractmethod
+    def card(self) -> dict[str, Any]:
+        """`kind, name, sha256, config, dim, pooled_dim`: all that `from_card` needs, as JSON."""
+
+    def encode(self, captions: Sequence[str]) -> Cond:
+        """B captions -> states [B, L, dim], mask [B, L], pooled [B, pooled_dim], without gradient.
+
+        States are float32 and zero where the mask is False; a trainable encoder gives ids [B, L]
+        and no pooled vector. Captions that are too long are cut, and a warning says so. Raises
+        UserError for text that is not valid Unicode.
+        """
+        checked(captions)
+        tokens, lost = self.clipped(captions)
+        warn_truncated(len(lost), captions[lost[0]] if lost else "", self.max_length)
+        return self.embed(tokens)
+
+    def truncated(self, captions: Sequence[str]) -> int:
+        """How many captions are longer than `max_length` tokens."""
+        return len(self.clipped(captions)[1])
+
+    def network(self) -> TextTransformer | None:
+        """A new network that turns a trainable encoder's ids into states; None if it is frozen."""
+        return None
+
+    def save(self, folder: Path) -> None:
+        """Write to `folder` what the card cannot hold and `from_card` will read there."""
+        return None
+
+
+class NoText(TextEncoder):
+    """Of an unconditional model: every caption is an empty `Cond`."""
+
+    dim = pooled_dim = max_length = 0
+
+    def clipped(self, captions: Sequence[str]) -> tuple[list[list[int]], list[int]]:
+        return [[] for _ in captions], []
+
+    def embed(self, tokens: Sequence[list[int]]) -> Cond:
+        return Cond()
+
+    def card(self) -> dict[str, Any]:
+        return card("none", "none", "", {"kind": "none"}, 0, 0)
+
+
+def card(
+    kind: str, name: str, sha256: str, config: dict[str, Any], dim: int, pooled_dim: int
+) -> dict[str, Any]:
+    """An encoder's card: what it is called, what it was made from, and what it yields."""
+    return {
+        "kind": kind,
+        "name": name,
+        "sha256": sha256,
+        "config": config,
+        "dim": dim,
+        "pooled_dim": pooled_dim,
+    }
+
+
+def padded(tokens: Sequence[list[int]], pad: int) -> tuple[Tensor, Tensor]:
+    """B lists of ids -> ids [B, L] (int64) filled up with `pad`, mask [B, L] (True = a token)."""
+    ids = pad_sequence([torch.tensor(t, dtype=torch.int64) for t in tokens], True, pad)
+    lengths = torch.tensor([len(t) for t in tokens])
+    return ids, torch.arange(ids.shape[1]) < lengths[:, None]
+
+
+def checked(captions: Sequence[str]) -> None:
+    """Raise if there is nothing to encode, or a UserError that shows the first text not Unicode."""
+    if not captions:
+        raise ValueError("no captions to encode")
+    for caption in captions:
+        try:
+            caption.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"the caption {_short(caption)} is not valid Unicode text") from error
+
+
+def check_room(max_length: int, specials: int) -> None:
+    """Raise a UserError if the special tokens alone fill a caption."""
+    if max_length <= specials:
+        raise UserError(
+            f"text.max_length={max_length} leaves no room for text beside the {specials} tokens "
+            "that begin and end it"
+        )
+
+
+def warn_truncated(count: int, first: str, max_length: int) -> None:
+    """Log one line if `count` captions, `first` among them, were cut to `max_length` tokens."""
+    if count:
+        captions = "1 caption is" if count == 1 else f"{count} captions are"
+        log.warning(
+            "%s longer than %d tokens and cut there; first: %s", captions, max_length, _short(first)
+        )
+
+
+def _short(caption: str) -> str:
+    return ascii(caption[:60]) + "..." * (len(caption) > 60)

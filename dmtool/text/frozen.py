@@ -1,0 +1,123 @@
+"""Frozen text encoders: the packaged MiniLM, and CLIP, T5 and BERT-like networks by folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from dmtool.cond import Cond
+from dmtool.errors import UserError
+from dmtool.schemas import HFText, MiniLMText
+from dmtool.text import pretrained
+from dmtool.text.encoder import TextEncoder, card, check_room, padded
+
+MINILM = "all-MiniLM-L6-v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+class FrozenEncoder(TextEncoder):
+    """A pretrained text network; `layers` of its hidden states, concatenated, are the states.
+
+    Layer 0 is the embeddings' output and -1 the network's own output, after its final norm; layers
+    between are the residual stream as it is (of CLIP, -2 is what Stable Diffusion XL takes, -1 what
+    Stable Diffusion 1.x takes). Beside `layers`:
+
+    - CLIP: captions are padded to `max_length`, the mask is True over the padding as well, and
+      nothing is masked inside, all as in Stable Diffusion; pooled is the output at the end token.
+    - T5 and BERT-like: padding is masked; pooled is the mean of the output over the tokens.
+    - MiniLM: as BERT-like, and pooled is normalised to length 1, as in Sentence-BERT
+      (arXiv:1908.10084).
+    """
+
+    def __init__(
+        self,
+        config: MiniLMText | HFText,
+        name: str,
+        network: pretrained.Pretrained,
+        device: torch.device | str,
+    ) -> None:
+        self.config, self.name, self._network, self.device = config, name, network, device
+        self._model = network.model.to(device)
+        self._layers = _layers(config.layers, network.model.config.num_hidden_layers)
+        self.max_length = config.max_length
+        self.pooled_dim = int(network.model.config.hidden_size)
+        self.dim = self.pooled_dim * len(self._layers)
+        _check_length(config.max_length, network)
+
+    def clipped(self, captions: Sequence[str]) -> tuple[list[list[int]], list[int]]:
+        tokenizer, longest = self._network.tokenizer, self.max_length
+        ids = tokenizer(list(captions), verbose=False)["input_ids"]
+        lost = [i for i, caption in enumerate(ids) if len(caption) > longest]
+        for i in lost:
+            ids[i] = tokenizer(captions[i], truncation=True, max_length=longest)["input_ids"]
+        if self._network.family.fixed_length:
+            ids = [[*c, *[tokenizer.pad_token_id] * (longest - len(c))] for c in ids]
+        return ids, lost
+
+    @torch.no_grad()
+    def embed(self, tokens: Sequence[list[int]]) -> Cond:
+        ids, mask = (
+            t.to(self.device) for t in padded(tokens, self._network.tokenizer.pad_token_id)
+        )
+        inside = None if self._network.family.fixed_length else mask
+        out = self._model(input_ids=ids, attention_mask=inside, output_hidden_states=True)
+        # of some networks the last of hidden_states lacks the final norm
+        every = (*out.hidden_states[:-1], out.last_hidden_state)
+        states = torch.cat([every[layer] for layer in self._layers], -1)
+        return Cond(states * mask[..., None], mask, self._pooled(out, mask))
+
+    def card(self) -> dict[str, Any]:
+        sha256, config = self._network.sha256, asdict(self.config)
+        return card(self.config.kind, self.name, sha256, config, self.dim, self.pooled_dim)
+
+    def _pooled(self, out: Any, mask: Tensor) -> Tensor:
+        if self._network.family.fixed_length:
+            pooled: Tensor = out.pooler_output
+            return pooled
+        weight = mask[..., None].float()
+        mean = (out.last_hidden_state * weight).sum(1) / weight.sum(1)
+        return normalize(mean, dim=-1) if isinstance(self.config, MiniLMText) else mean
+
+
+def minilm(config: MiniLMText, device: torch.device | str) -> FrozenEncoder:
+    """The packaged all-MiniLM-L6-v2; UserError if it is not installed or has other weights."""
+    network = pretrained.read(pretrained.minilm_folder())
+    if network.sha256 != MINILM_SHA256:
+        raise UserError(
+            f"the installed {pretrained.MINILM_PACKAGE} has weights of sha256 {network.sha256}, "
+            f"not {MINILM_SHA256}; reinstall it"
+        )
+    return FrozenEncoder(config, MINILM, network, device)
+
+
+def hf(config: HFText, device: torch.device | str, folder: Path | None = None) -> FrozenEncoder:
+    """The network that `config.name` names, or the one in `folder` under that name."""
+    if Path(config.name).expanduser().is_dir():
+        config = replace(config, name=str(Path(config.name).expanduser().absolute()))
+    network = pretrained.read(folder or pretrained.find(config.name))
+    return FrozenEncoder(config, config.name, network, device)
+
+
+def _layers(layers: Sequence[int], depth: int) -> list[int]:
+    """Indices into the depth + 1 hidden states, none negative."""
+    for layer in layers:
+        if not -depth - 1 <= layer <= depth:
+            raise UserError(f"text.layers: there is no layer {layer}, only 0 to {depth} (or -1)")
+    if not layers:
+        raise UserError("text.layers is empty: name at least one layer, -1 for the last")
+    return [layer % (depth + 1) for layer in layers]
+
+
+def _check_length(max_length: int, network: pretrained.Pretrained) -> None:
+    check_room(max_length, network.tokenizer.num_special_tokens_to_add())
+    if network.positions and max_length > network.positions:
+        raise UserError(
+            f"text.max_length={max_length} is more than the {network.positions} tokens that the "
+            "text encoder takes"
+        )

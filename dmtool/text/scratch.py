@@ -1,0 +1,130 @@
+"""The text encoder that is learned with the noise predictor: captions -> token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+from dmtool.cache import digest
+from dmtool.cond import Cond
+from dmtool.errors import UserError
+from dmtool.nn.text import TextTransformer
+from dmtool.schemas import ScratchText
+from dmtool.text.encoder import TextEncoder, card, check_room, padded
+
+PAD, BEGIN, END = 0, 1, 2
+SPECIALS = ["<pad>", "<begin>", "<end>"]
+FILE = "tokenizer.json"
+
+
+class Tokens(Protocol):
+    """A tokenizer: ids of a text without the special tokens; `definition` names it entirely."""
+
+    size: int
+    definition: str
+
+    def ids(self, captions: Sequence[str]) -> list[list[int]]: ...
+
+
+class Bytes:
+    """A token is a byte of UTF-8: no training, nothing unknown."""
+
+    size = len(SPECIALS) + 256
+    definition = f"UTF-8 bytes after {SPECIALS}"
+
+    def ids(self, captions: Sequence[str]) -> list[list[int]]:
+        return [[len(SPECIALS) + byte for byte in caption.encode()] for caption in captions]
+
+
+class Bpe:
+    """Byte-pair encoding (arXiv:1508.07909) over bytes, so that nothing is unknown."""
+
+    def __init__(self, definition: str) -> None:
+        self._tokenizer = Tokenizer.from_str(definition)
+        self.definition = definition
+        self.size = self._tokenizer.get_vocab_size()
+
+    def ids(self, captions: Sequence[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(captions))]
+
+    @classmethod
+    def train(cls, captions: Iterable[str], vocabulary: int) -> Bpe:
+        """At most `vocabulary` tokens, whatever the order of the captions."""
+        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+        smallest = len(SPECIALS) + len(alphabet)
+        if vocabulary < smallest:
+            raise UserError(f"text.vocabulary={vocabulary} is less than the {smallest} bpe needs")
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.normalizer = normalizers.NFC()
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocabulary,
+            special_tokens=SPECIALS,
+            initial_alphabet=alphabet,
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(sorted(captions), trainer)
+        return cls(tokenizer.to_str())
+
+
+class ScratchEncoder(TextEncoder):
+    """Captions -> ids between BEGIN and END (the null caption is these two) for `network()`."""
+
+    trainable = True
+
+    def __init__(self, config: ScratchText, tokens: Tokens, device: torch.device | str) -> None:
+        check_room(config.max_length, specials=2)
+        self.config, self.tokens, self.device = config, tokens, device
+        self.dim = self.pooled_dim = config.width
+        self.max_length = config.max_length
+
+    @property
+    def vocabulary(self) -> int:
+        """The number of token ids, which bpe may not fill up to the config's `vocabulary`."""
+        return self.tokens.size
+
+    def clipped(self, captions: Sequence[str]) -> tuple[list[list[int]], list[int]]:
+        ids, room = self.tokens.ids(captions), self.max_length - 2
+        lost = [i for i, caption in enumerate(ids) if len(caption) > room]
+        return [[BEGIN, *caption[:room], END] for caption in ids], lost
+
+    def embed(self, tokens: Sequence[list[int]]) -> Cond:
+        return Cond(*padded(tokens, PAD)).to(self.device)
+
+    def card(self) -> dict[str, Any]:
+        config, name = asdict(self.config), self.config.tokenizer
+        return card("scratch", name, digest(self.tokens.definition), config, self.dim, self.dim)
+
+    def network(self) -> TextTransformer:
+        c = self.config
+        return TextTransformer(self.vocabulary, c.width, c.depth, c.heads, c.max_length)
+
+    def save(self, folder: Path) -> None:
+        if isinstance(self.tokens, Bpe):
+            (folder / FILE).write_text(self.tokens.definition, encoding="utf-8")
+
+
+def new(
+    config: ScratchText, captions: Iterable[str] | None, device: torch.device | str
+) -> ScratchEncoder:
+    """The encoder of a new run; bpe is trained on `captions`."""
+    if config.tokenizer == "bytes":
+        return ScratchEncoder(config, Bytes(), device)
+    if captions is None:
+        raise UserError("text.tokenizer=bpe is trained on captions, and there are none: use bytes")
+    return ScratchEncoder(config, Bpe.train(captions, config.vocabulary), device)
+
+
+def read(config: ScratchText, folder: Path | None, device: torch.device | str) -> ScratchEncoder:
+    """The encoder of a trained run, with the tokenizer that `save` wrote to `folder`."""
+    if config.tokenizer == "bytes":
+        return ScratchEncoder(config, Bytes(), device)
+    path = (folder or Path()) / FILE
+    if not path.is_file():
+        raise UserError(f"{path}: the text tokenizer of this run is missing")
+    return ScratchEncoder(config, Bpe(path.read_text(encoding="utf-8")), device)

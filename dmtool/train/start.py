@@ -1,0 +1,100 @@
+"""From a stage's config to its training: the process group, the run directory, the parents."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from accelerate import Accelerator
+from omegaconf import OmegaConf
+from pydantic import TypeAdapter
+
+from dmtool import runs
+from dmtool.data.source import Source
+from dmtool.device import pick_device
+from dmtool.errors import UserError
+from dmtool.schemas import Noise, Train
+from dmtool.train.loop import Stage, Trainer
+
+C = TypeVar("C", bound=Train)
+
+FREE = {"limit", "every", "keep", "wandb", "root", "run", "device", "preview", "sampler",
+        "guidance", "accumulation", "init", "held_out"}  # fmt: skip
+"""Settings that may differ when a run goes on: they change nothing in what is learned."""
+
+
+def train(name: str, config: C, build: Callable[[C, torch.device], Stage]) -> None:
+    """Train a stage in `root/run/name`, from the beginning or from where it was left."""
+    folder = runs.run_dir(config.run, config.root) / name
+    accelerator = _accelerator(config)
+    if accelerator.is_main_process:
+        _record(folder, config)
+    torch.manual_seed(config.seed)
+    with accelerator.main_process_first():  # it fills the caches, the others read them
+        stage = build(config, accelerator.device)
+    if config.init:
+        _start_from(stage, runs.find(config.init, name, config.root))
+    Trainer(stage, config, folder, accelerator).run()
+    accelerator.end_training()
+
+
+def _accelerator(config: Train) -> Accelerator:
+    device = pick_device(config.device)
+    expected = int(os.environ.get("WORLD_SIZE", "1"))
+    if expected == 1 and device.index is not None:
+        os.environ["ACCELERATE_TORCH_DEVICE"] = str(device)
+    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")
+    if accelerator.num_processes != expected:
+        raise UserError(
+            f"{expected} processes were started but are not connected; on CPUs type: "
+            "ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes "
+            f"{expected} -m dmtool ..., or use torchrun"
+        )
+    return accelerator
+
+
+def _record(folder: Path, config: Train) -> None:
+    """Write the complete config, or refuse to go on with one that would change the run."""
+    new: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, by_alias=True, mode="json")
+    path = folder / "config.yaml"
+    if path.exists() and any((folder / "checkpoints").glob("[0-9]*")):
+        old = OmegaConf.to_container(OmegaConf.load(path))
+        assert isinstance(old, dict)
+        changed = [key for key in new if key not in FREE and old.get(key) != new[key]]
+        if changed:
+            values = "; ".join(
+                f"{key}: {_short(old.get(key))} -> {_short(new[key])}" for key in changed
+            )
+            raise UserError(
+                f"{folder} was begun with another config ({values}); take another run=, or delete "
+                f"{folder} to begin anew"
+            )
+    runs.write_text(path, OmegaConf.to_yaml(OmegaConf.create(new)))
+
+
+def data_card(source: Source) -> dict[str, Any]:
+    """What a card says of the pictures that a stage was trained on."""
+    return {"fingerprint": source.fingerprint, "attribution": source.attribution}
+
+
+def process_card(config: Noise) -> dict[str, str]:
+    """What a card says of the noise process: all that a denoiser needs."""
+    return {"kind": config.kind, "prediction": config.prediction, "c_noise": config.c_noise}
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 200 else text[:200] + "..."
+
+
+def _start_from(stage: Stage, artifact: runs.Artifact) -> None:
+    """Begin with an artifact's weights; UserError if the networks differ."""
+    try:
+        stage.network.load_state_dict(artifact.tensors())
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise UserError(f"init: the network in {artifact.path} is another one: {reason}") from error

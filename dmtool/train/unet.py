@@ -1,0 +1,225 @@
+"""The noise predictor's stage: (whitened latents or pixels, captions) -> denoising loss."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dmtool import denoise, latents, network, runs, text
+from dmtool.data import source
+from dmtool.data.pictures import Pictures
+from dmtool.data.transforms import to_tensor
+from dmtool.device import pick_dtype
+from dmtool.errors import UserError
+from dmtool.latents import Codec
+from dmtool.pipeline import Pipeline, Request
+from dmtool.runs import Artifact, Fill
+from dmtool.schemas import TrainUnet
+from dmtool.sheet import contact_sheet
+from dmtool.train.captions import Captions
+from dmtool.train.examples import Batch, Place, in_order, normals, uniforms
+from dmtool.train.start import data_card, process_card
+from dmtool.train.start import train as train_stage
+from dmtool.train.times import draw_times
+
+
+def train(config: TrainUnet) -> None:
+    """Train the noise predictor of a run."""
+    train_stage("unet", config, UnetStage)
+
+
+class Clean:
+    """The clean states x_0 [B, C, h, w] of given rows: latents from the cache, or pixels."""
+
+    def __init__(
+        self, pictures: Pictures, codec: Codec, key: dict[str, Any], batch_size: int,
+        device: torch.device, dtype: torch.dtype, flip: bool,
+    ) -> None:  # fmt: skip
+        self.pictures, self.flip = pictures, flip
+        self.cached: list[np.ndarray[Any, Any]] = []
+        if codec.space_id == "pixels":
+            return
+        size = pictures.size // codec.factor
+        shape = (len(pictures), codec.channels, size, size)
+        for mirrored in (False, True) if flip else (False,):
+            stream = (
+                to_tensor(x.flip(-1) if mirrored else x) for _, x in in_order(pictures, batch_size)
+            )
+            mirror_key = {**key, "mirrored": mirrored}
+            self.cached.append(latents.cached(codec, stream, shape, mirror_key, device, dtype))
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __call__(self, places: list[Place], mirrored: Tensor) -> Tensor:
+        if not self.cached:
+            return to_tensor(torch.stack([self.pictures[place]["image"] for place in places]))
+        flips = mirrored.long().tolist() if self.flip else [0] * len(places)
+        rows = [self.cached[flip][row] for flip, (_, row) in zip(flips, places, strict=True)]
+        return torch.from_numpy(np.stack(rows)).float()
+
+
+class UnetExamples:
+    """Batches of x_0, eps, t and conditions, with captions dropped for guidance."""
+
+    def __init__(self, clean: Clean, captions: Captions, config: TrainUnet) -> None:
+        self.clean, self.captions, self.config = clean, captions, config
+
+    def __len__(self) -> int:
+        return len(self.clean)
+
+    def __getitems__(self, places: list[Place]) -> Batch:
+        config = self.config
+        times, drop, pick, mirror = uniforms(config.seed, "unet", places, 4).unbind(1)
+        x_0 = self.clean(places, mirror < 0.5)
+        return {
+            "x_0": x_0,
+            "eps": normals(config.seed, "eps", places, tuple(x_0.shape[1:])),
+            "t": draw_times(config.noise, times, places, config.batch_size),
+            "cond": self.captions.cond(places, pick, drop < config.caption_dropout),
+        }
+
+
+class UnetStage:
+    """See `train.loop.Stage`."""
+
+    name = "unet"
+
+    def __init__(self, config: TrainUnet, device: torch.device) -> None:
+        self.config, self.device = config, device
+        self.dtype = pick_dtype(config.dtype, device)
+        self.vae = self._parent()
+        self.codec = latents.load(self.vae, device)
+        self.resolution = self._resolution()
+        self.source = source.load(config.data)
+        split = source.splits(self.source.dataset, config.data)
+        captions = [caption for row in split["train"]["caption"] for caption in row]
+        self.text = text.load(config.text, device, captions)
+        self.arguments = network.describe(config.unet, self.codec.channels, self.text)
+        self.network = network.build(self.arguments, self.text)
+        clean = self._clean(split["train"], "train")
+        train_captions = Captions(split["train"]["caption"], self.text)
+        self.examples = UnetExamples(clean, train_captions, config)
+        if self.network.unet.text_norm and not self.text.trainable:
+            mean, std = train_captions.states.statistics()
+            self.network.unet.text_mean.copy_(mean)
+            self.network.unet.text_std.copy_(std)
+        held_out = "val" if len(split["val"]) else "train"
+        self.held_out = self._clean(split[held_out], held_out)
+        self.held_out_captions = Captions(split[held_out]["caption"], self.text)
+        self.process = process_card(config.noise)
+        self.denoiser = denoise.build(self.network, self.process)
+
+    def _parent(self) -> Artifact | None:
+        config = self.config
+        if config.codec == "pixels":
+            return None
+        return runs.find(config.from_.vae or config.run, "vae", config.root)
+
+    def _resolution(self) -> int:
+        chosen = self.config.resolution
+        trained = self.vae.card["resolution"] if self.vae else None
+        if self.vae and chosen is not None and chosen != trained:
+            raise UserError(
+                f"resolution={chosen}, but the autoencoder in {self.vae.path} was trained on "
+                f"{trained}: leave resolution=null, or train another autoencoder"
+            )
+        resolution = chosen or trained
+        assert resolution is not None
+        size = resolution // self.codec.factor
+        if size % self.config.unet.factor:
+            raise UserError(
+                f"the latent of {size} x {size} is not divisible by {self.config.unet.factor}, "
+                "the unet's downsampling: take fewer unet.widths or a smaller unet.patch"
+            )
+        return resolution
+
+    def _clean(self, dataset: Any, split: str) -> Clean:
+        config = self.config
+        if self.vae and config.data.crop != "center":
+            raise UserError(
+                "codec=vae encodes each picture once, which data.crop=random does not allow: "
+                "take data.crop=center, or codec=pixels"
+            )
+        key = {"data": self.source.fingerprint, "split": split, "rows": len(dataset)}
+        key |= {"val": config.data.val, "test": config.data.test}
+        key |= {"resolution": self.resolution, "background": list(config.data.background)}
+        still = config.data if self.vae is None else replace(config.data, flip=False)
+        pictures = Pictures(dataset, still, self.resolution, config.seed)
+        return Clean(
+            pictures, self.codec, key, config.batch_size, self.device, self.dtype, config.data.flip
+        )
+
+    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        weighting = self.config.noise.weighting
+        losses = denoise.build(model, self.process).loss(
+            batch["x_0"], batch["eps"], batch["t"], batch["cond"], weighting.kind, weighting.gamma
+        )
+        return {"loss": losses.mean()}
+
+    def validate(self) -> dict[str, float]:
+        """The held-out loss at evenly spread times and fixed noise, uniformly weighted."""
+        config, total, count = self.config, 0.0, min(self.config.held_out, len(self.held_out))
+        for start in range(0, count, config.batch_size):
+            rows = range(start, min(start + config.batch_size, count))
+            places = [(row, row) for row in rows]
+            x_0 = self.held_out(places, torch.zeros(len(places))).to(self.device)
+            eps = normals(config.seed, "held out", places, tuple(x_0.shape[1:])).to(self.device)
+            t = (torch.tensor(list(rows), dtype=torch.float64) * GOLDEN % 1).clamp(0.001, 0.999)
+            cond = self.held_out_captions.cond(places).to(self.device)
+            total += self.denoiser.loss(x_0, eps, t, cond, "uniform", 1.0).sum().item()
+        return {"val_loss": total / count}
+
+    def preview(self, path: Path) -> None:
+        """The fixed prompts with fixed seeds, as they are sampled."""
+        config = self.config
+        pipeline = self._pipeline()
+        prompts = config.preview.prompts if self.text.dim else [""] * 8
+        requests = [Request(prompt, (config.preview.seed, 0)) for prompt in prompts]
+        images = [picture.image() for picture in pipeline.pictures(requests)]
+        contact_sheet(images, prompts, columns=4, scale=max(1, 128 // self.resolution)).save(path)
+
+    def _pipeline(self) -> Pipeline:
+        config = self.config
+        return Pipeline(
+            card={"latent": self._latent()},
+            denoiser=self.denoiser,
+            text=self.text,
+            codec=self.codec,
+            upsampler=None,
+            sampler=config.sampler,
+            guidance=config.guidance,
+            device=self.device,
+            dtype=self.dtype,
+            batch_size=config.batch_size,
+        )
+
+    def _latent(self) -> dict[str, int]:
+        size = self.resolution // self.codec.factor
+        return {"channels": self.codec.channels, "size": size}
+
+    def card(self, folder: Path) -> tuple[dict[str, Any], Fill]:
+        card = {
+            "role": "noise predictor",
+            "kind": self.config.unet.kind,
+            "network": self.arguments,
+            "resolution": self.resolution,
+            "latent": self._latent(),
+            "space_id": self.codec.space_id,
+            "consumes": "captions",
+            "produces": "pictures" if self.vae is None else "latents",
+            "noise": self.process,
+            "text": self.text.card(),
+            "data": data_card(self.source),
+            "parents": {"vae": self.vae.reference(folder)} if self.vae else {},
+        }
+        return card, self.text.save
+
+
+GOLDEN = 0.6180339887498949
+"""Multiples of the golden ratio's fraction spread evenly over [0, 1)."""

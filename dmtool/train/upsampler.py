@@ -1,0 +1,144 @@
+"""The upsampler's stage: crops of large pictures -> denoising loss, given the small picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from dmtool import denoise, network, text
+from dmtool.data import source
+from dmtool.data.pictures import Pictures
+from dmtool.data.transforms import to_tensor, to_uint8
+from dmtool.evaluate.quality import psnr
+from dmtool.runs import Fill
+from dmtool.schemas import TrainUpsampler
+from dmtool.sheet import tile
+from dmtool.train.captions import Captions
+from dmtool.train.examples import Batch, Place, in_order, normals, uniforms
+from dmtool.train.start import data_card, process_card
+from dmtool.train.start import train as train_stage
+from dmtool.train.times import draw_times
+from dmtool.upsampler import Upsampler, augmented, enlarge
+
+
+def train(config: TrainUpsampler) -> None:
+    """Train the upsampler of a run."""
+    train_stage("upsampler", config, UpsamplerStage)
+
+
+def shrink(large: Tensor, factor: int) -> Tensor:
+    """The small picture of a large one: antialiased bicubic, rounded to 8 bit as a file would be."""
+    size = (large.shape[2] // factor, large.shape[3] // factor)
+    small = interpolate(large, size=size, mode="bicubic", antialias=True)
+    return to_tensor(to_uint8(small))
+
+
+class UpsamplerExamples:
+    """Batches of crops, their noise and times, and the augmentation's noise and times."""
+
+    def __init__(self, pictures: Pictures, captions: Captions, config: TrainUpsampler) -> None:
+        self.pictures, self.captions, self.config = pictures, captions, config
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitems__(self, places: list[Place]) -> Batch:
+        config = self.config
+        times, augment, drop, pick = uniforms(config.seed, "upsampler", places, 4).unbind(1)
+        images = torch.stack([self.pictures[place]["image"] for place in places])
+        shape = tuple(images.shape[1:])
+        return {
+            "image": images,
+            "eps": normals(config.seed, "eps", places, shape),
+            "low_eps": normals(config.seed, "augment", places, shape),
+            "t": draw_times(config.noise, times, places, config.batch_size),
+            "low_t": augment.double() * config.augmentation,
+            "cond": self.captions.cond(places, pick, drop < config.caption_dropout),
+        }
+
+
+class UpsamplerStage:
+    """See `train.loop.Stage`."""
+
+    name = "upsampler"
+
+    def __init__(self, config: TrainUpsampler, device: torch.device) -> None:
+        self.config, self.device = config, device
+        self.source = source.load(config.data)
+        split = source.splits(self.source.dataset, config.data)
+        captions = [caption for row in split["train"]["caption"] for caption in row]
+        self.text = text.load(config.text, device, captions)
+        self.arguments = network.describe(
+            config.upsampler, 3, self.text, images={"low_res": 3}, levels=["low_res_level"]
+        )
+        self.network = network.build(self.arguments, self.text)
+        self.process = process_card(config.noise)
+        crop = config.crop_size or config.resolution
+        pictures = Pictures(split["train"], config.data, config.resolution, config.seed, crop)
+        train_captions = Captions(split["train"]["caption"], self.text)
+        self.examples = UpsamplerExamples(pictures, train_captions, config)
+        held_out = split["val"] if len(split["val"]) else split["train"]
+        self.held_out = Pictures(held_out, config.data, config.resolution, config.seed)
+        self.held_out_captions = [row[0] if row else "" for row in held_out["caption"]]
+
+    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        large, weighting = to_tensor(batch["image"]), self.config.noise.weighting
+        denoiser = denoise.build(model, self.process)
+        low = enlarge(shrink(large, self.config.factor), self.config.factor)
+        extras = augmented(denoiser, low, batch["low_eps"], batch["low_t"])
+        cond = batch["cond"].with_extras(**extras)
+        losses = denoiser.loss(
+            large, batch["eps"], batch["t"], cond, weighting.kind, weighting.gamma
+        )
+        return {"loss": losses.mean()}
+
+    def validate(self) -> dict[str, float]:
+        """PSNR of enlarged held-out pictures, and of bicubic enlargement beside it."""
+        ours, bicubic = [], []
+        for large, low, enlarged in self._enlarged(min(self.config.held_out, 64)):
+            ours.append(psnr(large, enlarged))
+            bicubic.append(psnr(large, low))
+        means = {"val_psnr": torch.cat(ours).mean(), "val_psnr_bicubic": torch.cat(bicubic).mean()}
+        return {name: value.item() for name, value in means.items()}
+
+    def preview(self, path: Path) -> None:
+        """Triples of columns: held-out picture, bicubic enlargement, the upsampler's."""
+        triples = [torch.stack(triple, dim=1).flatten(0, 1) for triple in self._enlarged(16)]
+        tile(torch.cat(triples), columns=6).save(path)
+
+    def _enlarged(self, count: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """uint8 batches on the CPU: held-out pictures, their bicubic and their own enlargement."""
+        config, results = self.config, []
+        denoiser = denoise.build(self.network, self.process)
+        level = config.sample_augmentation
+        upsampler = Upsampler(denoiser, self.text, config.factor, level, config.sampler)
+        for rows, images in in_order(self.held_out, config.batch_size, count):
+            small = shrink(to_tensor(images.to(self.device)), config.factor)
+            prompts = [self.held_out_captions[row] for row in rows]
+            large = upsampler(small, prompts, [(config.seed, row) for row in rows])
+            low = enlarge(small, config.factor)
+            results.append((images, to_uint8(low).cpu(), to_uint8(large).cpu()))
+        return results
+
+    def card(self, folder: Path) -> tuple[dict[str, Any], Fill]:
+        config = self.config
+        card = {
+            "role": "upsampler",
+            "kind": config.upsampler.kind,
+            "network": self.arguments,
+            "resolution": config.resolution,
+            "factor": config.factor,
+            "augmentation": config.augmentation,
+            "sample_augmentation": config.sample_augmentation,
+            "consumes": "pictures",
+            "produces": "pictures",
+            "noise": self.process,
+            "text": self.text.card(),
+            "data": data_card(self.source),
+            "parents": {},
+        }
+        return card, self.text.save

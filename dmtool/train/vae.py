@@ -1,0 +1,131 @@
+"""The autoencoder's stage: pictures -> reconstruction and KL losses."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dmtool.cache import digest
+from dmtool.data import source
+from dmtool.data.pictures import Pictures
+from dmtool.data.transforms import to_tensor, to_uint8
+from dmtool.evaluate.quality import psnr, ssim
+from dmtool.latents import whitening
+from dmtool.nn.autoencoder import Autoencoder
+from dmtool.runs import Fill, nothing
+from dmtool.schemas import TrainVae
+from dmtool.sheet import tile
+from dmtool.train.examples import Batch, Place, in_order, normals
+from dmtool.train.start import data_card
+from dmtool.train.start import train as train_stage
+
+MEASURED = 4096
+"""Pictures over which the latents' whitening is measured."""
+
+ERRORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "l1": F.l1_loss,
+    "l2": F.mse_loss,
+    "charbonnier": lambda x, y: torch.sqrt((x - y) ** 2 + 1e-6).mean(),
+}
+"""Reconstruction errors; Charbonnier's is a smooth L1."""
+
+
+def train(config: TrainVae) -> None:
+    """Train the autoencoder of a run."""
+    train_stage("vae", config, VaeStage)
+
+
+class VaeExamples:
+    """Batches of pictures, and the noise that samples their posteriors."""
+
+    def __init__(self, pictures: Pictures, seed: int, latent: tuple[int, int, int]) -> None:
+        self.pictures, self.seed, self.latent = pictures, seed, latent
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitems__(self, places: list[Place]) -> Batch:
+        images = torch.stack([self.pictures[place]["image"] for place in places])
+        return {"image": images, "noise": normals(self.seed, "posterior", places, self.latent)}
+
+
+class VaeStage:
+    """See `train.loop.Stage`."""
+
+    name = "vae"
+
+    def __init__(self, config: TrainVae, device: torch.device) -> None:
+        self.config, self.device = config, device
+        loaded = source.load(config.data)
+        self.source = loaded
+        arguments = asdict(config.vae)
+        del arguments["kind"]
+        self.arguments = arguments
+        self.network = Autoencoder(**arguments)
+        split = source.splits(loaded.dataset, config.data)
+        size = config.resolution // config.vae.factor
+        self.pictures = Pictures(split["train"], config.data, config.resolution, config.seed)
+        latent = (config.vae.latent_channels, size, size)
+        self.examples = VaeExamples(self.pictures, config.seed, latent)
+        held_out = split["val"] if len(split["val"]) else split["train"]
+        self.held_out = Pictures(held_out, config.data, config.resolution, config.seed)
+
+    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        x = to_tensor(batch["image"])
+        output, mean, log_variance = model(x, batch["noise"])
+        mean, log_variance = mean.float(), log_variance.float()
+        error = ERRORS[self.config.loss.reconstruction](output.float(), x)
+        # nats per picture value, so that the weight means the same at every size
+        kl = (mean**2 + log_variance.exp() - 1 - log_variance).sum() / 2 / x.numel()
+        return {"loss": error + self.config.loss.kl * kl, "reconstruction": error, "kl": kl}
+
+    def validate(self) -> dict[str, float]:
+        real, fake = zip(*self._reconstructions(self.config.held_out), strict=True)
+        a, b = torch.cat(real), torch.cat(fake)
+        return {"val_psnr": psnr(a, b).mean().item(), "val_ssim": ssim(a, b).mean().item()}
+
+    def preview(self, path: Path) -> None:
+        """Pairs of columns: held-out pictures and their reconstructions."""
+        real, fake = zip(*self._reconstructions(32), strict=True)
+        pairs = torch.stack([torch.cat(real), torch.cat(fake)], dim=1).flatten(0, 1)
+        tile(pairs, columns=8).save(path)
+
+    def _reconstructions(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """uint8 batches of held-out pictures and their reconstructions, on the CPU."""
+        for _, images in in_order(self.held_out, self.config.batch_size, count):
+            mean, _ = self.network.encode(to_tensor(images.to(self.device)))
+            yield images, to_uint8(self.network.decode(mean)).cpu()
+
+    @torch.no_grad()
+    def card(self, folder: Path) -> tuple[dict[str, Any], Fill]:
+        config, vae = self.config, self.config.vae
+        batches = in_order(self.pictures, config.batch_size, MEASURED)
+        measured = whitening(self.network, (to_tensor(x.to(self.device)) for _, x in batches))
+        card = {
+            "role": "autoencoder",
+            "kind": vae.kind,
+            "network": self.arguments,
+            "resolution": config.resolution,
+            "factor": vae.factor,
+            "latent": {"channels": vae.latent_channels, "whitening": measured},
+            "space_id": self._space_id(measured),
+            "consumes": "pictures",
+            "produces": "latents",
+            "data": data_card(self.source),
+            "parents": {},
+        }
+        return card, nothing
+
+    def _space_id(self, measured: dict[str, list[float]]) -> str:
+        """What a latent means: the encoder's weights and the whitening, not the decoder's."""
+        encoder = hashlib.sha256()
+        for tensor in self.network.encoder.state_dict().values():
+            encoder.update(tensor.float().cpu().numpy().tobytes())
+        return digest({"encoder": encoder.hexdigest(), "whitening": measured})

@@ -1,0 +1,61 @@
+"""A trained upsampler as it is used: small pictures -> large ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from dmtool.denoise import Denoiser, expand
+from dmtool.network import condition
+from dmtool.noise import c_noise, log_snr
+from dmtool.samplers import Key, PictureNoise, last, trajectory
+from dmtool.schemas import Sampler
+from dmtool.text import TextEncoder
+
+
+def enlarge(small: Tensor, factor: int) -> Tensor:
+    """Bicubic enlargement of [B, 3, h, w], clamped to [-1, 1]."""
+    return interpolate(small, scale_factor=factor, mode="bicubic").clamp(-1, 1)
+
+
+def augmented(denoiser: Denoiser, low: Tensor, eps: Tensor, t: Tensor) -> dict[str, Tensor]:
+    """The enlarged picture [B, 3, H, W], diffused to times t [B] (on the CPU), and its level.
+
+    Noise-conditioning augmentation (Ho et al., arXiv:2106.15282, section 4.2): the upsampler
+    learns not to trust its input's details, and is told by `low_res_level` how much to.
+    """
+    alpha, sigma = denoiser.schedule(t.double())
+    level = c_noise(denoiser.hears, log_snr(alpha, sigma))
+    noised = expand(alpha, low) * low + expand(sigma, low) * eps
+    return {"low_res": noised, "low_res_level": level.to(low.device, torch.float32)}
+
+
+@dataclass
+class Upsampler:
+    """Pictures [B, 3, h, w] -> [B, 3, factor h, factor w], in [-1, 1].
+
+    `level` is the noise time that the small picture is corrupted to.
+    """
+
+    denoiser: Denoiser
+    text: TextEncoder
+    factor: int
+    level: float
+    sampler: Sampler
+
+    def __call__(self, small: Tensor, prompts: Sequence[str], keys: Sequence[Key]) -> Tensor:
+        cond = condition(self.denoiser.network, self.text, prompts, small.device)
+        cond = cond.with_extras(**self._low_resolution(small, keys))
+        shape = (3, small.shape[2] * self.factor, small.shape[3] * self.factor)
+        steps = trajectory(self.denoiser, cond, shape, keys, self.sampler, "upsample", small.device)
+        return last(steps).clamp(-1, 1)
+
+    def _low_resolution(self, small: Tensor, keys: Sequence[Key]) -> dict[str, Tensor]:
+        low = enlarge(small, self.factor)
+        eps = PictureNoise([(seed, "augment", i) for seed, i in keys])(low)
+        t = torch.full((len(small),), self.level, dtype=torch.float64)
+        return augmented(self.denoiser, low, eps, t)

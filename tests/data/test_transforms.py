@@ -1,0 +1,122 @@
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dmtool.data import transforms
+
+RED, GREEN, BLUE, GROUND = (255, 0, 0), (0, 255, 0), (0, 0, 255), (10, 20, 30)
+
+
+def stored(image, kind, **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def rgb(data):
+    return np.asarray(transforms.to_rgb(transforms.open_picture(data, 10**6), GROUND))
+
+
+def half(mode, left, right):
+    image = Image.new(mode, (8, 4), right)
+    image.paste(left, (0, 0, 4, 4))
+    return image
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "RGBA palette", "tRNS palette", "tRNS grey"])
+def test_transparent_pixels_show_the_background(mode):
+    if mode == "LA":
+        image, options = half("LA", (200, 255), (90, 0)), {}
+    elif mode == "RGBA":
+        image, options = half("RGBA", (200, 200, 200, 255), (255, 0, 0, 0)), {}
+    elif mode == "RGBA palette":
+        image = half("RGBA", (200, 200, 200, 255), (255, 0, 0, 0)).quantize(2)
+        options = {}
+    elif mode == "tRNS palette":
+        image, options = half("P", 0, 1), {"transparency": 1}
+        image.putpalette([200, 200, 200, 255, 0, 0])
+    else:
+        image, options = half("L", 200, 90), {"transparency": 90}
+    pixels = rgb(stored(image, "png", **options))
+    assert (pixels[:, :4] == 200).all() and (pixels[:, 4:] == GROUND).all()
+
+
+def test_half_transparent_is_half_way():
+    pixels = rgb(stored(Image.new("RGBA", (2, 2), (210, 220, 230, 128)), "png"))
+    assert np.abs(pixels - np.array([110.4, 120.4, 130.4])).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+def test_16_bit_grey_is_scaled_not_clipped(kind):
+    ramp = np.array([[0, 257, 128 * 257, 65535]], dtype=np.uint16)
+    pixels = rgb(stored(Image.fromarray(ramp), kind))
+    assert pixels[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+def test_cmyk_jpeg_keeps_its_colours():
+    image = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    assert np.abs(rgb(stored(image, "jpeg", quality=95)).astype(int) - RED).max() <= 12
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_turns_the_picture_upright(orientation):
+    upright = Image.new("RGB", (6, 4), BLUE)
+    upright.paste(RED, (0, 0, 2, 2))
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    image = upright.transpose(undo[orientation]) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert (rgb(stored(image, "png", exif=exif)) == np.asarray(upright)).all()
+
+
+def test_too_many_pixels_are_refused_before_decoding_and_pillows_limit_stays():
+    data = stored(Image.new("1", (20_000, 10_000)), "png")
+    limit = Image.MAX_IMAGE_PIXELS
+    assert transforms.open_picture(data, 200_000_000).size == (20_000, 10_000)
+    with pytest.raises(ValueError, match=r"200000000 pixels, more than data\.max_pixels=199999999"):
+        transforms.open_picture(data, 199_999_999)
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_resize_agrees_with_torchs_antialiased_bicubic_and_keeps_the_aspect():
+    noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    small = transforms.resize(Image.fromarray(noise), 16)
+    peer = torch.nn.functional.interpolate(
+        torch.from_numpy(noise).permute(2, 0, 1)[None].double(),
+        (16, 24),
+        mode="bicubic",
+        antialias=True,
+    )
+    assert small.size == (24, 16)
+    assert (transforms.to_pixels(small).double() - peer[0]).abs().max() <= 1.01
+    assert transforms.resize(small, 16) is small
+
+
+def test_large_jpegs_are_decoded_smaller_to_the_same_picture():
+    y, x = np.mgrid[:800, :1200] / 800
+    smooth = np.stack([255 * x / 1.5, 255 * y, 127 + 100 * np.sin(9 * x)], -1).astype(np.uint8)
+    data = stored(Image.fromarray(smooth), "jpeg", quality=95)
+    quick = transforms.load(data, 32, GROUND)
+    exact = transforms.resize(Image.fromarray(smooth), 32)
+    assert quick.size == (48, 32)
+    assert np.abs(np.asarray(quick).astype(int) - np.asarray(exact)).max() <= 6
+
+
+def test_uint8_float_and_image_are_inverses():
+    pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16).repeat(3, 1, 1)
+    floats = transforms.to_tensor(pixels)
+    assert floats.min() == -1 and floats.max() == 1
+    assert torch.equal(transforms.to_uint8(floats), pixels)
+    assert torch.equal(transforms.to_pixels(transforms.to_image(pixels)), pixels)
+    assert transforms.to_uint8(torch.tensor([-9.0, 9.0])).tolist() == [0, 255]

@@ -1,0 +1,105 @@
+"""Two folders of real picture files of all sorts, and bad ones."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dmtool.errors import UserError
+from dmtool.evaluate.features import FeatureExtractor
+from dmtool.evaluate.folders import compare_folders
+
+random = np.random.default_rng(0)
+
+
+@pytest.fixture
+def extractor():
+    """Features: the means of each channel's left and right half."""
+    return FeatureExtractor(
+        kind="test",
+        name="FD-halves",
+        sha256="0" * 64,
+        dim=6,
+        protocol={},
+        device=torch.device("cpu"),
+        prepare=lambda images: torch.nn.functional.adaptive_avg_pool2d(images, (1, 2)),
+        network=torch.nn.Flatten(),
+    )
+
+
+def write(folder, count, low, suffix=".png"):
+    """Pictures of different sizes, one folder deep as well; returns their features."""
+    (folder / "deep").mkdir(parents=True)
+    rows = []
+    for i in range(count):
+        pixels = random.integers(low, 256, (4 + i, 6 + 2 * (i % 3), 3), np.uint8)
+        Image.fromarray(pixels).save(folder / ("deep" if i % 2 else "") / f"{i}{suffix}")
+        left, right = np.split(pixels.astype(float), 2, axis=1)
+        rows.append(np.stack([left.mean((0, 1)), right.mean((0, 1))], axis=1).ravel())
+    return np.array(rows)
+
+
+def by_hand(x, y):
+    a, b = np.cov(x.T), np.cov(y.T)
+    values = np.linalg.eigvals(a @ b).astype(complex)
+    mean_term = ((x.mean(0) - y.mean(0)) ** 2).sum()
+    return mean_term, np.trace(a) + np.trace(b) - 2 * np.sqrt(values).real.sum()
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_the_distance_is_that_of_the_files_pixels(tmp_path, extractor, batch_size):
+    x, y = write(tmp_path / "real", 30, 0), write(tmp_path / "fake", 20, 100)
+    (tmp_path / "real" / "notes.txt").write_text("no picture")
+    (tmp_path / "real" / ".hidden.png").write_bytes(b"")
+    found = compare_folders(tmp_path / "real", tmp_path / "fake", extractor, batch_size)
+    mean_term, cov_term = by_hand(x, y)
+    assert found["mean_term"] == pytest.approx(mean_term, rel=1e-5)
+    assert found["cov_term"] == pytest.approx(cov_term, rel=1e-3)
+    assert found["value"] == found["mean_term"] + found["cov_term"]
+    assert (found["metric"], found["n_real"], found["n_fake"]) == ("FD-halves", 30, 20)
+    assert found["provisional"] and not found["n_below_dim"]
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_one_folder_twice_is_at_no_distance(tmp_path, extractor):
+    write(tmp_path / "a", 5, 0)
+    found = compare_folders(tmp_path / "a", tmp_path / "a", extractor, 2)
+    assert found["value"] == pytest.approx(0, abs=1e-6) and found["n_below_dim"]
+
+
+def test_grey_and_transparent_pictures_are_rgb_over_white(tmp_path, extractor):
+    for name, mode, colour in [("a", "L", 128), ("b", "RGBA", (9, 9, 9, 0)), ("c", "LA", (9, 0))]:
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            Image.new(mode, (4, 4), colour).save(tmp_path / name / f"{i}.png")
+    (tmp_path / "white").mkdir()
+    for i in range(2):
+        Image.new("RGB", (8, 8), "white").save(tmp_path / "white" / f"{i}.png")
+    value = {
+        name: compare_folders(tmp_path / "white", tmp_path / name, extractor, 2)["value"]
+        for name in "abc"
+    }
+    assert value == pytest.approx({"a": 6 * 127**2, "b": 0, "c": 0})
+
+
+def test_every_unreadable_picture_is_named(tmp_path, extractor):
+    write(tmp_path / "real", 4, 0)
+    write(tmp_path / "fake", 4, 0)
+    (tmp_path / "fake" / "empty.jpg").write_bytes(b"")
+    whole = (tmp_path / "real" / "2.png").read_bytes()
+    (tmp_path / "fake" / "deep" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="2 of 6 pictures") as error:
+        compare_folders(tmp_path / "real", tmp_path / "fake", extractor, 2)
+    assert "empty.jpg" in str(error.value) and "cut.png" in str(error.value)
+
+
+def test_folders_without_enough_pictures_are_refused(tmp_path, extractor):
+    write(tmp_path / "real", 4, 0)
+    (tmp_path / "fake").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "fake" / "only.png")
+    with pytest.raises(UserError, match="fake has 1 pictures"):
+        compare_folders(tmp_path / "real", tmp_path / "fake", extractor, 2)
+    with pytest.raises(UserError, match="absent is not a folder"):
+        compare_folders(tmp_path / "absent", tmp_path / "real", extractor, 2)

@@ -1,0 +1,30 @@
+"""Resizes against the numbers and the libraries that define them."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dmtool.evaluate.resize import antialiased_bicubic, tf1_bilinear
+
+
+def test_tf1_ramp():
+    row = tf1_bilinear(torch.tensor([0.0, 255.0]).view(1, 1, 1, 2), 299)[0, 0, 0]
+    assert row[0] == 0 and row[1].item() == pytest.approx(2 / 299 * 255)
+    assert (row < 255).sum() == 150 and row[150:].eq(255).all()
+    assert row.mean().item() == pytest.approx(190.8229, abs=1e-4)
+
+
+def test_tf1_keeps_what_fits_and_reads_every_other_pixel_at_half():
+    images = torch.rand(2, 3, 299, 299)
+    assert torch.equal(tf1_bilinear(images, 299), images)
+    images = torch.rand(1, 3, 8, 16)
+    assert torch.equal(tf1_bilinear(images, 4), images[:, :, ::2, ::4])
+
+
+@pytest.mark.parametrize("size", [(20, 31), (150, 90)])
+def test_bicubic_is_pillows(size):
+    pixels = np.random.default_rng(0).integers(0, 256, size).astype(np.float32)
+    pillow = Image.fromarray(pixels).resize((64, 64), Image.Resampling.BICUBIC)
+    ours = antialiased_bicubic(torch.from_numpy(pixels)[None, None], 64)[0, 0]
+    np.testing.assert_allclose(ours, np.clip(np.asarray(pillow), 0, 255), atol=1e-3)

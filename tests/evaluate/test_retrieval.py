@@ -1,0 +1,104 @@
+"""Retrieval on planted data, and the figures of generated pictures."""
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+from dmtool.evaluate.generated import evaluate, floor
+from dmtool.evaluate.retrieval import groups, recall, retrieval
+
+
+def planted(n=40, gallery=200, dim=16, noise=0.0):
+    random = np.random.default_rng(0)
+    real = random.normal(size=(gallery, dim)) + 5
+    truth = random.permutation(gallery)[:n]
+    return real[truth] + noise * random.normal(size=(n, dim)), real, truth
+
+
+def test_the_true_pictures_themselves_come_first():
+    fake, real, truth = planted()
+    assert recall(retrieval(fake, real, truth), 1) == 1
+    assert recall(retrieval(fake, real, (truth + 1) % 200), 1) == 0
+
+
+def test_ranks_are_those_of_sorted_cosines():
+    fake, real, truth = planted(noise=1.5)
+    centre = real.mean(0)
+    distances = cdist(fake - centre, real - centre, "cosine")
+    place = [list(np.argsort(row)).index(t) for row, t in zip(distances, truth, strict=True)]
+    ranks = retrieval(fake, real, truth)
+    assert ranks.nearer.tolist() == place and set(ranks.tied) == {1}
+    assert recall(ranks, 10) == np.mean(np.array(place) < 10) < 1
+
+
+def test_the_length_of_features_and_a_common_shift_change_nothing():
+    fake, real, truth = planted(noise=1.0)
+    centre = real.mean(0)
+    moved = retrieval((fake - centre) * 3 + 7, (real - centre) * 0.1 + 7, truth)
+    assert moved.nearer.tolist() == retrieval(fake, real, truth).nearer.tolist()
+
+
+def test_pictures_that_nothing_tells_apart_share_their_hits():
+    fake, real, truth = planted()
+    twice = np.concatenate([real, real])
+    assert recall(retrieval(fake, twice, truth), 1) == 0.5
+    assert recall(retrieval(fake, twice, truth), 2) == 1
+    collapsed = np.repeat(real.mean(0)[None], len(fake), axis=0)
+    assert recall(retrieval(collapsed, real, truth), 10) == pytest.approx(10 / 200)
+
+
+@pytest.mark.parametrize(
+    ("fake", "truth", "message"),
+    [
+        (np.ones((2, 3)), [0, 1], "do not compare"),
+        (np.ones((2, 4)), [0], "need as many"),
+        (np.ones((2, 4)), [0, 9], "not one of number"),
+        (np.full((2, 4), np.nan), [0, 1], "finite"),
+    ],
+)
+def test_what_does_not_fit_is_refused(fake, truth, message):
+    with pytest.raises(ValueError, match=message):
+        retrieval(fake, np.ones((5, 4)), truth)
+
+
+def test_groups_that_tell_nothing_apart_are_left_out():
+    assert groups(["a cat", "a dog"]) == {}
+    assert groups(["man dark skin tone"]) == {}
+    found = groups(["man dark skin tone", "red heart"])
+    assert found["without_skin_tone"].tolist() == [False, True]
+
+
+def test_figures_of_a_perfect_generator():
+    fake, real, truth = planted(n=200)
+    captions = [f"{i} dark skin tone" if i % 4 == 0 else str(i) for i in range(200)]
+    result = evaluate(fake, real, truth, captions)
+    for name, count in {"all": 200, "without_skin_tone": 150}.items():
+        figures = result[name]
+        assert figures["n_fake"] == figures["n_real"] == count
+        assert figures["fd"] == pytest.approx(0, abs=1e-9)
+        assert figures["r@1"] == figures["r@10"] == figures["ceiling"]["r@1"] == 1
+
+
+def test_groups_are_those_of_the_true_pictures_captions():
+    fake, real, truth = planted(n=10, noise=0.01)
+    captions = ["x skin tone"] * 200
+    captions[truth[3]] = captions[truth[5]] = "x"
+    fake[5] = -fake[5]
+    figures = evaluate(fake, real, truth, captions)["without_skin_tone"]
+    assert figures["n_fake"] == figures["n_real"] == 2 and figures["r@1"] == 0.5
+
+
+def test_the_floor_is_what_theory_says_of_two_samples_of_one_gaussian():
+    """(1/n + 1/m) (sum l_i + 1/2 sum_ij l_i l_j (1 + d_ij) / (l_i + l_j)) for n, m >> d."""
+    values = np.arange(1.0, 9.0)
+    real = np.random.default_rng(0).normal(size=(6000, 8)) * values**0.5
+    pairs = values[:, None] * values / (values[:, None] + values) * (1 + np.eye(8))
+    expected = (1 / 2000 + 1 / 4000) * (values.sum() + pairs.sum() / 2)
+    floors = [floor(real, 2000, seed) for seed in range(40)]
+    assert np.mean([f["fd"] for f in floors]) == pytest.approx(expected, rel=0.15)
+    assert floors[0]["n_fake"] == 2000 and floors[0]["n_real"] == 4000
+    assert floor(real, 2000, 0) == floors[0] != floors[1]
+
+
+def test_no_floor_where_too_few_pictures_are_left():
+    assert floor(np.random.default_rng(0).normal(size=(10, 4)), 9, 0) is None

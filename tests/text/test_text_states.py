@@ -1,0 +1,118 @@
+"""Cached states: the same as encoding, computed once."""
+
+import logging
+import time
+
+import pytest
+import torch
+
+from dmtool import text
+from dmtool.schemas import HFText, NoText, ScratchText
+from dmtool.text.encoder import TextEncoder
+
+CAPTIONS = ["red heart", "man pilot dark skin tone", "red heart", "of a ü man"] * 5
+INDICES = [3, 0, -1, 1, 2, 2]
+
+
+def _load(folder, layers=(0, -1)) -> TextEncoder:
+    return text.load(HFText(kind="hf", name=str(folder), layers=list(layers), max_length=16))
+
+
+def _states(encoder, captions=CAPTIONS, **settings) -> text.States:
+    return text.cached_states(encoder, captions, progress=False, **settings)
+
+
+def _directories(tmp_path) -> int:
+    return len(list((tmp_path / "cache/text").iterdir()))
+
+
+@pytest.mark.parametrize("family", ["clip", "t5", "bert"])
+@pytest.mark.parametrize("batch_size", [1, 64])
+def test_equal_to_encoding_and_minus_one_is_the_null_caption(family, batch_size, request):
+    encoder = _load(request.getfixturevalue(family))
+    states = _states(encoder, batch_size=batch_size)
+    expected = encoder.encode([CAPTIONS[i] if i >= 0 else "" for i in INDICES])
+    for indices in (INDICES, torch.tensor(INDICES)):
+        cond = states.cond(indices)
+        torch.testing.assert_close(cond.states, expected.states, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(cond.pooled, expected.pooled, atol=1e-5, rtol=1e-5)
+        assert torch.equal(cond.mask, expected.mask)
+    assert len(states) == 20
+    with pytest.raises(IndexError, match="of 20"):
+        states.cond([20])
+    with pytest.raises(IndexError):
+        states.cond([-2])
+
+
+def test_computed_once_for_the_same_captions_and_encoder(bert, t5, tmp_path, monkeypatch):
+    calls = []
+    embed = text.frozen.FrozenEncoder.embed
+    monkeypatch.setattr(
+        text.frozen.FrozenEncoder, "embed", lambda self, t: calls.append(len(t)) or embed(self, t)
+    )
+    _states(_load(bert))
+    assert sum(calls) == 4  # three distinct captions and the null caption
+    moved = bert.rename(tmp_path / "elsewhere")
+    again = _states(_load(moved), CAPTIONS[::-1])
+    assert sum(calls) == 4 and _directories(tmp_path) == 1
+    assert torch.equal(again.cond([0]).mask, _states(_load(moved)).cond([19]).mask)
+    _states(_load(moved), [*CAPTIONS, "dark heart"])
+    _states(_load(moved, layers=[-1]))
+    _states(_load(t5))
+    assert sum(calls) == 4 + 5 + 4 + 4 and _directories(tmp_path) == 4
+
+
+def test_statistics_are_those_of_all_tokens(bert):
+    states = _states(_load(bert))
+    cond = states.cond([0, 1, 3, -1])
+    tokens = cond.states[cond.mask].double()
+    mean, std = states.statistics()
+    torch.testing.assert_close(mean.double(), tokens.mean(0), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(std.double(), tokens.std(0, correction=0), atol=1e-6, rtol=1e-6)
+
+
+def test_states_too_large_for_half_precision_are_kept_in_single(bert):
+    encoder = _load(bert)
+    encoder._model.embeddings.LayerNorm.bias.data[:] = 1e5
+    states = _states(encoder)
+    assert states.values.dtype == torch.float32 and states.values.isfinite().all()
+
+
+def test_states_that_are_not_numbers_are_an_error_and_leave_nothing(bert, tmp_path):
+    encoder = _load(bert)
+    encoder._model.embeddings.LayerNorm.bias.data[:] = torch.nan
+    with pytest.raises(ValueError, match="not finite"):
+        _states(encoder)
+    assert _directories(tmp_path) == 0
+
+
+def test_cut_captions_are_reported_every_time(bert, caplog):
+    for _ in range(2):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            _states(_load(bert), ["red " * 100, "red", "heart " * 100])
+        assert [r.message[:39] for r in caplog.records] == [
+            "2 captions are longer than 16 tokens an"
+        ]
+
+
+def test_ids_of_a_learned_encoder_and_nothing_of_none():
+    config = ScratchText(
+        kind="scratch", tokenizer="bytes", vocabulary=300, width=32, depth=1, heads=4, max_length=64
+    )
+    encoder = text.load(config)
+    cond, expected = _states(encoder).cond(INDICES), encoder.encode(["", *CAPTIONS[:2]])
+    assert cond.pooled is None and cond.states.dtype == torch.int64
+    assert torch.equal(cond.states[[2, 1, 3]], expected.states)
+    assert torch.equal(cond.mask[[2, 1, 3]], expected.mask)
+    assert _states(text.load(NoText(kind="none"))).cond(INDICES).states is None
+
+
+def test_a_batch_is_fast(bert):
+    states = _states(_load(bert), [f"{'red heart ' * (i % 7)}{i}" for i in range(2000)])
+    batches = torch.randint(-1, 2000, (20, 64))
+    states.cond(batches[0])
+    start = time.perf_counter()
+    for batch in batches:
+        states.cond(batch)
+    assert (time.perf_counter() - start) / 20 < 5e-3
