@@ -1,7 +1,7 @@
 """dmtool trains a text-to-image system from scratch, in stages, and samples from it.
 
-    import dmtool
-    dmtool.load("runs/demo").sample("red heart", seed=0)[0]
+import dmtool
+dmtool.load("runs/demo").sample("red heart", seed=0)[0]
 """
 
 from __future__ import annotations

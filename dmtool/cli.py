@@ -83,6 +83,64 @@ def eval_fid(
     hydra_main.run("eval_fid", task, context.args)
 
 
+@app.command(context_settings=HYDRA, epilog=OVERRIDES)
+def reconstruct(
+    context: typer.Context,
+    words: Annotated[list[str], typer.Argument(help="Picture files, and overrides.")],
+    out: Annotated[str | None, typer.Option(help="Directory; default: in RUN.")] = None,
+) -> None:
+    """Pass your own pictures through a run's autoencoder."""
+    from dmtool import hydra_main, tasks
+
+    files, overrides = _sort([*words, *context.args])
+    hydra_main.run("sample", partial(tasks.reconstruct, files=files, out=out), overrides)
+
+
+@app.command(context_settings=HYDRA, epilog=OVERRIDES)
+def upscale(
+    context: typer.Context,
+    words: Annotated[list[str], typer.Argument(help="Picture files, and overrides.")],
+    prompt: Annotated[str, typer.Option(help="For an upsampler that was trained with text.")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Picture i is drawn from (seed, i).")] = 0,
+    out: Annotated[str | None, typer.Option(help="Directory; default: in RUN.")] = None,
+) -> None:
+    """Enlarge your own pictures with a run's upsampler."""
+    from dmtool import hydra_main, tasks
+
+    files, overrides = _sort([*words, *context.args])
+    task = partial(tasks.upscale, files=files, prompt=prompt, out=out)
+    hydra_main.run("sample", task, [*overrides, f"seed={seed}"])
+
+
+def _sort(words: list[str]) -> tuple[list[str], list[str]]:
+    """(files, Hydra's words): an override holds '=' or begins with '-' and names no file."""
+    overrides = [w for w in words if ("=" in w or w[:1] in "-~") and not Path(w).exists()]
+    return [word for word in words if word not in overrides], overrides
+
+
+@app.command(context_settings=HYDRA, epilog=OVERRIDES)
+def data(
+    context: typer.Context,
+    out: Annotated[str | None, typer.Option(help="PNG file of a sheet of examples.")] = None,
+) -> None:
+    """Build or inspect a source of pictures: `dmtool data data=folder data.path=DIR`."""
+    from dmtool import hydra_main, tasks
+
+    hydra_main.run("inspect", partial(tasks.data, out=out), context.args)
+
+
+@app.command()
+def demo(
+    run: Annotated[str, typer.Option(help="The run's name.")] = "demo",
+    root: Annotated[str, typer.Option(help="The directory of runs.")] = "runs",
+) -> None:
+    """Train the whole chain on packaged pictures, sample from it and measure it."""
+    with exit_codes():
+        from dmtool import demo as demonstration
+
+        demonstration.demo(run, root)
+
+
 @app.command()
 def info(
     run: Annotated[str, typer.Argument(help="A run's name or directory.")],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -23,19 +23,25 @@ def conf_dir() -> Path:
 
 
 def validate(config: DictConfig | Mapping[str, Any], schema: type[T]) -> T:
-    """Build `schema` from `config`; a UserError names every wrong key and its nearest neighbour."""
+    """Build `schema` from `config`; a UserError names each wrong key and its nearest neighbour."""
     try:
-        values = OmegaConf.to_container(
-            OmegaConf.create(config), resolve=True, throw_on_missing=True
-        )
+        values = container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(_first_line(error)) from error
-    assert isinstance(values, dict)
     try:
         return TypeAdapter(schema).validate_python(values)
     except ValidationError as error:
         lines = [_explain(item, values) for item in error.errors()]
         raise UserError("; ".join(dict.fromkeys(lines))) from error
+
+
+def container(config: DictConfig | Mapping[str, Any], *, resolve: bool = False) -> dict[str, Any]:
+    """The config as plain dictionaries; `resolve` fills in interpolations and wants all values."""
+    values = OmegaConf.to_container(
+        OmegaConf.create(cast(Any, config)), resolve=resolve, throw_on_missing=resolve
+    )
+    assert isinstance(values, dict)
+    return cast(dict[str, Any], values)
 
 
 def nearest(name: str, values: Mapping[str, Any], beside: Iterable[str]) -> str:

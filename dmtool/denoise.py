@@ -26,7 +26,8 @@ class Denoise(Protocol):
     coefficients are computed there in float64, which not every device has, and cost no sync.
     """
 
-    schedule: Schedule
+    @property
+    def schedule(self) -> Schedule: ...
 
     def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor: ...
 
@@ -140,5 +141,5 @@ class Denoiser:
 def build(
     network: Callable[[Tensor, Tensor, Cond], Tensor], process: Mapping[str, Any]
 ) -> Denoiser:
-    """The denoiser of a network and a noise process (kind, prediction, c_noise), as cards say it."""
+    """The denoiser of a network and a card's noise process (kind, prediction, c_noise)."""
     return Denoiser(network, schedule(process["kind"]), process["prediction"], process["c_noise"])

@@ -25,11 +25,14 @@ def pick_device(name: str) -> torch.device:
 
 
 def _available(kind: str) -> bool:
-    if kind == "cpu":
-        return True
-    return {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(
-        kind, lambda: False
-    )()
+    match kind:
+        case "cpu":
+            return True
+        case "cuda":
+            return torch.cuda.is_available()
+        case "mps":
+            return torch.backends.mps.is_available()
+    return False
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:

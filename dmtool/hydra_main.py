@@ -11,10 +11,10 @@ import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from dmtool.config import conf_dir, flat, nearest
+from dmtool.config import conf_dir, container, flat, nearest
 from dmtool.errors import UserError, exit_codes
 
 
@@ -59,8 +59,7 @@ def _explain(error: Exception, name: str) -> str:
 
 
 def _neighbour(key: str, name: str) -> str:
-    values = OmegaConf.to_container(composed(name))
-    assert isinstance(values, dict)
+    values = container(composed(name))
     inside = key.rpartition(".")[0]
     paths = list(flat(values))
     siblings = [path.rpartition(".")[2] for path in paths if path.rpartition(".")[0] == inside]

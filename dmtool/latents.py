@@ -17,7 +17,7 @@ from dmtool.runs import Artifact
 
 
 class Codec(Protocol):
-    """Pictures [B, 3, H, W] in [-1, 1] <-> whitened latents [B, channels, H / factor, W / factor]."""
+    """Pictures [B, 3, H, W] in [-1, 1] <-> whitened latents [B, channels, H / f, W / f]."""
 
     channels: int
     factor: int

@@ -42,7 +42,7 @@ def describe(
     images: dict[str, int] | None = None,
     levels: list[str] | None = None,
 ) -> dict[str, Any]:
-    """All arguments of the U-Net: the config's, and those that follow from what it is chained to."""
+    """All arguments of the U-Net: the config's, and what follows from what it is chained to."""
     chosen = asdict(config)
     del chosen["kind"]
     pooled = chosen.pop("pooled") and text.pooled_dim

@@ -168,9 +168,19 @@ def load_codec(artifact: Artifact, device: torch.device) -> Codec:
     """The decoder of the space that a noise predictor was trained in."""
     if "vae" not in artifact.card["parents"]:
         return latents.load(None, device)
+    return latents.load(parent_vae(artifact), device)
+
+
+def parent_vae(artifact: Artifact) -> Artifact:
+    """The autoencoder that a noise predictor was trained on; UserError if it is another now."""
     vae = runs.parent(artifact, "vae")
-    check_same("latent space", vae, vae.card["space_id"], artifact, artifact.card["space_id"])
-    return latents.load(vae, device)
+    now, then = vae.card["space_id"], artifact.card["space_id"]
+    if now != then:
+        raise UserError(
+            f"{vae.path.resolve()} has the latent space {now}, but {artifact.path} was trained on "
+            f"{then}: train it again, or put that autoencoder back"
+        )
+    return vae
 
 
 def find_upsampler(config: Use, resolution: int, device: torch.device) -> Upsampler | None:
@@ -183,14 +193,18 @@ def find_upsampler(config: Use, resolution: int, device: torch.device) -> Upsamp
     if not named and not folder.is_dir():
         return None
     artifact = runs.find(run, "upsampler", config.root, config.artifact)
-    upsampler = load_upsampler(artifact, config.upsample, device)
-    small = artifact.card["resolution"] // upsampler.factor
+    check_upsampler(artifact, resolution)
+    return load_upsampler(artifact, config.upsample, device)
+
+
+def check_upsampler(artifact: Artifact, resolution: int) -> None:
+    """Refuse an upsampler that was trained to enlarge pictures of another size."""
+    small = artifact.card["resolution"] // artifact.card["factor"]
     if small != resolution:
         raise UserError(
             f"{artifact.path} enlarges pictures of {small} pixels, the noise predictor makes "
             f"{resolution}: train another upsampler, or leave it out with upsample.use=no"
         )
-    return upsampler
 
 
 def load_upsampler(artifact: Artifact, config: Upsample, device: torch.device) -> Upsampler:
@@ -204,11 +218,3 @@ def load_upsampler(artifact: Artifact, config: Upsample, device: torch.device) -
             f"that {artifact.path} was trained with"
         )
     return Upsampler(denoiser, encoder, artifact.card["factor"], level, config.sampler)
-
-
-def check_same(what: str, a: Artifact, value_a: Any, b: Artifact, value_b: Any) -> None:
-    """Refuse two artifacts that disagree, with both values named."""
-    if value_a != value_b:
-        raise UserError(
-            f"{a.path.resolve()} has the {what} {value_a}, but {b.path} was trained on {value_b}"
-        )

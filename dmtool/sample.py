@@ -24,24 +24,29 @@ SHOWN = 64
 def sample(
     config: Use, prompts: list[str], n: int, negative: str, out: Path | None, film: bool
 ) -> None:
-    """Write `n` pictures of each prompt to `out` (default: the run's `samples`)."""
+    """Write `n` pictures of each prompt to `out` (default: the run's `samples`).
+
+    The sheet of all and the films stand beside that directory, which holds pictures alone.
+    """
     chain = pipeline.load(config)
     if not chain.text.dim and any(prompts):
         raise UserError(f'the run {config.run!r} was trained without text: use --prompt ""')
     folder = out or runs.run_dir(config.run, config.root) / "samples"
     folder.mkdir(parents=True, exist_ok=True)
+    sheet, films = (folder.with_name(f"{folder.name}-{kind}") for kind in ("sheet.png", "film"))
     shown: list[tuple[Image.Image, str]] = []
     for name, picture in _named(chain, prompts, n, config.seed, negative, film):
         write(folder / f"{name}.png", picture, chain)
         if film:
-            tile(torch.stack(picture.film), columns=len(picture.film)).save(folder / f"{name}-film.png")
+            films.mkdir(exist_ok=True)
+            tile(torch.stack(picture.film), columns=len(picture.film)).save(films / f"{name}.png")
         if len(shown) < SHOWN:
             shown.append((picture.image(), picture.request.prompt))
     images, captions = zip(*shown, strict=True)
-    contact_sheet(images, captions, columns=n if n > 1 else 4).save(folder / "grid.png")
+    contact_sheet(images, captions, columns=n if n > 1 else 4).save(sheet)
     settings = chain.settings()
     print(
-        f"{len(prompts) * n} pictures in {folder} (look at {folder / 'grid.png'}); "
+        f"{len(prompts) * n} pictures in {folder} (look at {sheet}); "
         f"{settings['sampler']}, {settings['steps']} steps, {settings['calls']} calls, "
         f"{settings['network_evaluations']} network evaluations each"
     )
@@ -52,7 +57,9 @@ def _named(
 ) -> Iterator[tuple[str, Picture]]:
     """(file name, picture): picture i of a prompt is drawn from (seed, i)."""
     requests = [Request(prompt, (seed, i), negative) for prompt in prompts for i in range(n)]
-    pictures = tqdm(chain.pictures(requests, film), total=len(requests), desc="sampling", unit="pic")
+    pictures = tqdm(
+        chain.pictures(requests, film), total=len(requests), desc="sampling", unit="pic"
+    )
     for number, picture in enumerate(pictures):
         seed, i = picture.request.key
         yield f"{number // n:03d}-{slug(picture.request.prompt)}-seed{seed}-{i}", picture

@@ -7,6 +7,7 @@ All formulas hold for any schedule (alpha, sigma), variance preserving or not.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -62,13 +63,17 @@ class Sample(Protocol):
 
 def build(config: Sampler) -> Sample:
     """The sampler that a config names."""
-    return {
-        "ddpm": partial(ddpm, variance=config.variance),
-        "ddim": partial(ddim, eta=config.eta),
-        "euler": euler,
-        "heun": heun,
-        "dpmpp_2m": dpmpp_2m,
-    }[config.kind]
+    match config.kind:
+        case "ddpm":
+            return partial(ddpm, variance=config.variance)
+        case "ddim":
+            return partial(ddim, eta=config.eta)
+        case "euler":
+            return euler
+        case "heun":
+            return heun
+        case "dpmpp_2m":
+            return dpmpp_2m
 
 
 def calls(config: Sampler) -> int:
@@ -98,9 +103,7 @@ def trajectory(
 
 def last(steps: Iterable[Step]) -> Tensor:
     """The state after the last step."""
-    for step in steps:
-        pass
-    return step.x
+    return deque(steps, maxlen=1)[0].x
 
 
 class PictureNoise:

@@ -18,6 +18,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Channel = Annotated[int, Field(ge=0, le=255)]
 OneOf = Field(discriminator="kind")
+From = Field(alias="from")  # a word that Python keeps for itself
 
 
 class Schema:
@@ -165,7 +166,7 @@ class UNet(Schema):
     groups: Count
     modulation: Literal["add", "scale_shift"]
     pooled: bool
-    text_norm: bool
+    text_width: Count | None
     dropout: Annotated[float, Field(ge=0, lt=1)]
 
     def __post_init__(self) -> None:
@@ -363,7 +364,7 @@ class Preview(Schema):
 @dataclass(frozen=True, kw_only=True)
 class TrainUnet(Train):
     codec: Literal["vae", "pixels"]
-    from_: FromVae = Field(alias="from")
+    from_: Annotated[FromVae, From]
     text: Text
     unet: UNet
     noise: Noise
@@ -414,7 +415,7 @@ def _fits(size: int, factor: int, what: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Upsample(Schema):
-    """`use`: auto takes the run's upsampler if there is one; `augmentation`: null is its default."""
+    """`use`: auto takes the run's upsampler, if any; `augmentation`: null is its own default."""
 
     use: Literal["auto", "yes", "no"]
     augmentation: Fraction | None
@@ -431,7 +432,7 @@ class FromUse(Schema):
 class Use(Machine):
     """What all commands that sample share."""
 
-    from_: FromUse = Field(alias="from")
+    from_: Annotated[FromUse, From]
     artifact: str
     sampler: Sampler
     guidance: Guidance
@@ -454,3 +455,10 @@ class EvalFid(Use):
     split: Literal["train", "val", "test"]
     count: Count | None
     extractor: Extractor
+
+
+@dataclass(frozen=True, kw_only=True)
+class HasData(Schema):
+    """The data section alone, as `dmtool data` takes it."""
+
+    data: Data

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
+from torch import Tensor
 
 MARGIN, GAP = 24, 16
 NARROWEST = 104  # pixels that a caption needs to be read

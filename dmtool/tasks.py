@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from dmtool.config import validate
 from dmtool.errors import exit_codes
-from dmtool.schemas import EvalFid, Train, TrainUnet, TrainUpsampler, TrainVae, Use
+from dmtool.schemas import EvalFid, HasData, Train, TrainUnet, TrainUpsampler, TrainVae, Use
 
 C = TypeVar("C", bound=Train)
 
@@ -63,6 +63,35 @@ def eval_fid(config: DictConfig, real: str | None, fake: str | None, out: str | 
             fid.folders(checked, Path(real), Path(fake), Path(out) if out else None)
         else:
             fid.run(checked, Path(out) if out else None)
+
+
+def reconstruct(config: DictConfig, files: list[str], out: str | None) -> None:
+    with exit_codes():
+        checked = validate(config, Use)
+        from dmtool import apply
+
+        apply.reconstruct(checked, [Path(file) for file in files], Path(out) if out else None)
+
+
+def upscale(config: DictConfig, files: list[str], prompt: str, out: str | None) -> None:
+    with exit_codes():
+        checked = validate(config, Use)
+        from dmtool import apply
+
+        paths = [Path(file) for file in files]
+        apply.upscale(checked, paths, prompt, Path(out) if out else None)
+
+
+def data(config: DictConfig, out: str | None) -> None:
+    with exit_codes():
+        checked = validate(config, HasData).data
+        from dmtool.data import inspect, source
+
+        loaded = source.load(checked)
+        print(inspect.describe(inspect.summary(loaded, checked)))
+        path = Path(out or f"{checked.kind}-sheet.png")
+        inspect.sheet(loaded.dataset, checked, path)
+        print(f"examples: {path}")
 
 
 def _training(config: DictConfig, schema: type[C]) -> C:

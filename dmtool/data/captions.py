@@ -6,7 +6,7 @@ import csv
 import json
 import posixpath
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -41,7 +41,7 @@ class Row(NamedTuple):
     values: Mapping[str, Any]
 
 
-def read(root: Path, pictures: Collection[str], others: Collection[str]) -> Captions:
+def read(root: Path, pictures: Collection[str], others: Set[str]) -> Captions:
     """The captions of `pictures` (paths relative to `root`), by the first convention that is met.
 
     1. `metadata.jsonl` or `metadata.csv`, in the folder or in sub-folders: `file_name` and `text`
@@ -56,7 +56,7 @@ def read(root: Path, pictures: Collection[str], others: Collection[str]) -> Capt
     if metadata:
         return _from_metadata(root, metadata, set(pictures))
     sidecars = {name: str(PurePosixPath(name).with_suffix(".txt")) for name in pictures}
-    sidecars = {name: sidecar for name, sidecar in sidecars.items() if sidecar in set(others)}
+    sidecars = {name: sidecar for name, sidecar in sidecars.items() if sidecar in others}
     if sidecars:
         return _from_sidecars(root, sidecars)
     return _from_folders(pictures)
@@ -108,7 +108,9 @@ def _csv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
         for values in reader:
             yield Row(f"{name}, line {reader.line_num}", values)
     except csv.Error as error:
-        raise UserError(f"{name}, line {reader.line_num}: this is not CSV ({error})") from error
+        raise UserError(
+            f"{name}, line {reader.reader.line_num}: this is not CSV ({error})"
+        ) from error
 
 
 def _file_name(row: Row) -> str:

@@ -68,11 +68,12 @@ def check(path: Path, max_pixels: int) -> bytes:
     Raises ValueError with the reason if it is empty, too large or of no known mode; whatever the
     decoder raises if it is broken.
     """
-    data = path.read_bytes()
-    if not data:
+    size = path.stat().st_size
+    if not size:
         raise ValueError("empty file (0 bytes)")
-    if len(data) > LARGEST:
-        raise ValueError(f"{len(data)} bytes are more than the {LARGEST} that can be stored")
+    if size > LARGEST:
+        raise ValueError(f"{size} bytes are more than the {LARGEST} that can be stored")
+    data = path.read_bytes()
     image = open_picture(data, max_pixels)
     image.load()
     ImageOps.exif_transpose(image, in_place=True)

@@ -25,7 +25,7 @@ CORE = 0.8  # of an object's greatest contrast: pixels beyond it are no mixture 
 SPECK = 0.0035  # of the picture's area: less is no object but noise
 PURE = 0.8  # of an object's area is of one colour
 LIKE = 0.65  # overlap (intersection over union) with an ideal shape
-BLURS = (0.0, 0.25)
+BLURS = (0.0, 0.125, 0.25)  # of the ideal shapes that an object is compared with
 EXTENTS = {"small": (0.13, 0.28), "large": (0.28, 0.54)}
 MOST = 5  # objects that are matched with a caption's
 
@@ -96,9 +96,8 @@ def look(image: Image.Image | NDArray[np.uint8]) -> tuple[str, list[Seen]]:
     ground = np.median(edge, axis=0)
     name, near = _nearest(ground)
     contrast = np.linalg.norm(pixels - ground, axis=-1)
-    components = sorted(_components(contrast > near), key=np.sum, reverse=True)
-    found = (_examine(pixels, ground, contrast, mask) for mask in components)
-    return name, [seen for seen in found if seen]
+    components = _components(contrast > near, SPECK * contrast.size)
+    return name, [_examine(pixels, ground, contrast, mask) for mask in components]
 
 
 def _matches(description: Description, seen: list[Seen]) -> Iterator[tuple[bool, bool, bool, bool]]:
@@ -118,8 +117,8 @@ def _matches(description: Description, seen: list[Seen]) -> Iterator[tuple[bool,
         )
 
 
-def _components(mask: Mask) -> list[Mask]:
-    """The parts of `mask` whose pixels are connected by their sides.
+def _components(mask: Mask, smallest: float) -> list[Mask]:
+    """The parts of `mask` connected by pixels' sides, of `smallest` pixels or more; largest first.
 
     Every pixel takes the least number among its neighbours', and that number's own number, until
     nothing changes.
@@ -132,15 +131,14 @@ def _components(mask: Mask) -> list[Mask]:
         least = np.where(mask, np.minimum.reduce([own, *around]), outside)
         least = np.append(least.ravel(), outside)[least]
         if np.array_equal(least, own):
-            return [own == number for number in np.unique(own[mask])]
+            numbers, areas = np.unique(own[mask], return_counts=True)
+            parts = sorted(zip(-areas, numbers, strict=True))
+            return [own == number for area, number in parts if -area >= smallest]
         own = least
 
 
-def _examine(pixels: Floats, ground: Floats, contrast: Floats, mask: Mask) -> Seen | None:
-    """What one component is, or None if it is a mere speck."""
-    size = len(pixels)
-    if mask.sum() < SPECK * size**2:
-        return None
+def _examine(pixels: Floats, ground: Floats, contrast: Floats, mask: Mask) -> Seen:
+    """What one component is."""
     core = mask & (contrast >= CORE * np.quantile(contrast[mask], 0.9))
     colour = np.median(pixels[core], axis=0)
     name, near = _nearest(colour)

@@ -7,8 +7,9 @@ stand in its name or its description. "FID" is the name for FID's own network al
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +79,13 @@ def load(config: Extractor, device: torch.device | str) -> FeatureExtractor:
     return build(config, torch.device(device))
 
 
-def extract(extractor: FeatureExtractor, images: Tensor, batch_size: int) -> NDArray[np.float32]:
-    """Features [N, dim] of uint8 RGB `images` [N, 3, H, W], `batch_size` at once."""
-    features = [extractor(batch).cpu() for batch in images.split(batch_size)]
+def extract(
+    extractor: FeatureExtractor, images: Iterable[Tensor], batch_size: int
+) -> NDArray[np.float32]:
+    """Features [N, dim] of a stream of uint8 RGB `images` [3, H, W], `batch_size` at once."""
+    stream, features = iter(images), []
+    while batch := list(islice(stream, batch_size)):
+        features.append(extractor(torch.stack(batch)).cpu())
     return torch.cat(features).numpy()
 
 

@@ -41,9 +41,11 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Te
 
 
 class Attention(nn.Module):
-    """Multi-head attention of tokens [B, L, width] over a context [B, S, context], or themselves."""
+    """Multi-head attention of tokens [B, L, width] over a context [B, S, context] or themselves."""
 
-    def __init__(self, width: int, heads: int, context: int | None = None, bias: bool = False):
+    def __init__(
+        self, width: int, heads: int, context: int | None = None, bias: bool = False
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.q = nn.Linear(width, width, bias=bias)

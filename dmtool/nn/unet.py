@@ -79,7 +79,8 @@ class UNet(nn.Module):
         modulation: `add` or `scale_shift`, see ResBlock.
         text_dim: channels of the text states, None for no text.
         pooled_dim: channels of the pooled text vector added to the level's embedding, or None.
-        text_norm: standardise text channels by the buffers `text_mean` and `text_std`.
+        text_width: standardise the text states by the buffers `text_mean` and `text_std` and
+            project them to this many channels, once for all blocks; None: take them as they are.
         images: channels by name of pictures in `extras`, concatenated to the input.
         levels: names of scalar levels in `extras`, embedded as the noise level is.
     """
@@ -101,7 +102,7 @@ class UNet(nn.Module):
         modulation: str,
         text_dim: int | None,
         pooled_dim: int | None,
-        text_norm: bool,
+        text_width: int | None,
         dropout: float,
         images: Mapping[str, int],
         levels: Sequence[str],
@@ -112,10 +113,12 @@ class UNet(nn.Module):
         self.embed = _mlp(widths[0], embedding)
         self.embed_levels = nn.ModuleDict({name: _mlp(widths[0], embedding) for name in levels})
         self.embed_pooled = nn.Linear(pooled_dim, embedding) if pooled_dim else None
-        self.text_norm = text_norm and text_dim is not None
-        if self.text_norm:
-            self.register_buffer("text_mean", torch.zeros(text_dim or 0))
-            self.register_buffer("text_std", torch.ones(text_dim or 0))
+        self.embed_text: nn.Linear | None = None
+        if text_dim is not None and text_width is not None:
+            self.register_buffer("text_mean", torch.zeros(text_dim))
+            self.register_buffer("text_std", torch.ones(text_dim))
+            self.embed_text = nn.Linear(text_dim, text_width)
+            text_dim = text_width
 
         def res(before: int, after: int) -> ResBlock:
             return ResBlock(before, after, groups, embedding, modulation, dropout)
@@ -169,8 +172,8 @@ class UNet(nn.Module):
         """
         extras = extras or {}
         embedding = self._embed(level, pooled, extras)
-        if states is not None and self.text_norm:
-            states = (states - self.text_mean) / self.text_std
+        if states is not None and self.embed_text is not None:
+            states = self.embed_text((states - self.text_mean) / self.text_std)
         h = torch.cat([x, *(extras[name].to(x) for name in self.images)], dim=1)
         h = self.conv_in(F.pixel_unshuffle(h, self.patch))
         skips = [h]

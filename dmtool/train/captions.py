@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dmtool import text
 from dmtool.cond import Cond
+from dmtool.network import NoisePredictor
 from dmtool.text import TextEncoder
 from dmtool.train.examples import Place
 
@@ -37,3 +38,15 @@ class Captions:
         index = self.first[rows] + (pick * counts).long()
         index = index.masked_fill(counts == 0, NULL)
         return self.states.cond(index if drop is None else index.masked_fill(drop, NULL))
+
+    def standardise(self, predictor: NoisePredictor) -> None:
+        """Give the network the captions' mean and deviation per channel, if it standardises.
+
+        Channels that do not vary are left alone.
+        """
+        unet = predictor.unet
+        if unet.embed_text is None or self.states.values is None or predictor.text is not None:
+            return
+        mean, std = self.states.statistics()
+        unet.text_mean.copy_(mean)
+        unet.text_std.copy_(torch.where(std > 1e-4, std, 1.0))

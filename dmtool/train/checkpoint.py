@@ -92,7 +92,8 @@ def _all(folder: Path) -> list[Path]:
 
 def _flatten(optimizers: list[Optimizer]) -> tuple[dict[str, Tensor], list[Any]]:
     """The optimizers' state as tensors by 'optimizer.parameter.name', and their groups as JSON."""
-    tensors, groups = {}, []
+    tensors: dict[str, Tensor] = {}
+    groups = []
     for i, optimizer in enumerate(optimizers):
         state = optimizer.state_dict()
         groups.append(state["param_groups"])

@@ -63,7 +63,7 @@ def batches(examples: Examples, positions: Positions, workers: int, pin: bool) -
     """An endless stream of micro-batches, made by `workers` processes (0: in this one)."""
     loader: DataLoader[Any] = DataLoader(
         _Items(examples),
-        batch_sampler=positions,  # type: ignore[arg-type]
+        batch_sampler=positions,
         collate_fn=_whole,
         num_workers=workers,
         pin_memory=pin,
@@ -79,7 +79,7 @@ class _Items(Dataset[Any]):
         return self.examples.__getitems__(places)
 
 
-def _whole(batch: Batch) -> Batch:
+def _whole(batch: Any) -> Any:
     return batch
 
 

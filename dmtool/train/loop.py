@@ -34,9 +34,14 @@ from dmtool.train.log import Log
 class Stage(Protocol):
     """What a stage is to the loop: a network, examples, and a batch's losses."""
 
-    name: str
-    network: nn.Module
-    examples: Examples
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def network(self) -> nn.Module: ...
+
+    @property
+    def examples(self) -> Examples: ...
 
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Scalars of a micro-batch; `loss` is minimised. `model` is the network, perhaps wrapped

@@ -105,11 +105,8 @@ class UnetStage:
         clean = self._clean(split["train"], "train")
         train_captions = Captions(split["train"]["caption"], self.text)
         self.examples = UnetExamples(clean, train_captions, config)
-        if self.network.unet.text_norm and not self.text.trainable:
-            mean, std = train_captions.states.statistics()
-            self.network.unet.text_mean.copy_(mean)
-            self.network.unet.text_std.copy_(std)
-        held_out = "val" if len(split["val"]) else "train"
+        train_captions.standardise(self.network)
+        held_out: source.Split = "val" if len(split["val"]) else "train"
         self.held_out = self._clean(split[held_out], held_out)
         self.held_out_captions = Captions(split[held_out]["caption"], self.text)
         self.process = process_card(config.noise)

@@ -31,7 +31,7 @@ def train(config: TrainUpsampler) -> None:
 
 
 def shrink(large: Tensor, factor: int) -> Tensor:
-    """The small picture of a large one: antialiased bicubic, rounded to 8 bit as a file would be."""
+    """The small picture of a large one: antialiased bicubic, rounded to 8 bit like a file."""
     size = (large.shape[2] // factor, large.shape[3] // factor)
     small = interpolate(large, size=size, mode="bicubic", antialias=True)
     return to_tensor(to_uint8(small))
@@ -80,6 +80,7 @@ class UpsamplerStage:
         crop = config.crop_size or config.resolution
         pictures = Pictures(split["train"], config.data, config.resolution, config.seed, crop)
         train_captions = Captions(split["train"]["caption"], self.text)
+        train_captions.standardise(self.network)
         self.examples = UpsamplerExamples(pictures, train_captions, config)
         held_out = split["val"] if len(split["val"]) else split["train"]
         self.held_out = Pictures(held_out, config.data, config.resolution, config.seed)

@@ -1,9 +1,10 @@
 import re
 from dataclasses import asdict, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from dmtool.data import scene as words
 from dmtool.data.judge import judge, look
@@ -27,22 +28,22 @@ def wrong(verdict):
     return {name for name in NAMED if not getattr(verdict, name)}
 
 
-@pytest.mark.parametrize(("count", "size"), [(2000, 64), (800, 32), (50, 128)])
+@pytest.mark.parametrize(("count", "size"), [(2000, 64), (500, 32), (50, 128)])
 def test_the_judge_accepts_every_rendering(count, size):
     refused = [(caption, judge(image, caption)) for image, caption in drawn(count, size)]
     assert not [item for item in refused if not item[1].ok]
 
 
 def test_the_judge_refuses_every_caption_of_another_scene():
-    pictures = drawn(400, 32)
-    for (image, own), (_, other) in zip(pictures, pictures[1:], strict=False):
+    pictures = drawn(300, 32)
+    for (image, own), (_, other) in pairwise(pictures):
         same = set(parse(own).kinds) == set(parse(other).kinds)
         assert not judge(image, other).ok or (same and parse(own).ground == parse(other).ground)
 
 
 def test_a_mirrored_picture_breaks_left_and_right_alone():
-    left = [item for item in drawn(800, 32) if re.search("left|right", item[1])]
-    assert len(left) > 200
+    left = [item for item in drawn(500, 32) if re.search("left|right", item[1])]
+    assert len(left) > 150
     for image, caption in left:
         verdict = judge(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), caption)
         assert not verdict.ok and verdict.objects and verdict.ground
@@ -82,14 +83,13 @@ def test_an_object_of_two_colours_is_of_none():
     assert wrong(judge(picture, "a large red circle on a white ground")) == {"colours"}
 
 
-@pytest.mark.parametrize(("size", "sigma"), [(64, 14), (32, 10)])
+@pytest.mark.parametrize(("size", "sigma"), [(64, 15), (32, 10)])
 def test_the_judge_forgives_mild_noise_and_blur(size, sigma):
     noise = np.random.default_rng(0)
-    for image, caption in drawn(200, size):
+    for image, caption in drawn(100, size):
         soiled = np.asarray(image) + noise.normal(0, sigma, (size, size, 3))
         assert judge(soiled.round().clip(0, 255).astype(np.uint8), caption).ok
-        blurred = image.resize((size // 2,) * 2, Image.Resampling.BICUBIC).resize((size,) * 2)
-        assert judge(blurred, caption).ok or size == 32
+        assert judge(image.filter(ImageFilter.GaussianBlur(size / 80)), caption).ok
 
 
 def test_captions_are_grammatical_and_read_back():

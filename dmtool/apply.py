@@ -1,0 +1,86 @@
+"""One stage on the user's own pictures: `dmtool reconstruct` and `dmtool upscale`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import pad
+
+from dmtool import latents, pipeline, runs
+from dmtool.data.transforms import open_picture, to_image, to_pixels, to_rgb, to_tensor, to_uint8
+from dmtool.device import autocast, pick_device, pick_dtype
+from dmtool.errors import UserError
+from dmtool.evaluate.quality import psnr
+from dmtool.schemas import Use
+
+MAX_PIXELS = 2**26
+WHITE = (255, 255, 255)
+
+
+def reconstruct(config: Use, files: Sequence[Path], out: Path | None) -> None:
+    """Write each picture as the run's autoencoder gives it back, and print its PSNR."""
+    device = pick_device(config.device)
+    codec = latents.load(runs.find(config.run, "vae", config.root, config.artifact), device)
+
+    def through(picture: Tensor) -> Tensor:
+        return codec.decode(codec.encode(picture))
+
+    for file in files:
+        before = _read(file)
+        after = _through(before, through, codec.factor, 1, config)
+        path = _save(after, file, "reconstructed", config, out)
+        print(f"{path}: PSNR {psnr(before[None], after[None]).item():.2f} dB")
+
+
+def upscale(config: Use, files: Sequence[Path], prompt: str, out: Path | None) -> None:
+    """Write each picture enlarged by the run's upsampler."""
+    device = pick_device(config.device)
+    run = config.from_.upsampler or config.run
+    artifact = runs.find(run, "upsampler", config.root, config.artifact)
+    upsampler = pipeline.load_upsampler(artifact, config.upsample, device)
+    unet = artifact.card["network"]
+    multiple = max(1, unet["patch"] * 2 ** (len(unet["widths"]) - 1) // upsampler.factor)
+
+    for i, file in enumerate(files):
+        enlarge = partial(upsampler, prompts=[prompt], keys=[(config.seed, i)])
+        enlarged = _through(_read(file), enlarge, multiple, upsampler.factor, config)
+        print(_save(enlarged, file, f"x{upsampler.factor}", config, out))
+
+
+def _read(file: Path) -> Tensor:
+    """A picture file as uint8 [3, H, W]; UserError if it is missing or unreadable."""
+    try:
+        return to_pixels(to_rgb(open_picture(file.read_bytes(), MAX_PIXELS), WHITE))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"{file} cannot be read as a picture: {error}") from error
+
+
+@torch.inference_mode()
+def _through(
+    pixels: Tensor,
+    network: Callable[[Tensor], Tensor],
+    multiple: int,
+    factor: int,
+    config: Use,
+) -> Tensor:
+    """A picture of any size through a network that wants sides divisible by `multiple`."""
+    height, width = pixels.shape[1:]
+    device = pick_device(config.device)
+    x = to_tensor(pixels)[None].to(device)
+    x = pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+    with autocast(device, pick_dtype(config.dtype, device)):
+        y = network(x)
+    return to_uint8(y)[0, :, : height * factor, : width * factor].cpu()
+
+
+def _save(pixels: Tensor, file: Path, what: str, config: Use, out: Path | None) -> Path:
+    folder = out or runs.run_dir(config.run, config.root) / what
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{file.stem}-{what}.png"
+    to_image(pixels).save(path)
+    return path

@@ -1,0 +1,62 @@
+"""`dmtool demo`: the whole chain on packaged pictures, by the commands that a user would type."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from dmtool import runs
+from dmtool.errors import RESUMABLE, Stopped, UserError
+from dmtool.runs import Artifact
+
+PROMPTS = [
+    "red heart", "grinning face", "cat face", "pizza", "rocket", "blue heart",
+    "woman firefighter medium-dark skin tone", "flag Japan", "sunflower", "house", "guitar",
+    "man pilot dark skin tone",
+]  # fmt: skip
+
+
+def demo(run: str, root: str) -> None:
+    """Train three stages, sample and measure; what is done already is not done again."""
+    folder, started = Path(root) / run, time.monotonic()
+    for stage in runs.STAGES:
+        _dmtool(f"train-{stage}", f"experiment=demo_{stage}", f"run={run}", f"root={root}")
+    unet = runs.find(run, "unet", root)
+    if not (folder / "samples-sheet.png").exists():
+        prompts = [word for prompt in PROMPTS for word in ("--prompt", prompt)]
+        _dmtool("sample", *prompts, f"run={run}", f"root={root}")
+    for split, count in (("train", "1000"), ("test", "null")):
+        if not _measured(folder, split, unet):
+            _dmtool("eval-fid", f"split={split}", f"count={count}", f"run={run}", f"root={root}")
+    figures = {split: _read(folder, split) for split in ("train", "test")}
+    runs.write_text(folder / "figures.json", json.dumps(figures, indent=1) + "\n")
+    minutes = (time.monotonic() - started) / 60
+    print(
+        f"\nLook at {folder / 'samples-sheet.png'} (pictures) and {folder / 'figures.json'} "
+        f"(figures); {minutes:.1f} minutes. {unet.card['data']['attribution']}"
+    )
+
+
+def _dmtool(*words: str) -> None:
+    """Run a command as its own process, shown as the user would type it."""
+    print("\n$ dmtool", *(f"'{word}'" if " " in word else word for word in words), flush=True)
+    code = subprocess.call([sys.executable, "-m", "dmtool", *words])
+    if code == RESUMABLE:
+        raise Stopped("the demo was stopped; the same command goes on")
+    if code:
+        raise UserError(f"dmtool {words[0]} ended with exit code {code}; see above")
+
+
+def _measured(folder: Path, split: str, unet: Artifact) -> bool:
+    """Whether the figures of this very artifact are there."""
+    result = _read(folder, split)
+    return result is not None and result["settings"]["checkpoint"] == unet.card["sha256"]
+
+
+def _read(folder: Path, split: str) -> Any:
+    path = folder / "eval" / f"fid-{split}.json"
+    return json.loads(path.read_text()) if path.exists() else None

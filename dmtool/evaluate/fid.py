@@ -1,0 +1,144 @@
+"""`dmtool eval-fid`: a run's pictures against the real ones, or one folder against another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+from tqdm import tqdm
+
+from dmtool import cache, pipeline, runs
+from dmtool.config import container, validate
+from dmtool.data import source
+from dmtool.data.pictures import Pictures
+from dmtool.device import pick_device
+from dmtool.errors import UserError
+from dmtool.evaluate import features, generated
+from dmtool.evaluate.features import FeatureExtractor
+from dmtool.evaluate.folders import compare_folders
+from dmtool.evaluate.record import record
+from dmtool.pipeline import Pipeline, Request
+from dmtool.schemas import Data, EvalFid, HasData
+
+Features = np.ndarray[Any, Any]
+
+
+def folders(config: EvalFid, real: Path, fake: Path, out: Path | None) -> None:
+    """Print (and write to `out`) the distance between the pictures of two folders."""
+    extractor = features.load(config.extractor, pick_device(config.device))
+    result = compare_folders(real, fake, extractor, config.batch_size)
+    print(
+        f"{result['metric']}: {result['value']:.3f} "
+        f"({result['n_real']} real, {result['n_fake']} generated pictures)"
+    )
+    if out:
+        runs.write_text(out, json.dumps(result, indent=1) + "\n")
+
+
+def run(config: EvalFid, out: Path | None) -> None:
+    """Sample one picture for each chosen caption, measure them, write and print the figures.
+
+    The reference, and the gallery of retrieval, are all pictures of the set; the protocol is that
+    of `evaluate.generated`.
+    """
+    chain = pipeline.load(config)
+    data = _data(config)
+    loaded = source.load(data)
+    trained_on = chain.card["data"]["fingerprint"]
+    if loaded.fingerprint != trained_on:
+        raise UserError(
+            f"the pictures have changed since training: their fingerprint is {loaded.fingerprint}, "
+            f"the run's is {trained_on}"
+        )
+    extractor = features.load(config.extractor, chain.device)
+    pictures = Pictures(loaded.dataset, data, _resolution(chain), config.seed)
+    real = _real(pictures, extractor, loaded.fingerprint, config.batch_size)
+    rows = _rows(loaded.dataset["key"], data, config)
+    captions = [row[0] if row else "" for row in loaded.dataset["caption"]]
+    fake = _fake(chain, extractor, rows, captions, config)
+    result = record(extractor, len(real), len(fake))
+    result |= {"split": config.split, "seed": config.seed, "settings": chain.settings()}
+    result |= {"data": loaded.fingerprint, "resolution": pictures.resolution}
+    result["figures"] = generated.evaluate(fake, real, np.array(rows), captions)
+    result["floor"] = generated.floor(real, len(rows), config.seed)
+    path = out or runs.run_dir(config.run, config.root) / "eval" / f"fid-{config.split}.json"
+    runs.write_text(path, json.dumps(result, indent=1) + "\n")
+    print(summary(result))
+    print(f"written to {path}")
+
+
+def summary(result: dict[str, Any]) -> str:
+    """The figures as lines of text."""
+    lines = [f"{result['n_fake']} pictures for captions of the split {result['split']!r}"]
+    for name, group in result["figures"].items():
+        recalls = ", ".join(f"R@{k} {group[f'r@{k}']:.3f}" for k in (1, 10))
+        lines.append(
+            f"  {name.replace('_', ' ')}: {result['metric']} {group['fd']:.1f}, {recalls} "
+            f"(N = {group['n_fake']})"
+        )
+    if result["floor"]:
+        floor = result["floor"]
+        lines.append(f"  floor, as many real pictures: {floor['fd']:.1f} (N = {floor['n_fake']})")
+    return "\n".join(lines)
+
+
+def _data(config: EvalFid) -> Data:
+    """The data that the run was trained on, from its saved config."""
+    run = config.from_.unet or config.run
+    path = runs.run_dir(run, config.root) / "unet" / "config.yaml"
+    saved = container(cast(DictConfig, OmegaConf.load(path)))
+    return validate({"data": saved["data"]}, HasData).data
+
+
+def _resolution(chain: Pipeline) -> int:
+    factor = chain.upsampler.factor if chain.upsampler else 1
+    return cast(int, chain.card["resolution"]) * factor
+
+
+def _rows(keys: list[str], data: Data, config: EvalFid) -> list[int]:
+    """`count` evenly spread rows of the split, as rows of the whole set."""
+    rows = [row for row, key in enumerate(keys) if source.split_of(key, data) == config.split]
+    if len(rows) < 2:
+        raise UserError(
+            f"the split {config.split!r} has {len(rows)} pictures: at least 2 are needed"
+        )
+    count = min(config.count or len(rows), len(rows))
+    return [rows[i * len(rows) // count] for i in range(count)]
+
+
+def _real(
+    pictures: Pictures, extractor: FeatureExtractor, fingerprint: str, batch_size: int
+) -> Features:
+    """Features [M, d] of all pictures, extracted once and kept."""
+    key = {
+        "data": fingerprint,
+        "resolution": pictures.resolution,
+        "background": list(pictures.config.background),
+        "extractor": extractor.describe(),
+    }
+
+    def build(folder: Path) -> None:
+        rows = tqdm(range(len(pictures)), desc="features of real pictures", unit="pic")
+        images: Iterator[Tensor] = (pictures[row, row]["image"] for row in rows)
+        np.save(folder / "features.npy", features.extract(extractor, images, batch_size))
+
+    folder = cache.directory("features", key, build)
+    return cast(Features, np.load(folder / "features.npy", allow_pickle=False))
+
+
+def _fake(
+    chain: Pipeline,
+    extractor: FeatureExtractor,
+    rows: list[int],
+    captions: list[str],
+    config: EvalFid,
+) -> Features:
+    """Features [N, d] of one picture a caption, drawn from (seed, row)."""
+    requests = (Request(captions[row], (config.seed, row)) for row in rows)
+    pictures = tqdm(chain.pictures(requests), total=len(rows), desc="sampling", unit="pic")
+    return features.extract(extractor, (p.pixels for p in pictures), config.batch_size)
