@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
 from dmtool.errors import UserError
@@ -27,7 +27,7 @@ def validate(config: DictConfig | Mapping[str, Any], schema: type[T]) -> T:
     try:
         values = container(config, resolve=True)
     except OmegaConfBaseException as error:
-        raise UserError(_first_line(error)) from error
+        raise UserError(in_one_line(error)) from error
     try:
         return TypeAdapter(schema).validate_python(values)
     except ValidationError as error:
@@ -95,5 +95,9 @@ def _locate(location: tuple[int | str, ...], values: Any) -> tuple[str, set[str]
     return ".".join(path), siblings
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+def in_one_line(error: OmegaConfBaseException) -> str:
+    """What OmegaConf has to say, with the key in full."""
+    if isinstance(error, MissingMandatoryValue):
+        return f"a value is missing: type {error.full_key}=..."
+    line = str(error).strip().splitlines()[0]
+    return f"{error.full_key}: {line}" if error.full_key else line

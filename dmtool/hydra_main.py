@@ -6,15 +6,16 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 
 import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from dmtool.config import conf_dir, container, flat, nearest
+from dmtool.config import conf_dir, container, flat, in_one_line, nearest
 from dmtool.errors import UserError, exit_codes
 
 
@@ -25,8 +26,8 @@ def run(name: str, task: Callable[[DictConfig], None], arguments: Sequence[str])
         sys.argv = [f"dmtool {name.replace('_', '-')}", *arguments]
         main = hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")
         try:
-            main(task)()
-        except (HydraException, OmegaConfBaseException) as error:
+            main(task)()  # the task leaves by SystemExit: all else is about the arguments
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise UserError(_explain(error, name)) from error
 
 
@@ -51,7 +52,12 @@ def _refuse_sweeps_in_process_groups(arguments: Sequence[str]) -> None:
 def _explain(error: Exception, name: str) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if isinstance(error, MissingConfigException) and len(lines) > 1:
-        return f"{lines[0]} ({lines[1]} {', '.join(lines[2:])})"
+        options = list(takewhile(lambda line: not line.startswith("Config search"), lines[2:]))
+        return f"{lines[0]} (there are: {', '.join(options)})"
+    if isinstance(error, OmegaConfBaseException):
+        return in_one_line(error)
+    if isinstance(error, OverrideParseException):
+        return f"cannot read {error.override!r} as key=value: {lines[0]}"
     unknown = re.search(r"Could not override '([^']+)'", lines[0])
     if unknown:
         return f"unknown key {unknown[1]!r}{_neighbour(unknown[1], name)}"

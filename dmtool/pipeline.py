@@ -185,11 +185,11 @@ def parent_vae(artifact: Artifact) -> Artifact:
 
 def find_upsampler(config: Use, resolution: int, device: torch.device) -> Upsampler | None:
     """The upsampler named in `from.upsampler`, or the run's, if it is wanted and there."""
-    if config.upsample.use == "no":
+    if config.upsample.use == "never":
         return None
     run = config.from_.upsampler or config.run
     folder = runs.run_dir(run, config.root) / "upsampler" / "artifacts" / config.artifact
-    named = config.upsample.use == "yes" or config.from_.upsampler is not None
+    named = config.upsample.use == "always" or config.from_.upsampler is not None
     if not named and not folder.is_dir():
         return None
     artifact = runs.find(run, "upsampler", config.root, config.artifact)
@@ -203,7 +203,7 @@ def check_upsampler(artifact: Artifact, resolution: int) -> None:
     if small != resolution:
         raise UserError(
             f"{artifact.path} enlarges pictures of {small} pixels, the noise predictor makes "
-            f"{resolution}: train another upsampler, or leave it out with upsample.use=no"
+            f"{resolution}: train another upsampler, or leave it out with upsample.use=never"
         )
 
 

@@ -417,7 +417,7 @@ def _fits(size: int, factor: int, what: str) -> None:
 class Upsample(Schema):
     """`use`: auto takes the run's upsampler, if any; `augmentation`: null is its own default."""
 
-    use: Literal["auto", "yes", "no"]
+    use: Literal["auto", "always", "never"]
     augmentation: Fraction | None
     sampler: Sampler
 

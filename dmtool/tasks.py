@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -17,28 +18,26 @@ from dmtool.schemas import EvalFid, HasData, Train, TrainUnet, TrainUpsampler, T
 
 C = TypeVar("C", bound=Train)
 
-Task = Callable[[DictConfig], None]
-
 
 def train_vae(config: DictConfig) -> None:
-    with exit_codes():
-        checked = _training(config, TrainVae)
+    with exit_codes(), _no_empty_directory():
+        checked = _own_run(validate(config, TrainVae))
         from dmtool.train import vae
 
         vae.train(checked)
 
 
 def train_unet(config: DictConfig) -> None:
-    with exit_codes():
-        checked = _training(config, TrainUnet)
+    with exit_codes(), _no_empty_directory():
+        checked = _own_run(validate(config, TrainUnet))
         from dmtool.train import unet
 
         unet.train(checked)
 
 
 def train_upsampler(config: DictConfig) -> None:
-    with exit_codes():
-        checked = _training(config, TrainUpsampler)
+    with exit_codes(), _no_empty_directory():
+        checked = _own_run(validate(config, TrainUpsampler))
         from dmtool.train import upsampler
 
         upsampler.train(checked)
@@ -94,21 +93,21 @@ def data(config: DictConfig, out: str | None) -> None:
         print(f"examples: {path}")
 
 
-def _training(config: DictConfig, schema: type[C]) -> C:
-    """The checked config; in a sweep each job has its own run, as its directory says."""
+def _own_run(config: C) -> C:
+    """In a sweep each job has its own run, as its directory says."""
     hydra = HydraConfig.get()
-    try:
-        checked = validate(config, schema)
-    except Exception:
-        _discard_empty(Path(hydra.runtime.output_dir))
-        raise
     if hydra.mode != RunMode.MULTIRUN:
-        return checked
-    return replace(checked, run=f"{checked.run}-{hydra.job.num}")
+        return config
+    return replace(config, run=f"{config.run}-{hydra.job.num}")
 
 
-def _discard_empty(folder: Path) -> None:
-    """Hydra makes the run directory before the config is checked: leave no empty one behind."""
-    for path in (folder, folder.parent):
-        if path.is_dir() and not any(path.iterdir()):
-            path.rmdir()
+@contextmanager
+def _no_empty_directory() -> Iterator[None]:
+    """Hydra makes the run directory before anything is checked: leave no empty one behind."""
+    try:
+        yield
+    finally:
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        for path in (folder, folder.parent):
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()

@@ -6,14 +6,15 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from accelerate import Accelerator
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter
 
 from dmtool import runs
+from dmtool.config import container
 from dmtool.data.source import Source
 from dmtool.device import pick_device
 from dmtool.errors import UserError
@@ -31,11 +32,13 @@ def train(name: str, config: C, build: Callable[[C, torch.device], Stage]) -> No
     """Train a stage in `root/run/name`, from the beginning or from where it was left."""
     folder = runs.run_dir(config.run, config.root) / name
     accelerator = _accelerator(config)
-    if accelerator.is_main_process:
-        _record(folder, config)
+    complete = _complete(config)
+    _check_unchanged(folder, complete)
     torch.manual_seed(config.seed)
     with accelerator.main_process_first():  # it fills the caches, the others read them
         stage = build(config, accelerator.device)
+    if accelerator.is_main_process:
+        runs.write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(complete)))
     if config.init:
         _start_from(stage, runs.find(config.init, name, config.root))
     Trainer(stage, config, folder, accelerator).run()
@@ -57,13 +60,17 @@ def _accelerator(config: Train) -> Accelerator:
     return accelerator
 
 
-def _record(folder: Path, config: Train) -> None:
-    """Write the complete config, or refuse to go on with one that would change the run."""
-    new: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, by_alias=True, mode="json")
+def _complete(config: Train) -> dict[str, Any]:
+    """The whole config as plain values."""
+    values = TypeAdapter(type(config)).dump_python(config, by_alias=True, mode="json")
+    return cast(dict[str, Any], values)
+
+
+def _check_unchanged(folder: Path, new: dict[str, Any]) -> None:
+    """Refuse to go on with a config that would change the run."""
     path = folder / "config.yaml"
     if path.exists() and any((folder / "checkpoints").glob("[0-9]*")):
-        old = OmegaConf.to_container(OmegaConf.load(path))
-        assert isinstance(old, dict)
+        old = container(cast(DictConfig, OmegaConf.load(path)))
         changed = [key for key in new if key not in FREE and old.get(key) != new[key]]
         if changed:
             values = "; ".join(
@@ -73,7 +80,6 @@ def _record(folder: Path, config: Train) -> None:
                 f"{folder} was begun with another config ({values}); take another run=, or delete "
                 f"{folder} to begin anew"
             )
-    runs.write_text(path, OmegaConf.to_yaml(OmegaConf.create(new)))
 
 
 def data_card(source: Source) -> dict[str, Any]:

@@ -1,0 +1,34 @@
+"""What the tests share: a cache of their own, and the command line as a user calls it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(2)
+ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """No test reads or fills the user's cache."""
+    path = tmp_path_factory.mktemp("cache")
+    os.environ["DMTOOL_CACHE"] = str(path)
+    os.environ.update(ENVIRONMENT)
+    return path
+
+
+@pytest.fixture(scope="session")
+def dmtool():
+    """`dmtool(*words, cwd=...)` as a process of its own; fails unless it exits with `code`."""
+
+    def call(*words: object, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "dmtool", *map(str, words)]
+        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+        assert done.returncode == code, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+    return call

@@ -1,0 +1,159 @@
+"""A tiny real chain through the command line: three stages trained, sampled, measured."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import dmtool as package
+from dmtool import runs
+from dmtool.errors import UserError
+
+DATA = ["data=shapes", "data.count=48", "data.size=32", "data.val=0.1", "data.test=0.15"]
+QUICK = [*DATA, "dtype=fp32", "batch_size=8", "every.log=16", "optim.warmup=0"]
+VAE = ["vae.widths=[32]", "vae.decoder_blocks=1", "vae.latent_channels=4", "vae.groups=8"]
+UNET = ["unet.widths=[32,32]", "unet.depths=[0,1]", "unet.middle_depth=1", "unet.groups=8",
+        "unet.heads=2", "unet.text_width=32", "sampler.steps=2"]  # fmt: skip
+UPSAMPLER = ["upsampler.widths=[32]", "upsampler.blocks=[1]", "upsampler.depths=[0]",
+             "upsampler.groups=8", "resolution=32", "sampler.steps=2"]  # fmt: skip
+PROMPTS = ["--prompt", "a large red circle", "--prompt", "", "--prompt", "ein grünes Quadrat"]
+
+
+@pytest.fixture(scope="module")
+def home(dmtool, tmp_path_factory):
+    """A directory with runs/tiny: all three stages."""
+    home = tmp_path_factory.mktemp("home")
+    stop = ["limit.minutes=null", "limit.pictures=64"]
+    dmtool("train-vae", "run=tiny", "resolution=16", *QUICK, *VAE, *stop, cwd=home)
+    dmtool("train-unet", "run=tiny", *QUICK, *UNET, *stop, cwd=home)
+    dmtool("train-upsampler", "run=tiny", *QUICK, *UPSAMPLER, *stop, cwd=home)
+    return home
+
+
+def test_each_stage_leaves_a_whole_run_directory(home):
+    for stage in ("vae", "unet", "upsampler"):
+        folder = home / "runs/tiny" / stage
+        assert (folder / "config.yaml").is_file()
+        assert list((folder / "checkpoints").iterdir())
+        with Image.open(next((folder / "previews").glob("*.png"))) as preview:
+            assert np.asarray(preview).std() > 0
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        assert [line["pictures"] for line in lines if "loss" in line] == [16, 32, 48, 64]
+        held_out = [name for name in lines[-1] if name.startswith("val_")]
+        assert held_out and all(np.isfinite(lines[-1][name]) for name in held_out)
+
+
+def test_the_averaged_weights_are_the_ones_exported_and_sampled(home):
+    folder = home / "runs/tiny/unet"
+    exported = load_file(folder / "artifacts/default/model.safetensors")
+    newest = max((folder / "checkpoints").iterdir())
+    average, live = (load_file(newest / f"{name}.safetensors") for name in ("ema", "model"))
+    sampled = package.load(str(home / "runs/tiny")).denoiser.network.state_dict()
+    for name, tensor in exported.items():
+        assert torch.equal(tensor, average[name]) and torch.equal(tensor, sampled[name])
+    assert not torch.equal(average["unet.conv_in.weight"], live["unet.conv_in.weight"])
+
+
+def test_batch_size_does_not_change_a_picture_and_python_samples_the_same(home, dmtool):
+    for size in (1, 5):
+        dmtool("sample", *PROMPTS, "--n", 2, "--seed", 3, "--out", f"out{size}", "run=tiny",
+               "sampler.steps=3", "dtype=fp32", f"batch_size={size}", cwd=home)  # fmt: skip
+    files = sorted((home / "out1").iterdir())
+    assert len(files) == 6
+    for file in files:
+        one, five = (np.asarray(Image.open(path)) for path in (file, home / "out5" / file.name))
+        assert one.shape == (32, 32, 3)
+        assert np.abs(one.astype(int) - five.astype(int)).max() <= 2
+    chain = package.load(str(home / "runs/tiny"), "sampler.steps=3", "dtype=fp32")
+    again = np.asarray(chain.sample("a large red circle", n=2, seed=3)[1]).astype(int)
+    first = np.asarray(Image.open(home / "out1/000-a-large-red-circle-seed3-1.png")).astype(int)
+    assert np.abs(again - first).max() <= 2
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "euler", "heun", "dpmpp_2m"])
+def test_every_sampler_paints_and_counts_its_calls(home, sampler):
+    overrides = (f"sampler={sampler}", "sampler.steps=4", "upsample.use=never", "dtype=fp32")
+    chain = package.load(str(home / "runs/tiny"), *overrides)
+    assert chain.sample("x")[0].size == (16, 16)
+    calls = 7 if sampler == "heun" else 4
+    assert chain.settings()["calls"] == calls
+    assert chain.settings()["network_evaluations"] == 2 * calls
+
+
+def test_pictures_say_how_they_were_made_and_films_show_each_step(home, dmtool):
+    dmtool("sample", "--prompt", "größer ${x} \"a'b\"", "--negative", "blue", "--film",
+           "--out", "film", "run=tiny", "sampler.steps=3", "upsample.use=never", cwd=home)  # fmt: skip
+    (file,) = (home / "film").iterdir()
+    meta = Image.open(file).text
+    assert (meta["prompt"], meta["negative"], meta["seed"]) == ("größer ${x} \"a'b\"", "blue", "0")
+    assert json.loads(meta["settings"])["sampler"] == "heun"
+    strip = Image.open(home / "film-film" / file.name)
+    assert strip.size == (3 * 18 + 2, 20)
+    assert (home / "film-sheet.png").is_file()
+
+
+def test_figures_of_a_run_and_of_two_folders(home, dmtool):
+    dmtool("eval-fid", "run=tiny", "count=12", "sampler.steps=1", "--out", "fid.json", cwd=home)
+    result = json.loads((home / "fid.json").read_text())
+    assert result["metric"] == "FD-EffNetLite0@224" and "FID" not in json.dumps(result)
+    assert (result["n_fake"], result["n_real"]) == (12, 48)
+    assert result["settings"]["steps"] == 1
+    assert 0 <= result["figures"]["all"]["r@1"] <= result["figures"]["all"]["r@10"] <= 1
+    dmtool("sample", *PROMPTS, "--out", "fake", "run=tiny", "sampler.steps=1", cwd=home)
+    done = dmtool("eval-fid", "--real", "fake", "--fake", "fake", cwd=home)
+    value = float(re.search(r"FD-EffNetLite0@224: (-?[\d.]+)", done.stdout)[1])
+    assert value == pytest.approx(0, abs=0.01)
+
+
+def test_single_stages_work_on_own_pictures_of_any_size(home, dmtool):
+    Image.effect_noise((37, 22), 50).convert("RGB").save(home / "own.png")
+    done = dmtool("reconstruct", "own.png", "run=tiny", cwd=home)
+    assert "PSNR" in done.stdout
+    assert Image.open(home / "runs/tiny/reconstructed/own-reconstructed.png").size == (37, 22)
+    dmtool("upscale", "own.png", "run=tiny", "--out", "big", cwd=home)
+    assert Image.open(home / "big/own-x2.png").size == (74, 44)
+
+
+def test_info_says_what_fits(home, dmtool):
+    text = dmtool("info", "tiny", cwd=home).stdout
+    assert "unet fits the autoencoder" in text and "upsampler fits the unet" in text
+
+
+def test_a_finished_stage_is_not_trained_again(home, dmtool):
+    stop = ["limit.minutes=null", "limit.pictures=64"]
+    artifact = home / "runs/tiny/vae/artifacts/default/model.safetensors"
+    before = artifact.stat().st_mtime_ns
+    done = dmtool("train-vae", "run=tiny", "resolution=16", *QUICK, *VAE, *stop, cwd=home)
+    assert "is trained" in done.stderr + done.stdout
+    assert artifact.stat().st_mtime_ns == before
+    changed = [*QUICK, *VAE, *stop, "optim.lr=0.5"]
+    refused = dmtool("train-vae", "run=tiny", "resolution=16", *changed, cwd=home, code=2)
+    assert "optim" in refused.stderr and "0.5" in refused.stderr
+
+
+def test_stages_that_do_not_fit_are_refused_with_both_values(home, dmtool):
+    stop = ["limit.minutes=null", "limit.pictures=8"]
+    dmtool("train-vae", "run=other", "resolution=16", *QUICK, *VAE, *stop, "seed=5", cwd=home)
+    tiny, other = (home / "runs" / name for name in ("tiny", "other"))
+    (other / "unet").symlink_to(tiny / "unet")
+    moved = home / "runs/moved"
+    moved.mkdir()
+    for stage, source in (("vae", other), ("unet", tiny)):
+        (moved / stage).mkdir()
+        runs.replace_directory(
+            moved / stage / "artifacts/default",
+            lambda folder, path=source / stage / "artifacts/default": [
+                (folder / file.name).write_bytes(file.read_bytes()) for file in path.iterdir()
+            ],
+        )
+    spaces = {runs.find(name, "vae", home / "runs").card["space_id"] for name in ("tiny", "other")}
+    with pytest.raises(UserError) as refused:
+        package.load(str(moved))
+    assert all(space in str(refused.value) for space in spaces)
+    done = dmtool("train-unet", "run=tiny2", "from.vae=tiny", "resolution=32", *DATA, cwd=home, code=2)
+    assert "resolution=32" in done.stderr and "16" in done.stderr
+    assert not (home / "runs/tiny2").exists()
