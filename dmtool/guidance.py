@@ -29,9 +29,10 @@ class ClassifierFree:
         return self.denoiser.schedule
 
     def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        negative = self.negative.with_extras(**cond.extras)
+        negative = self.negative
         if negative.batch == 1:
             negative = negative.repeat_interleave(len(x_t))
+        negative = negative.with_extras(**cond.extras)
         pair = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), Cond.cat([cond, negative]))
         positive, other = pair.chunk(2)
         return other + self.scale * (positive - other)

@@ -55,7 +55,7 @@ class Cosine:
     """
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.cos(t * math.pi / 2), torch.sin(t * math.pi / 2)
+        return torch.sin((1 - t) * math.pi / 2), torch.sin(t * math.pi / 2)  # alpha(1) is 0
 
     def time(self, log_snr: Tensor) -> Tensor:
         return torch.atan(torch.exp(-log_snr / 2)) * 2 / math.pi
@@ -130,13 +130,14 @@ def c_noise(kind: str, log_snr: Tensor) -> Tensor:
 
     flow_time: 1000 sigma / (alpha + sigma), which is 1000 t of rectified flow. log_sigma:
     ln(sigma / alpha) / 4 (EDM, arXiv:2206.00364, table 1). ddpm_index, sd_index: the (fractional)
-    index 0..999 of that discrete model with this log-SNR.
+    index 0..999 of that discrete model with this log-SNR. All are finite at both ends: log_sigma
+    stops at a log-SNR of +-20, just beyond what training draws.
     """
     match kind:
         case "flow_time":
             return 1000 * torch.sigmoid(-log_snr / 2)
         case "log_sigma":
-            return -log_snr / 8
+            return -log_snr.clamp(-20, 20) / 8
         case "ddpm_index":
             return schedule("ddpm").time(log_snr) * T - 1
         case "sd_index":

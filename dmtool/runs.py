@@ -43,8 +43,10 @@ class Artifact:
     card: dict[str, Any]
 
     def tensors(self) -> dict[str, Tensor]:
-        """The averaged weights, on the CPU; UserError if the file is damaged."""
+        """The averaged weights, on the CPU; UserError if the file is damaged or missing."""
         file = self.path / "model.safetensors"
+        if not file.is_file():
+            raise UserError(f"{file} is missing: copy the whole directory, or train again")
         if file_digest(file) != self.card["sha256"]:
             raise UserError(f"{file} is damaged: its sha256 is not the one in card.json")
         return load_file(file)
@@ -85,12 +87,11 @@ def load(path: Path) -> Artifact:
         card = json.loads((path / "card.json").read_text())
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"{path} is not an artifact: it has no card.json") from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # not JSON, or not even text
         raise UserError(f"{path / 'card.json'} is damaged: {error}") from error
-    if card.get("format") != FORMAT:
-        raise UserError(
-            f"{path} has a card of format {card.get('format')}, this dmtool reads {FORMAT}"
-        )
+    number = card.get("format") if isinstance(card, dict) else None
+    if number != FORMAT:
+        raise UserError(f"{path} has a card of format {number}, this dmtool reads {FORMAT}")
     return Artifact(path, card)
 
 
@@ -151,7 +152,12 @@ def replace_directory(path: Path, fill: Fill) -> None:
         shutil.rmtree(old, ignore_errors=True)
         if path.exists():
             path.rename(old)
-        temporary.rename(path)
+        try:
+            temporary.rename(path)
+        except BaseException:
+            if old.exists():
+                old.rename(path)
+            raise
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

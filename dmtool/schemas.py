@@ -218,6 +218,13 @@ class Noise(Schema):
     times: Times
     weighting: Weighting
 
+    def __post_init__(self) -> None:
+        if self.prediction == "eps" and self.kind in ("flow", "cosine"):
+            raise ValueError(
+                f"prediction=eps says nothing of the picture at the end of kind={self.kind}, where "
+                "alpha is 0: take prediction v, x0 or flow, or kind ddpm or scaled_linear"
+            )
+
 
 # --- sampling -------------------------------------------------------------------------------------
 

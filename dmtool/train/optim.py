@@ -15,15 +15,15 @@ Parameters = list[nn.Parameter]
 def build(network: nn.Module, config: Optim) -> list[Optimizer]:
     """The optimizers that together step all parameters; no weight decay on norms and biases.
 
-    muon: hidden 2-D matrices go to Muon, with steps scaled to AdamW's size (arXiv:2502.16982,
-    section 2.2); convolutions, embeddings and vectors stay with AdamW.
+    muon: the matrices of linear layers go to Muon, with steps scaled to AdamW's size
+    (arXiv:2502.16982, section 2.2); convolutions, embeddings and vectors stay with AdamW.
     """
     matrices, others, vectors = _sort(network, muon=config.kind == "muon")
     groups = [
         {"params": others, "weight_decay": config.weight_decay, "base_lr": config.lr},
         {"params": vectors, "weight_decay": 0.0, "base_lr": config.lr},
     ]
-    adam = AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, foreach=True)
+    adam = AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
     if not matrices:
         return [adam]
     group = [{"params": matrices, "base_lr": config.muon_lr}]
@@ -34,13 +34,11 @@ def build(network: nn.Module, config: Optim) -> list[Optimizer]:
 
 def _sort(network: nn.Module, *, muon: bool) -> tuple[Parameters, Parameters, Parameters]:
     matrices, others, vectors = [], [], []
-    embeddings = {
-        id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)
-    }
+    linear = {id(module.weight) for module in network.modules() if isinstance(module, nn.Linear)}
     for parameter in network.parameters():
         if parameter.dim() < 2:
             vectors.append(parameter)
-        elif muon and parameter.dim() == 2 and id(parameter) not in embeddings:
+        elif muon and id(parameter) in linear:
             matrices.append(parameter)
         else:
             others.append(parameter)

@@ -1,0 +1,105 @@
+"""What a user meets: help, wrong input in one line, Hydra's ways, and the wheel away from home."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def test_help_answers_at_once(dmtool, tmp_path):
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        assert "train-unet" in dmtool("--help", cwd=tmp_path).stdout
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 1.0  # half a second on a quiet machine; importing torch takes more
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["train-unet", "unet.wdith=3"], "did you mean unet.widths?"),
+        (["train-unet", "+unet.wdith=3"], "did you mean unet.widths?"),
+        (["train-unet", "steps=3"], "did you mean sampler.steps?"),
+        (["train-unet", "unet=smal"], "there are: sd1, small"),
+        (["train-unet", "unet.heads=x"], "unet.heads='x'"),
+        (["train-unet", "unet.widths=[100,64]"], "not divisible by groups=32"),
+        (["train-unet", "unet.blocks=[1]"], "1 entries for 2 widths"),
+        (["train-unet", "sampler.kind=foo"], "'dpmpp_2m'"),
+        (["train-unet", "+data.kind=foo"], "data.kind=foo is none of"),
+        (["train-unet", "codec=pixels"], "needs resolution="),
+        (["train-unet", "from.vae=nope"], "there is no run 'nope'"),
+        (["train-vae", "resolution=33"], "33 pixels are not divisible by 4"),
+        (["train-vae", "data=folder"], "data.path=..."),
+        (["train-vae", "data=folder", "data.path=nowhere"], "no such folder"),
+        (["train-vae", "device=tpu"], "device=tpu"),
+        (["train-vae", "run=a/b"], "run=a/b is a path"),
+        (["train-vae", "batch_size=7", "accumulation=2"], "not divisible by accumulation=2"),
+        (["train-vae", "limit.minutes=null"], "training needs an end"),
+        (["train-vae", "=3"], "dmtool: "),
+        (["sample", "--prompt", "x", "run=nope"], "there is no run 'nope'"),
+        (["sample", "--prompt", "x", "--n", "0"], "--n"),
+        (["sample"], "--prompt"),
+        (["eval-fid", "--real", "x"], "--real and --fake go together"),
+        (["eval-fid", "--real", "x", "--fake", "y"], "x is not a folder of pictures"),
+        (["info", "nope"], "there is no run 'nope'"),
+        (["reconstruct", "nope.png", "run=nope"], "there is no run 'nope'"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(dmtool, tmp_path, words, says):
+    done = dmtool(*words, cwd=tmp_path, code=2)
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("Usage:") or len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_too_many_bad_pictures_are_named_and_refused(dmtool, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(8):
+        Image.new("RGB", (20, 20), (30 * i, 0, 0)).save(folder / f"{i}.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    words = ["train-vae", "data=folder", "data.path=pictures"]
+    done = dmtool(*words, cwd=tmp_path, code=2)
+    assert "broken.png" in done.stderr and "data.max_bad" in done.stderr
+    shown = dmtool("data", "data=folder", "data.path=pictures", "data.max_bad=0.5", cwd=tmp_path)
+    assert "broken.png" in shown.stdout and (tmp_path / "folder-sheet.png").is_file()
+
+
+def test_sweeps_give_each_job_its_own_run(dmtool, tmp_path):
+    words = ["train-vae", "-m", "run=s", "seed=1,2", "data=shapes", "data.count=16", "data.size=16",
+             "resolution=16", "vae.widths=[16]", "vae.groups=8", "batch_size=4",
+             "limit.minutes=null", "limit.pictures=8"]  # fmt: skip
+    dmtool(*words, cwd=tmp_path)
+    cards = [
+        json.loads((tmp_path / f"runs/s-{i}/vae/artifacts/default/card.json").read_text())
+        for i in (0, 1)
+    ]
+    assert cards[0]["sha256"] != cards[1]["sha256"]
+
+
+def test_the_wheel_finds_its_configs_from_an_empty_directory(tmp_path):
+    wheels, site, empty = (tmp_path / name for name in ("wheels", "site", "empty"))
+    empty.mkdir()
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", wheels, "."]
+    subprocess.run(build, cwd=REPOSITORY, check=True, capture_output=True)
+    (wheel,) = wheels.glob("*.whl")
+    install = [sys.executable, "-m", "pip", "install", "--no-deps", "--target", site, wheel]
+    subprocess.run(install, check=True, capture_output=True)
+    code = "import dmtool, sys; print(dmtool.__file__); from dmtool.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train-unet", "unet.heads=4", "--cfg", "job"],
+        cwd=empty, env=os.environ | {"PYTHONPATH": str(site)}, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith(str(site))
+    assert "heads: 4" in done.stdout and "kind: minilm" in done.stdout
+    assert not list(empty.iterdir())
