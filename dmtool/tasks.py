@@ -108,6 +108,6 @@ def _no_empty_directory() -> Iterator[None]:
         yield
     finally:
         folder = Path(HydraConfig.get().runtime.output_dir)
-        for path in (folder, *folder.parents[:2]):  # the stage, the run, the directory of runs
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
+        while folder != Path.cwd() and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent
