@@ -6,8 +6,9 @@ refused with both values named.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -43,13 +44,14 @@ class Request:
 class Picture:
     """A picture that was made: uint8 [3, H, W], before the upsampler in `small`.
 
-    `film` holds the decoded estimate of the clean picture after each step, if it was asked for.
+    `film`, if it was asked for, holds the decoded states from noise to picture, uint8 [S, 3, H, W],
+    and below them the decoded estimates of the clean picture, [2 S, 3, H, W] in all.
     """
 
     request: Request
     pixels: Tensor
     small: Tensor
-    film: list[Tensor] = field(default_factory=list)
+    film: Tensor | None = None
 
     def image(self) -> Image.Image:
         return to_image(self.pixels)
@@ -88,15 +90,14 @@ class Pipeline:
         keys = [request.key for request in requests]
         prompts = [request.prompt for request in requests]
         with autocast(self.device, self.dtype):
-            frames = []
-            for step in self.steps(requests):
-                if film:
-                    frames.append(to_uint8(self.codec.decode(step.x_0)).cpu())
-            small = self.codec.decode(step.x).clamp(-1, 1)
+            steps = deque(self.steps(requests), maxlen=None if film else 1)
+            small = self.codec.decode(steps[-1].x).clamp(-1, 1)
+            states = [step.x for step in steps] + [step.x_0 for step in steps]
+            frames = [to_uint8(self.codec.decode(z)).cpu() for z in states] if film else None
             large = self.upsampler(small, prompts, keys) if self.upsampler else small
         pairs = zip(requests, to_uint8(large).cpu(), to_uint8(small).cpu(), strict=True)
         return [
-            Picture(request, pixels, low, [frame[i] for frame in frames])
+            Picture(request, pixels, low, torch.stack([f[i] for f in frames]) if frames else None)
             for i, (request, pixels, low) in enumerate(pairs)
         ]
 

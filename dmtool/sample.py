@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from PIL import Image, PngImagePlugin
 from tqdm import tqdm
 
@@ -37,9 +36,9 @@ def sample(
     shown: list[tuple[Image.Image, str]] = []
     for name, picture in _named(chain, prompts, n, config.seed, negative, film):
         write(folder / f"{name}.png", picture, chain)
-        if film:
+        if picture.film is not None:
             films.mkdir(exist_ok=True)
-            tile(torch.stack(picture.film), columns=len(picture.film)).save(films / f"{name}.png")
+            tile(picture.film, columns=len(picture.film) // 2).save(films / f"{name}.png")
         if len(shown) < SHOWN:
             shown.append((picture.image(), picture.request.prompt))
     images, captions = zip(*shown, strict=True)

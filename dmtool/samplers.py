@@ -90,19 +90,21 @@ def trajectory(
     purpose: str,
     device: torch.device,
 ) -> Iterator[Step]:
-    """All steps of a batch [B, *shape], on `device`, one picture a key.
+    """All states of a batch [B, *shape], on `device`, one picture a key, beginning with noise.
 
-    Each picture's noise is drawn from its key and `purpose` alone.
+    Each picture's noise is drawn from its key and `purpose` alone. The first state's estimate is
+    the mean of whitened data, 0: the denoiser has not been asked yet.
     """
     draw = PictureNoise([(seed, purpose, i) for seed, i in keys])
     start = draw(torch.zeros(len(keys), *shape, device=device))
     start = start * initial_std(denoiser.schedule)
     times = grid(config.grid, config.steps, denoiser.schedule)
-    return build(config)(Bound(denoiser, cond), start, times, noise=draw)
+    yield Step(1.0, start, torch.zeros_like(start))
+    yield from build(config)(Bound(denoiser, cond), start, times, noise=draw)
 
 
 def last(steps: Iterable[Step]) -> Tensor:
-    """The state after the last step."""
+    """The state after the last step; no other is kept."""
     return deque(steps, maxlen=1)[0].x
 
 

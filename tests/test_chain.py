@@ -85,14 +85,15 @@ def test_every_sampler_paints_and_counts_its_calls(home, sampler):
 
 
 def test_pictures_say_how_they_were_made_and_films_show_each_step(home, dmtool):
-    dmtool("sample", "--prompt", "größer ${x} \"a'b\"", "--negative", "blue", "--film",
-           "--out", "film", "run=tiny", "sampler.steps=3", "upsample.use=never", cwd=home)  # fmt: skip
+    words = ["--negative", "blue", "--film", "--out", "film", "run=tiny", "sampler.steps=3"]
+    prompt = "größer ${x} \"a'b\""
+    dmtool("sample", "--prompt", prompt, *words, "upsample.use=never", cwd=home)
     (file,) = (home / "film").iterdir()
     meta = Image.open(file).text
-    assert (meta["prompt"], meta["negative"], meta["seed"]) == ("größer ${x} \"a'b\"", "blue", "0")
+    assert (meta["prompt"], meta["negative"], meta["seed"]) == (prompt, "blue", "0")
     assert json.loads(meta["settings"])["sampler"] == "heun"
     strip = Image.open(home / "film-film" / file.name)
-    assert strip.size == (3 * 18 + 2, 20)
+    assert strip.size == (4 * 18 + 2, 2 * 18 + 2)  # noise and three steps, states and estimates
     assert (home / "film-sheet.png").is_file()
 
 
@@ -154,6 +155,7 @@ def test_stages_that_do_not_fit_are_refused_with_both_values(home, dmtool):
     with pytest.raises(UserError) as refused:
         package.load(str(moved))
     assert all(space in str(refused.value) for space in spaces)
-    done = dmtool("train-unet", "run=tiny2", "from.vae=tiny", "resolution=32", *DATA, cwd=home, code=2)
+    words = ["train-unet", "run=tiny2", "from.vae=tiny", "resolution=32", *DATA]
+    done = dmtool(*words, cwd=home, code=2)
     assert "resolution=32" in done.stderr and "16" in done.stderr
     assert not (home / "runs/tiny2").exists()

@@ -67,12 +67,12 @@ def test_any_prediction_survives_the_way_to_x0_and_eps_and_back(kind, prediction
 def test_conversions_are_finite_or_refused_by_name_at_the_ends(kind, prediction):
     start, end = (schedule(kind)(torch.tensor([t], dtype=torch.float64)) for t in (1.0, 0.0))
     x = torch.ones(1, 1, 2, 2, dtype=torch.float64)
-    with pytest.raises(ValueError, match="x0 -> eps .* sigma = 0"):
+    with pytest.raises(ValueError, match=r"x0 -> eps .* sigma = 0"):
         eps_from_x0(x, x, *end)
     assert eps_from_x0(x, x, *start).isfinite().all()
     assert all(c.isfinite().all() for c in x0_coefficients(prediction, *end))
     if prediction == "eps" and kind in ("flow", "cosine"):
-        with pytest.raises(ValueError, match="eps -> x0 .* alpha = 0"):
+        with pytest.raises(ValueError, match=r"eps -> x0 .* alpha = 0"):
             x0_coefficients(prediction, *start)
     else:
         assert all(c.isfinite().all() for c in x0_coefficients(prediction, *start))

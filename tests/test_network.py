@@ -56,7 +56,9 @@ def test_the_config_and_the_text_describe_the_network():
     assert found["images"] == {"low": 3} and found["levels"] == ["low_level"]
     nothing = describe(config, 4, SimpleNamespace(dim=0, pooled_dim=0))
     assert nothing["text_dim"] is None and nothing["pooled_dim"] is None
-    assert describe(validate(CONFIG | {"pooled": False}, UNetConfig), 4, Text())["pooled_dim"] is None
+    assert (
+        describe(validate(CONFIG | {"pooled": False}, UNetConfig), 4, Text())["pooled_dim"] is None
+    )
     assert (conf_dir() / "unet/small.yaml").is_file()
 
 
@@ -73,7 +75,9 @@ def test_ids_are_read_once_and_states_are_left_alone():
 
 def test_the_text_encoder_learns_with_it():
     network = predictor()
-    network(torch.randn(1, 2, 4, 4), torch.ones(1), Text().encode(["sun"])).square().sum().backward()
+    network(
+        torch.randn(1, 2, 4, 4), torch.ones(1), Text().encode(["sun"])
+    ).square().sum().backward()
     grad = network.text.token.weight.grad
     assert grad[[1, *map(ord, "sun")]].abs().amin(1).gt(0).all() and not grad[0].any()
 

@@ -138,4 +138,5 @@ def test_one_time_in_each_stratum_however_the_batch_is_split(shares):
     strata = torch.cat(parts).mul(size).floor().long()
     assert sorted(strata.tolist()) == list(range(size))
     whole = stratify(uniform, torch.arange(size), size)
+    torch.testing.assert_close(whole * size - torch.arange(size), uniform, rtol=0, atol=1e-12)
     assert torch.equal(whole.sort().values, torch.cat(parts).sort().values)

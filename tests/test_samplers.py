@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -78,7 +79,7 @@ def test_order_of_convergence(sampler, order, kind):
         bound, start = Bound(denoiser, Cond()), denoiser.state(z, 0.95)
         found = last(sampler(bound, start, times, noise=no_noise))
         errors.append((found - denoiser.state(z, 0.05)).abs().max().item())
-    for before, after in zip(errors, errors[1:], strict=False):
+    for before, after in pairwise(errors):
         assert math.log2(before / after) == pytest.approx(order, abs=0.12)
 
 
@@ -162,6 +163,15 @@ def test_grids(kind):
     torch.testing.assert_close(inner.diff(), inner.diff().mean().expand(7))
     with pytest.raises(KeyError):
         grid("karras", 9, schedule(kind))
+
+
+def test_a_trajectory_begins_with_the_pictures_own_noise():
+    keys = [(0, 0), (0, 1)]
+    states = trajectory(Gaussian("flow"), Cond(), (2, 3), keys, config("heun", 4), "test", CPU)
+    steps = list(states)
+    assert [step.t for step in steps] == [1, 0.75, 0.5, 0.25, 0]
+    draw = PictureNoise([(0, "test", 0), (0, "test", 1)])
+    assert torch.equal(steps[0].x, draw(torch.zeros(2, 2, 3))) and not steps[0].x_0.any()
 
 
 @pytest.mark.parametrize("chosen", [config(kind, eta=1.0) for kind in KINDS], ids=KINDS)

@@ -60,7 +60,9 @@ def test_explicit_attention_is_the_fused_one_with_its_gradient(masked):
     expected = torch.autograd.grad(fused, leaves, gradient)
     explicit = attention(*leaves, mask)
     torch.testing.assert_close(explicit, fused, rtol=1e-5, atol=1e-6)  # its softmax is float32
-    for found, wanted in zip(torch.autograd.grad(explicit, leaves, gradient), expected, strict=True):
+    for found, wanted in zip(
+        torch.autograd.grad(explicit, leaves, gradient), expected, strict=True
+    ):
         torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
     with torch.no_grad():
         torch.testing.assert_close(attention(*leaves, mask), explicit, rtol=1e-5, atol=1e-6)
@@ -130,7 +132,7 @@ def test_without_text_and_of_any_shape():
 
 @pytest.mark.parametrize("size", [9, 10])
 def test_a_size_that_is_not_divisible_is_refused(unet, size):
-    with pytest.raises(RuntimeError, match="divisible|must match"):
+    with pytest.raises(RuntimeError, match=r"divisible|must match"):
         unet(**inputs(size=size))
 
 

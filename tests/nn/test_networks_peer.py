@@ -5,11 +5,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.models.resnet import ResnetBlock2D
 from omegaconf import OmegaConf
 
 from dmtool import network
 from dmtool.config import conf_dir, validate
 from dmtool.nn.autoencoder import Autoencoder
+from dmtool.nn.layers import ResBlock
 from dmtool.nn.unet import UNet
 from dmtool.schemas import UNet as UNetConfig
 
@@ -88,6 +90,20 @@ def test_the_unet_computes_what_diffusers_computes(grad):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(("ours", "theirs"), [("add", "default"), ("scale_shift", "scale_shift")])
+def test_the_noise_level_modulates_as_diffusers_does(ours, theirs):
+    torch.manual_seed(0)
+    peer = ResnetBlock2D(
+        in_channels=8, out_channels=16, temb_channels=6, groups=4, eps=1e-5,
+        time_embedding_norm=theirs,
+    )  # fmt: skip
+    block = ResBlock(8, 16, 4, 6, ours)
+    x, embedding = torch.randn(2, 8, 4, 4), torch.randn(2, 6)
+    copy_weights(peer, lambda: peer(x, embedding), block, lambda: block(x, embedding))
+    torch.testing.assert_close(block(x, embedding), peer(x, embedding), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
 def test_the_autoencoder_computes_what_diffusers_computes():
     torch.manual_seed(0)
     small = {name: value[:2] for name, value in LEVELS.items() if isinstance(value, tuple)}
@@ -99,7 +115,10 @@ def test_the_autoencoder_computes_what_diffusers_computes():
     )  # fmt: skip
     x, z = torch.randn(2, 3, 8, 8), torch.randn(2, 4, 4, 4)
     copy_weights(
-        peer, lambda: (peer.encode(x), peer.decode(z)), ours, lambda: (ours.encode(x), ours.decode(z))
+        peer,
+        lambda: (peer.encode(x), peer.decode(z)),
+        ours,
+        lambda: (ours.encode(x), ours.decode(z)),
     )
     posterior = peer.encode(x).latent_dist
     for found, wanted in zip(ours.encode(x), (posterior.mean, posterior.logvar), strict=True):

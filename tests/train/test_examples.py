@@ -80,7 +80,7 @@ def test_random_numbers_belong_to_the_example():
         for other in (draw(SEED, "b", places, 3), draw(SEED + 1, "a", places, 3)):
             assert abs(torch.corrcoef(torch.stack([whole.flatten(), other.flatten()]))[0, 1]) < 0.1
     uniform = uniforms(SEED, "a", places, 3)
-    assert 0 <= uniform.min() and uniform.max() < 1 and abs(uniform.mean() - 0.5) < 0.05
+    assert uniform.min() >= 0 and uniform.max() < 1 and abs(uniform.mean() - 0.5) < 0.05
 
 
 @pytest.mark.parametrize("kind", ["uniform", "logit_normal"])

@@ -1,0 +1,73 @@
+"""The directions of DESIGN: who may import whom, and what a bare `dmtool --help` may load."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dmtool
+
+ROOT = Path(dmtool.__file__).parent
+FORBIDDEN = [  # (modules, what they may not import, but for)
+    ("nn", "dmtool", "dmtool.nn"),
+    ("noise", "dmtool", "-"),
+    ("evaluate/frechet", "dmtool", "-"),
+    ("errors", "dmtool", "-"),
+    ("schemas", "dmtool", "-"),
+    ("denoise", "dmtool", "dmtool.noise dmtool.cond"),
+    ("guidance", "dmtool", "dmtool.noise dmtool.cond dmtool.denoise"),
+    ("samplers", "dmtool.pipeline dmtool.train dmtool.guidance dmtool.nn dmtool.network", "-"),
+    ("latents", "dmtool.pipeline dmtool.train dmtool.data", "-"),
+    ("pipeline", "dmtool.train dmtool.evaluate", "-"),
+    ("data", "dmtool.train dmtool.pipeline dmtool.nn dmtool.text dmtool.evaluate", "-"),
+    ("text", "dmtool.train dmtool.pipeline dmtool.data dmtool.evaluate", "-"),
+    ("evaluate", "dmtool.train", "-"),
+    ("train", "dmtool.cli dmtool.tasks dmtool.hydra_main", "-"),
+]
+
+
+def imported(path):
+    """The full names that a file imports, at its top or within functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(name, packages):
+    return any(name == each or name.startswith(f"{each}.") for each in packages.split())
+
+
+@pytest.mark.parametrize(("part", "banned", "allowed"), FORBIDDEN)
+def test_directions(part, banned, allowed):
+    single = ROOT / f"{part}.py"
+    files = [single] if single.is_file() else list((ROOT / part).rglob("*.py"))
+    assert files
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in files
+        for name in imported(path)
+        if within(name, banned) and not within(name, allowed)
+    ]
+    assert not wrong
+
+
+def test_only_the_entry_imports_the_command_line():
+    users = [
+        path.name
+        for path in ROOT.rglob("*.py")
+        if any(within(name, "dmtool.cli") for name in imported(path))
+    ]
+    assert users == ["__main__.py"]
+
+
+def test_the_command_line_starts_without_heavy_imports():
+    code = "import sys, dmtool.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "dmtool.cli" in loaded
+    assert not loaded & {"torch", "hydra", "datasets", "transformers", "numpy", "PIL"}
