@@ -348,7 +348,7 @@ class VaeLoss(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainVae(Train):
-    resolution: Count
+    resolution: Annotated[int, Field(ge=11)]  # SSIM's window
     vae: Vae
     loss: VaeLoss
 

@@ -19,7 +19,9 @@ from dmtool.text import TextEncoder
 
 def enlarge(small: Tensor, factor: int) -> Tensor:
     """Bicubic enlargement of [B, 3, h, w], clamped to [-1, 1]."""
-    return interpolate(small, scale_factor=factor, mode="bicubic").clamp(-1, 1)
+    size = (small.shape[2] * factor, small.shape[3] * factor)
+    large = interpolate(small, size, mode="bicubic", antialias=True)  # the usual kernel, a = -0.5
+    return large.clamp(-1, 1)
 
 
 def augmented(denoiser: Denoiser, low: Tensor, eps: Tensor, t: Tensor) -> dict[str, Tensor]:
