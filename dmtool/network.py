@@ -41,6 +41,7 @@ def describe(
     text: TextEncoder,
     images: dict[str, int] | None = None,
     levels: list[str] | None = None,
+    residual: str | None = None,
 ) -> dict[str, Any]:
     """All arguments of the U-Net: the config's, and what follows from what it is chained to."""
     chosen = asdict(config)
@@ -52,6 +53,7 @@ def describe(
         "pooled_dim": pooled or None,
         "images": images or {},
         "levels": levels or [],
+        "residual": residual,
     }
 
 

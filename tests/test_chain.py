@@ -86,7 +86,7 @@ def test_every_sampler_paints_and_counts_its_calls(home, sampler):
 
 def test_pictures_say_how_they_were_made_and_films_show_each_step(home, dmtool):
     words = ["--negative", "blue", "--film", "--out", "film", "run=tiny", "sampler.steps=3"]
-    prompt = "größer ${x} \"a'b\""
+    prompt = 'größer ${x} "a\'b"'
     dmtool("sample", "--prompt", prompt, *words, "upsample.use=never", cwd=home)
     (file,) = (home / "film").iterdir()
     meta = Image.open(file).text

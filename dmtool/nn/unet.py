@@ -78,15 +78,19 @@ class UNet(nn.Module):
         heads, groups: of all attention and group norms.
         modulation: `add` or `scale_shift`, see ResBlock.
         text_dim: channels of the text states, None for no text.
-        pooled_dim: channels of the pooled text vector added to the level's embedding, or None.
+        pooled_dim: channels of the pooled text vector that is standardised by the buffers
+            `pooled_mean` and `pooled_std` and added to the level's embedding; None: there is none.
         text_width: standardise the text states by the buffers `text_mean` and `text_std` and
             project them to this many channels, once for all blocks; None: take them as they are.
         images: channels by name of pictures in `extras`, concatenated to the input.
         levels: names of scalar levels in `extras`, embedded as the noise level is.
+        residual: name of the picture in `extras` that the prediction is added to, or None.
     """
 
     text_mean: Tensor
     text_std: Tensor
+    pooled_mean: Tensor
+    pooled_std: Tensor
 
     def __init__(
         self,
@@ -106,13 +110,23 @@ class UNet(nn.Module):
         dropout: float,
         images: Mapping[str, int],
         levels: Sequence[str],
+        residual: str | None,
     ) -> None:
         super().__init__()
-        self.patch, self.width, self.images, self.levels = patch, widths[0], dict(images), levels
+        self.patch, self.width, self.images, self.residual = (
+            patch,
+            widths[0],
+            dict(images),
+            residual,
+        )
         embedding = 4 * widths[0]
         self.embed = _mlp(widths[0], embedding)
         self.embed_levels = nn.ModuleDict({name: _mlp(widths[0], embedding) for name in levels})
-        self.embed_pooled = nn.Linear(pooled_dim, embedding) if pooled_dim else None
+        self.embed_pooled: nn.Linear | None = None
+        if pooled_dim is not None:
+            self.register_buffer("pooled_mean", torch.zeros(pooled_dim))
+            self.register_buffer("pooled_std", torch.ones(pooled_dim))
+            self.embed_pooled = nn.Linear(pooled_dim, embedding)
         self.embed_text: nn.Linear | None = None
         if text_dim is not None and text_width is not None:
             self.register_buffer("text_mean", torch.zeros(text_dim))
@@ -191,14 +205,16 @@ class UNet(nn.Module):
             if i < len(self.upsample):
                 h = self.upsample[i](h)
         h = self.conv_out(F.silu(self.norm_out(h)))
-        return F.pixel_shuffle(h, self.patch)
+        h = F.pixel_shuffle(h, self.patch)
+        return h if self.residual is None else h + extras[self.residual]
 
     def _embed(self, level: Tensor, pooled: Tensor | None, extras: Mapping[str, Tensor]) -> Tensor:
         embedding = self.embed(sinusoid(level, self.width))
         for name, layer in self.embed_levels.items():
             embedding = embedding + layer(sinusoid(extras[name], self.width))
         if self.embed_pooled is not None and pooled is not None:
-            embedding = embedding + self.embed_pooled(pooled)
+            standard = (pooled - self.pooled_mean) / self.pooled_std
+            embedding = embedding + self.embed_pooled(standard)
         return embedding
 
 

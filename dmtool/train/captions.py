@@ -44,9 +44,16 @@ class Captions:
 
         Channels that do not vary are left alone.
         """
-        unet = predictor.unet
-        if unet.embed_text is None or self.states.values is None or predictor.text is not None:
+        unet, states = predictor.unet, self.states
+        if predictor.text is not None or states.values is None or states.pooled is None:
             return
-        mean, std = self.states.statistics()
-        unet.text_mean.copy_(mean)
-        unet.text_std.copy_(torch.where(std > 1e-4, std, 1.0))
+        if unet.embed_text is not None:
+            _standardise(unet.text_mean, unet.text_std, *states.statistics())
+        if unet.embed_pooled is not None:
+            pooled = states.pooled
+            _standardise(unet.pooled_mean, unet.pooled_std, pooled.mean(0), pooled.std(0))
+
+
+def _standardise(to_mean: Tensor, to_std: Tensor, mean: Tensor, std: Tensor) -> None:
+    to_mean.copy_(mean)
+    to_std.copy_(torch.where(std > 1e-4, std, 1.0))

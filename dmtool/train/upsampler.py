@@ -73,7 +73,12 @@ class UpsamplerStage:
         captions = [caption for row in split["train"]["caption"] for caption in row]
         self.text = text.load(config.text, device, captions)
         self.arguments = network.describe(
-            config.upsampler, 3, self.text, images={"low_res": 3}, levels=["low_res_level"]
+            config.upsampler,
+            channels=3,
+            text=self.text,
+            images={"low_res": 3},
+            levels=["low_res_level"],
+            residual="low_res" if config.noise.prediction == "x0" else None,
         )
         self.network = network.build(self.arguments, self.text)
         self.process = process_card(config.noise)

@@ -13,6 +13,7 @@ SMALL = {
     "channels": 3, "patch": 1, "widths": [16, 32], "blocks": [1, 2], "depths": [0, 1],
     "middle_depth": 1, "heads": 4, "groups": 8, "modulation": "scale_shift", "text_dim": 12,
     "pooled_dim": 6, "text_width": 8, "dropout": 0.0, "images": {}, "levels": [],
+    "residual": None,
 }  # fmt: skip
 EXTRA = {"images": {"low": 2}, "levels": ["low_level"], "patch": 2}
 AUTOENCODER = {
@@ -117,9 +118,20 @@ def test_text_states_are_standardised_by_the_buffers(unet):
     mean, std = torch.randn(12), torch.rand(12) + 0.5
     unet.text_mean.copy_(mean)
     unet.text_std.copy_(std)
-    shifted = given | {"states": given["states"] * std + mean}
+    unet.pooled_mean.fill_(2.0)
+    unet.pooled_std.fill_(0.1)
+    shifted = given | {"states": given["states"] * std + mean, "pooled": given["pooled"] * 0.1 + 2}
     torch.testing.assert_close(unet(**shifted), output, rtol=1e-4, atol=1e-5)
-    assert {"text_mean", "text_std"} <= set(unet.state_dict())
+    assert {"text_mean", "text_std", "pooled_mean", "pooled_std"} <= set(unet.state_dict())
+
+
+@torch.no_grad()
+def test_a_residual_is_added_to_the_prediction():
+    torch.manual_seed(0)
+    fresh = UNet(**SMALL | EXTRA | {"images": {"low": 3}, "residual": "low"})
+    given = inputs()
+    given["extras"]["low"] = torch.randn(3, 3, 8, 8)
+    torch.testing.assert_close(fresh(**given), given["extras"]["low"])  # the rest begins with zeros
 
 
 @torch.no_grad()
