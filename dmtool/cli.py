@@ -22,6 +22,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 HYDRA = {"allow_extra_args": True, "ignore_unknown_options": True}
+Seed = Annotated[
+    int | None, typer.Option(min=0, help="Picture i is drawn from (seed, i); default: 0.")
+]
 OVERRIDES = "All further words are Hydra's: key=value, group=option, --cfg job, -m for sweeps."
 
 
@@ -54,7 +57,7 @@ def sample(
     context: typer.Context,
     prompt: Annotated[list[str], typer.Option(help="What to paint; give it again for more.")],
     n: Annotated[int, typer.Option(min=1, help="Pictures for each prompt.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Picture i is drawn from (seed, i).")] = 0,
+    seed: Seed = None,
     negative: Annotated[str, typer.Option(help="What to stay away from.")] = "",
     out: Annotated[str | None, typer.Option(help="Directory; default: RUN/samples.")] = None,
     film: Annotated[bool, typer.Option(help="Also a strip of the steps of each picture.")] = False,
@@ -63,7 +66,7 @@ def sample(
     from dmtool import hydra_main, tasks
 
     task = partial(tasks.sample, prompts=prompt, n=n, negative=negative, out=out, film=film)
-    hydra_main.run("sample", task, [*context.args, f"seed={seed}"])
+    hydra_main.run("sample", task, context.args + _seed(seed))
 
 
 @app.command("eval-fid", context_settings=HYDRA, epilog=OVERRIDES)
@@ -101,7 +104,7 @@ def upscale(
     context: typer.Context,
     words: Annotated[list[str], typer.Argument(help="Picture files, and overrides.")],
     prompt: Annotated[str, typer.Option(help="For an upsampler that was trained with text.")] = "",
-    seed: Annotated[int, typer.Option(min=0, help="Picture i is drawn from (seed, i).")] = 0,
+    seed: Seed = None,
     out: Annotated[str | None, typer.Option(help="Directory; default: in RUN.")] = None,
 ) -> None:
     """Enlarge your own pictures with a run's upsampler."""
@@ -109,7 +112,12 @@ def upscale(
 
     files, overrides = _sort([*words, *context.args])
     task = partial(tasks.upscale, files=files, prompt=prompt, out=out)
-    hydra_main.run("sample", task, [*overrides, f"seed={seed}"])
+    hydra_main.run("sample", task, overrides + _seed(seed))
+
+
+def _seed(seed: int | None) -> list[str]:
+    """The override that --seed stands for; without it `seed=` is left as Hydra has it."""
+    return [] if seed is None else [f"seed={seed}"]
 
 
 def _sort(words: list[str]) -> tuple[list[str], list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -26,7 +27,7 @@ def demo(run: str, root: str) -> None:
     for stage in runs.STAGES:
         _dmtool(f"train-{stage}", f"experiment=demo_{stage}", f"run={run}", f"root={root}")
     unet = runs.find(run, "unet", root)
-    if not (folder / "samples-sheet.png").exists():
+    if not _newer(folder / "samples-sheet.png", unet):
         prompts = [word for prompt in PROMPTS for word in ("--prompt", prompt)]
         _dmtool("sample", *prompts, f"run={run}", f"root={root}")
     for split, count in (("train", "1000"), ("test", "null")):
@@ -44,11 +45,19 @@ def demo(run: str, root: str) -> None:
 def _dmtool(*words: str) -> None:
     """Run a command as its own process, shown as the user would type it."""
     print("\n$ dmtool", *(f"'{word}'" if " " in word else word for word in words), flush=True)
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches the command as well
     code = subprocess.call([sys.executable, "-m", "dmtool", *words])
+    signal.signal(signal.SIGINT, before)
     if code == RESUMABLE:
         raise Stopped("the demo was stopped; the same command goes on")
     if code:
         raise UserError(f"dmtool {words[0]} ended with exit code {code}; see above")
+
+
+def _newer(path: Path, unet: Artifact) -> bool:
+    """Whether the file was made after the artifact."""
+    card = unet.path / "card.json"
+    return path.exists() and path.stat().st_mtime > card.stat().st_mtime
 
 
 def _measured(folder: Path, split: str, unet: Artifact) -> bool:

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import NoReturn
 
-DONE, FAULT, MISTAKE, CHECK_FAILED, RESUMABLE = 0, 1, 2, 3, 75
-"""Exit codes: done, our fault, the user's mistake, a check failed, stopped and resumable."""
+FAULT, MISTAKE, RESUMABLE = 1, 2, 75
+"""Exit codes: our fault, the user's mistake, stopped and resumable."""
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 

@@ -15,7 +15,7 @@ FORBIDDEN = [  # (modules, what they may not import, but for)
     ("noise", "dmtool", "-"),
     ("evaluate/frechet", "dmtool", "-"),
     ("errors", "dmtool", "-"),
-    ("schemas", "dmtool", "-"),
+    ("schemas", "dmtool", "dmtool.schemas"),
     ("denoise", "dmtool", "dmtool.noise dmtool.cond"),
     ("guidance", "dmtool", "dmtool.noise dmtool.cond dmtool.denoise"),
     ("samplers", "dmtool.pipeline dmtool.train dmtool.guidance dmtool.nn dmtool.network", "-"),

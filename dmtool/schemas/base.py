@@ -1,0 +1,22 @@
+"""Words that all schemas are written in."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+Count = Annotated[int, Field(gt=0)]
+Natural = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Channel = Annotated[int, Field(ge=0, le=255)]
+OneOf = Field(discriminator="kind")
+From = Field(alias="from")  # a word that Python keeps for itself
+
+
+class Schema:
+    """Base of all schemas: an unknown key is an error."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}

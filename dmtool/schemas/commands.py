@@ -1,0 +1,234 @@
+"""The commands' whole configs: training the three stages, and using what was trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dmtool.schemas.base import Count, Fraction, From, Natural, NonNegative, Positive, Schema
+from dmtool.schemas.parts import Data, Guidance, Noise, Sampler, Text, UNet, Vae
+
+# --- training -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optim(Schema):
+    """`muon` orthogonalises the hidden matrices' steps; all else is stepped by AdamW."""
+
+    kind: Literal["adamw", "muon"]
+    lr: Positive
+    muon_lr: Positive
+    betas: tuple[Fraction, Fraction]
+    eps: Positive
+    weight_decay: NonNegative
+    clip: Positive
+    schedule: Literal["constant", "cosine", "linear"]
+    warmup: Natural
+    final: Fraction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ema(Schema):
+    """Power-function average of relative width `sigma_rel` (EDM2, arXiv:2312.02696); 0 is none."""
+
+    sigma_rel: Annotated[float, Field(ge=0, lt=0.28)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit(Schema):
+    """Training ends at whichever comes first; `null` is no limit."""
+
+    pictures: Count | None
+    minutes: Positive | None
+
+    def __post_init__(self) -> None:
+        if self.pictures is None and self.minutes is None:
+            raise ValueError("set limit.pictures or limit.minutes: training needs an end")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Every(Schema):
+    """Cadences, in pictures seen."""
+
+    log: Count
+    validate: Count
+    preview: Count
+    checkpoint: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wandb(Schema):
+    mode: Literal["disabled", "offline", "online"]
+    project: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine(Schema):
+    """Where runs stand and what computes."""
+
+    run: Annotated[str, Field(pattern=r"^[^\s]+$")]
+    root: str
+    device: str
+    dtype: Literal["auto", "fp32", "bf16", "fp16"]
+    seed: Natural
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Machine):
+    """What the three stages share."""
+
+    data: Data
+    resolution: Count | None
+    batch_size: Count
+    accumulation: Count
+    limit: Limit
+    optim: Optim
+    ema: Ema
+    every: Every
+    keep: Count
+    held_out: Count
+    init: str | None
+    wandb: Wandb
+
+    def __post_init__(self) -> None:
+        if "/" in self.run:
+            raise ValueError(f"run={self.run} is a path; give a name, and the directory as root=")
+        if self.batch_size % self.accumulation:
+            raise ValueError(
+                f"batch_size={self.batch_size} is not divisible by accumulation={self.accumulation}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class VaeLoss(Schema):
+    """The reconstruction's error, and the weight of the KL term (both per picture value)."""
+
+    reconstruction: Literal["l1", "l2", "charbonnier"]
+    kl: NonNegative
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainVae(Train):
+    resolution: Annotated[int, Field(ge=11)]  # SSIM's window
+    vae: Vae
+    loss: VaeLoss
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _fits(self.resolution, self.vae.factor, "vae")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromVae(Schema):
+    vae: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview(Schema):
+    prompts: list[str]
+    seed: Natural
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainUnet(Train):
+    codec: Literal["vae", "pixels"]
+    from_: Annotated[FromVae, From]
+    text: Text
+    unet: UNet
+    noise: Noise
+    caption_dropout: Fraction
+    preview: Preview
+    sampler: Sampler
+    guidance: Guidance
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.codec == "pixels":
+            if self.resolution is None:
+                raise ValueError("codec=pixels needs resolution=, the pictures' size in pixels")
+            _fits(self.resolution, self.unet.factor, "unet")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainUpsampler(Train):
+    """`augmentation` is the largest noise time that the small picture is corrupted to."""
+
+    resolution: Count
+    crop_size: Count | None
+    factor: Literal[2, 4]
+    augmentation: Fraction
+    sample_augmentation: Fraction
+    text: Text
+    upsampler: UNet
+    noise: Noise
+    caption_dropout: Fraction
+    sampler: Sampler
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for size in filter(None, (self.resolution, self.crop_size)):
+            _fits(size, self.upsampler.factor, "upsampler")
+            _fits(size, self.factor, "factor")
+
+
+def _fits(size: int, factor: int, what: str) -> None:
+    if size % factor:
+        raise ValueError(
+            f"a size of {size} pixels is not divisible by {factor}, which {what} needs"
+        )
+
+
+# --- using ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upsample(Schema):
+    """`use`: auto takes the run's upsampler, if any; `augmentation`: null is its own default."""
+
+    use: Literal["auto", "always", "never"]
+    augmentation: Fraction | None
+    sampler: Sampler
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromUse(Schema):
+    unet: str | None
+    upsampler: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use(Machine):
+    """What all commands that sample share."""
+
+    from_: Annotated[FromUse, From]
+    artifact: str
+    sampler: Sampler
+    guidance: Guidance
+    upsample: Upsample
+    batch_size: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extractor(Schema):
+    """The network whose features are compared; `weights`: a path, or null for the usual place."""
+
+    kind: Literal["effnet_lite0", "inception"]
+    weights: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalFid(Use):
+    """`dmtool eval-fid`: pictures for `count` captions of a split (null: all of them)."""
+
+    split: Literal["train", "val", "test"]
+    count: Count | None
+    extractor: Extractor
+
+
+@dataclass(frozen=True, kw_only=True)
+class HasData(Schema):
+    """The data section alone, as `dmtool data` takes it."""
+
+    data: Data

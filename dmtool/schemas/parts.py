@@ -1,0 +1,229 @@
+"""The parts that configs are put together from: data, text, networks, noise, sampling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dmtool.schemas.base import Channel, Count, Fraction, Natural, OneOf, Positive, Schema
+
+# --- data -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataBase(Schema):
+    """What all sources share; see `conf/data/_common.yaml`."""
+
+    background: tuple[Channel, Channel, Channel]
+    crop: Literal["center", "random"]
+    flip: bool
+    max_bad: Fraction
+    max_pixels: Count
+    val: Fraction
+    test: Fraction
+    workers: Natural
+    memory_mb: Natural
+
+    def __post_init__(self) -> None:
+        if self.val + self.test >= 1:
+            raise ValueError(f"val + test = {self.val + self.test} leaves nothing to train on")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmojiData(DataBase):
+    kind: Literal["emoji"]
+    size: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShapesData(DataBase):
+    kind: Literal["shapes"]
+    size: Annotated[int, Field(ge=16)]
+    count: Count
+    seed: int
+    min_objects: Annotated[int, Field(ge=1, le=3)]
+    max_objects: Annotated[int, Field(ge=1, le=3)]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.min_objects > self.max_objects:
+            raise ValueError(
+                f"min_objects={self.min_objects} is more than max_objects={self.max_objects}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderData(DataBase):
+    kind: Literal["folder"]
+    path: str
+
+
+Data = Annotated[EmojiData | ShapesData | FolderData, OneOf]
+
+
+# --- text -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class MiniLMText(Schema):
+    """The packaged all-MiniLM-L6-v2, frozen; `layers` are concatenated, -1 is the last."""
+
+    kind: Literal["minilm"]
+    layers: list[int]
+    max_length: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class HFText(Schema):
+    """A frozen CLIP text model, T5 encoder or BERT-like encoder from a folder or a hub name."""
+
+    kind: Literal["hf"]
+    name: str
+    layers: list[int]
+    max_length: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScratchText(Schema):
+    """A transformer encoder trained together with the noise predictor."""
+
+    kind: Literal["scratch"]
+    tokenizer: Literal["bytes", "bpe"]
+    vocabulary: Count
+    width: Count
+    depth: Count
+    heads: Count
+    max_length: Count
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"width={self.width} is not divisible by heads={self.heads}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoText(Schema):
+    kind: Literal["none"]
+
+
+Text = Annotated[MiniLMText | HFText | ScratchText | NoText, OneOf]
+
+
+# --- networks -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vae(Schema):
+    """A KL autoencoder. It makes the picture smaller by patch * 2 ** (len(widths) - 1)."""
+
+    kind: Literal["kl"]
+    patch: Count
+    widths: Annotated[list[Count], Field(min_length=1)]
+    encoder_blocks: Count
+    decoder_blocks: Count
+    middle: bool
+    latent_channels: Count
+    groups: Count
+
+    def __post_init__(self) -> None:
+        _divisible("vae.widths", self.widths, "vae.groups", self.groups)
+
+    @property
+    def factor(self) -> int:
+        return int(self.patch * 2 ** (len(self.widths) - 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNet(Schema):
+    """A text-conditional U-Net of the Stable Diffusion family; one entry of each list a level."""
+
+    kind: Literal["unet"]
+    patch: Count
+    widths: Annotated[list[Count], Field(min_length=1)]
+    blocks: list[Count]
+    depths: list[Natural]
+    middle_depth: Natural
+    heads: Count
+    groups: Count
+    modulation: Literal["add", "scale_shift"]
+    pooled: bool
+    text_width: Count | None
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+
+    def __post_init__(self) -> None:
+        for name, values in {"blocks": self.blocks, "depths": self.depths}.items():
+            if len(values) != len(self.widths):
+                raise ValueError(
+                    f"{name} has {len(values)} entries for {len(self.widths)} widths (one a level)"
+                )
+        _divisible("widths", self.widths, "groups", self.groups)
+        _divisible("widths", self.widths, "heads", self.heads)
+
+    @property
+    def factor(self) -> int:
+        return int(self.patch * 2 ** (len(self.widths) - 1))
+
+
+def _divisible(name: str, values: list[int], by_name: str, by: int) -> None:
+    for value in values:
+        if value % by:
+            raise ValueError(f"{name}={values}: {value} is not divisible by {by_name}={by}")
+
+
+# --- the noise process ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Times(Schema):
+    """The density of times in training: uniform, or sigmoid of a normal(mean, std)."""
+
+    kind: Literal["uniform", "logit_normal"]
+    mean: float
+    std: Positive
+    stratified: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighting(Schema):
+    kind: Literal["uniform", "min_snr"]
+    gamma: Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise(Schema):
+    """The schedule, what the network predicts, how its loss is weighted, how it hears the time."""
+
+    kind: Literal["flow", "ddpm", "scaled_linear", "cosine"]
+    prediction: Literal["eps", "v", "x0", "flow"]
+    c_noise: Literal["flow_time", "log_sigma", "ddpm_index", "sd_index"]
+    times: Times
+    weighting: Weighting
+
+    def __post_init__(self) -> None:
+        if self.prediction == "eps" and self.kind in ("flow", "cosine"):
+            raise ValueError(
+                f"prediction=eps says nothing of the picture at the end of kind={self.kind}, where "
+                "alpha is 0: take prediction v, x0 or flow, or kind ddpm or scaled_linear"
+            )
+
+
+# --- sampling -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler(Schema):
+    """`steps` is the number of intervals; `eta` speaks to ddim, `variance` to ddpm."""
+
+    kind: Literal["ddpm", "ddim", "euler", "heun", "dpmpp_2m"]
+    steps: Count
+    grid: Literal["uniform", "log_snr"]
+    eta: Fraction
+    variance: Literal["small", "large"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guidance(Schema):
+    """Classifier-free guidance; 1 is the plain conditional model."""
+
+    scale: float
