@@ -28,7 +28,7 @@ def test_help_answers_at_once(dmtool, tmp_path):
         (["train-unet", "unet.wdith=3"], "did you mean unet.widths?"),
         (["train-unet", "+unet.wdith=3"], "did you mean unet.widths?"),
         (["train-unet", "steps=3"], "did you mean sampler.steps?"),
-        (["train-unet", "unet=smal"], "there are: sd1, small"),
+        (["train-unet", "unet=smal"], "there are: base, sd1, small"),
         (["train-unet", "unet.heads=x"], "unet.heads='x'"),
         (["train-unet", "unet.widths=[100,64]"], "not divisible by groups=32"),
         (["train-unet", "unet.blocks=[1]"], "1 entries for 2 widths"),
