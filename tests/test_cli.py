@@ -74,6 +74,15 @@ def test_too_many_bad_pictures_are_named_and_refused(dmtool, tmp_path):
     assert "broken.png" in shown.stdout and (tmp_path / "folder-sheet.png").is_file()
 
 
+def test_a_noise_predictor_wants_captions(dmtool, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    for i in range(3):
+        Image.new("RGB", (16, 16), (80 * i, 0, 0)).save(tmp_path / f"pictures/{i}.png")
+    words = ["data=folder", "data.path=pictures", "codec=pixels", "resolution=16", "text=scratch"]
+    done = dmtool("train-unet", *words, cwd=tmp_path, code=2)
+    assert "have no captions" in done.stderr
+
+
 def test_sweeps_give_each_job_its_own_run(dmtool, tmp_path):
     words = ["train-vae", "-m", "run=s", "seed=1,2", "data=shapes", "data.count=16", "data.size=16",
              "resolution=16", "vae.widths=[16]", "vae.groups=8", "batch_size=4",

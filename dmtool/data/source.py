@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 from datasets import Dataset
@@ -13,6 +14,9 @@ from dmtool.errors import UserError
 from dmtool.schemas import Data, DataBase, EmojiData, FolderData
 
 __all__ = ["BadFile", "Source", "Split", "load", "split", "splits"]
+
+SHOWN = 3
+"""Bad files that a line names."""
 
 Split = Literal["train", "val", "test"]
 
@@ -69,11 +73,24 @@ def _build(config: Data) -> Source:
     return shapes.load(config)
 
 
+def report(source: Source) -> list[str]:
+    """What a user should know before training: the pictures, what was left out, the licence."""
+    lines = [f"{len(source.dataset):,} pictures", *source.notes]
+    if source.bad:
+        lines.append(f"left out: {_named(source.bad)}")
+    return [*lines, *filter(None, [source.attribution])]
+
+
+def _named(bad: Sequence[BadFile]) -> str:
+    """The first bad files with their reasons, and how many more there are."""
+    first = ", ".join(f"{name} ({reason})" for name, reason in bad[:SHOWN])
+    return first + (f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else "")
+
+
 def _too_many(source: Source, limit: float) -> str:
     count, total = len(source.bad), len(source.bad) + len(source.dataset)
-    first = ", ".join(f"{name} ({reason})" for name, reason in source.bad[:3])
-    more = f" and {count - 3} more" if count > 3 else ""
     return (
         f"{count} of {total} files ({count / total:.1%}) are unusable, more than "
-        f"data.max_bad={limit} allows: {first}{more}; mend or remove them, or raise data.max_bad"
+        f"data.max_bad={limit} allows: {_named(source.bad)}; mend or remove them, or raise "
+        "data.max_bad"
     )

@@ -20,6 +20,7 @@ from torch.amp.grad_scaler import GradScaler
 
 from dmtool import runs
 from dmtool.cond import Cond
+from dmtool.data.source import Source
 from dmtool.device import autocast, pick_dtype
 from dmtool.errors import Stopped, UserError
 from dmtool.rng import generator
@@ -36,6 +37,9 @@ class Stage(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def source(self) -> Source: ...
 
     @property
     def network(self) -> nn.Module: ...

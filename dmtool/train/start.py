@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from dmtool import runs
 from dmtool.config import container
-from dmtool.data.source import Source
+from dmtool.data.source import Source, report
 from dmtool.device import pick_device
 from dmtool.errors import UserError
 from dmtool.schemas import Noise, Train
@@ -41,6 +41,8 @@ def train(name: str, config: C, build: Callable[[C, torch.device], Stage]) -> No
         runs.write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(complete)))
     if config.init:
         _start_from(stage, runs.find(config.init, name, config.root))
+    if accelerator.is_main_process:
+        print(*(f"{name}: {line}" for line in report(stage.source)), sep="\n")
     Trainer(stage, config, folder, accelerator).run()
     accelerator.end_training()
 

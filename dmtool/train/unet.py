@@ -100,6 +100,8 @@ class UnetStage:
         split = source.splits(self.source.dataset, config.data)
         captions = [caption for row in split["train"]["caption"] for caption in row]
         self.text = text.load(config.text, device, captions)
+        if self.text.dim and not captions:
+            raise UserError("the pictures have no captions: add some, or train with text=none")
         self.arguments = network.describe(config.unet, self.codec.channels, self.text)
         self.network = network.build(self.arguments, self.text)
         clean = self._clean(split["train"], "train")
