@@ -28,15 +28,21 @@ def sinusoid(level: Tensor, width: int, max_period: float = 10_000.0) -> Tensor:
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """Softmax attention; q is [B, H, L, D], k and v [B, H, S, D], mask [B, S] (True: attend).
 
-    On a CPU the fused kernel's backward is slow (it took 46 % of a small U-Net's training step),
-    so a gradient there goes through explicit products.
+    On a CPU the fused kernel trains slowly in half precision, and only there
+    (`scripts/bench_attention.py`): a gradient there goes through explicit products.
     """
+    half = q.dtype in (torch.bfloat16, torch.float16)
+    if q.device.type == "cpu" and half and torch.is_grad_enabled():
+        return explicit_attention(q, k, v, mask)
     allowed = None if mask is None else mask[:, None, None, :]
-    if q.device.type != "cpu" or not torch.is_grad_enabled():
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+
+
+def explicit_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The same by two matrix products and a softmax in float32."""
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-    if allowed is not None:
-        scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
+    if mask is not None:
+        scores = scores.masked_fill(~mask[:, None, None, :], torch.finfo(scores.dtype).min)
     return scores.softmax(-1, dtype=torch.float32).to(v.dtype) @ v
 
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from dmtool.nn.autoencoder import Autoencoder
-from dmtool.nn.layers import attention
+from dmtool.nn.layers import explicit_attention as attention
 from dmtool.nn.unet import UNet
 
 SMALL = {
