@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+
+from dmtool.nn.layers import attention
 
 
 class TextTransformer(nn.Module):
@@ -53,13 +54,5 @@ class _Block(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         qkv = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        x = x + self.out(_attend(q, k, v, mask[:, None, None]).transpose(1, 2).flatten(2))
+        x = x + self.out(attention(q, k, v, mask).transpose(1, 2).flatten(2))
         return x + self.mlp(self.norm2(x))
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    """Attention of [B, H, L, C]; written out on the CPU: the fused backward is slow there."""
-    if q.device.type != "cpu":
-        return scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-    return scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(-1) @ v
