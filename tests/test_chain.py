@@ -16,8 +16,8 @@ from dmtool.errors import UserError
 DATA = ["data=shapes", "data.count=48", "data.size=32", "data.val=0.1", "data.test=0.15"]
 QUICK = [*DATA, "dtype=fp32", "batch_size=8", "every.log=16", "optim.warmup=0"]
 VAE = ["vae.widths=[32]", "vae.decoder_blocks=1", "vae.latent_channels=4", "vae.groups=8"]
-UNET = ["unet.widths=[32,32]", "unet.depths=[0,1]", "unet.middle_depth=1", "unet.groups=8",
-        "unet.heads=2", "unet.text_width=32", "sampler.steps=2"]  # fmt: skip
+UNET = ["unet.widths=[32,32]", "unet.blocks=[1,1]", "unet.depths=[0,1]", "unet.middle_depth=1",
+        "unet.groups=8", "unet.heads=2", "unet.text_width=32", "sampler.steps=2"]  # fmt: skip
 UPSAMPLER = ["upsampler.widths=[32]", "upsampler.blocks=[1]", "upsampler.depths=[0]",
              "upsampler.groups=8", "resolution=32", "sampler.steps=2"]  # fmt: skip
 PROMPTS = ["--prompt", "a large red circle", "--prompt", "", "--prompt", "ein grünes Quadrat"]
