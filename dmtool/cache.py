@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dmtool.errors import UserError
+from dmtool.errors import DISK_FULL, UserError
 
 RECORD = "entry.json"
 SHA = 16
@@ -115,12 +115,22 @@ def locked(entry: Path, first: int = 0, length: int = 1, wait: bool = True) -> I
     """Hold bytes of the entry's lock (`length` 0: all); False if they are taken and not waited for.
 
     A process holds one lock of an entry at a time. The file stays, empty: were it removed, one
-    process could wait for the old file while another holds the new one. Raises UserError on a file
-    system without locks.
+    process could wait for the old file while another holds the new one. Raises UserError where
+    nothing can be written, and on a file system without locks.
     """
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    with open(entry.with_name(f".{entry.name}.lock"), "ab") as file:  # closing it frees the lock
-        yield _lock(file, first, length, wait)
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        file = open(entry.with_name(f".{entry.name}.lock"), "ab")  # noqa: SIM115
+        mine = _lock(file, first, length, wait)
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise
+        raise UserError(
+            f"the cache {root()} cannot be written to or locked ({error.strerror}): set "
+            "DMTOOL_CACHE to another directory"
+        ) from error
+    with file:  # closing it frees the lock
+        yield mine
 
 
 def _lock(file: BinaryIO, first: int, length: int, wait: bool) -> bool:
@@ -128,11 +138,6 @@ def _lock(file: BinaryIO, first: int, length: int, wait: bool) -> bool:
         fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), length, first)
     except BlockingIOError:
         return False
-    except OSError as error:
-        raise UserError(
-            f"the cache {root()} is on a file system that locks no files ({error.strerror}): "
-            "set DMTOOL_CACHE to a directory on another one"
-        ) from error
     return True
 
 

@@ -69,6 +69,20 @@ def sharded(key):
     return cache.address({**key, "rows": 600, "per_shard": shards.ROWS})
 
 
+def test_a_place_that_cannot_be_written_or_locked_is_named(root, monkeypatch):
+    root.write_text("a file")
+    with pytest.raises(UserError, match=r"cache cannot be written .*Not a directory.*DMTOOL_CACHE"):
+        cache.directory("toy", KEY, pytest.fail)
+    root.unlink()
+
+    def refuse(*_):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(cache.fcntl, "lockf", refuse)
+    with pytest.raises(UserError, match=r"Function not implemented.*DMTOOL_CACHE"):
+        cache.directory("toy", KEY, pytest.fail)
+
+
 @pytest.fixture
 def filled(root):
     """One built directory, one complete set of shards and a partial one, one download."""

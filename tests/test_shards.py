@@ -163,14 +163,3 @@ def test_values_that_half_precision_holds_and_does_not():
     for wrong in (torch.nan, torch.inf):
         with pytest.raises(ValueError, match="not finite"):
             shards.half(torch.tensor([wrong]))
-
-
-def test_a_file_system_without_locks_is_named(root, monkeypatch):
-    def refuse(*_):
-        raise OSError(38, "Function not implemented")
-
-    monkeypatch.setattr(cache.fcntl, "lockf", refuse)
-    with pytest.raises(
-        UserError, match=r"locks no files \(Function not implemented\).*DMTOOL_CACHE"
-    ):
-        shards.filled("toy", KEY, 5, encode)
