@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dmtool import cache, shards
-from dmtool.errors import UserError
+from dmtool import shards
 
 ROWS, COUNT = 10 * shards.ROWS + 17, 11
 KEY = {"data": "x"}
