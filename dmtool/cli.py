@@ -21,6 +21,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+cache = typer.Typer(
+    help="List, verify or remove what was computed once and kept.", no_args_is_help=True
+)
+app.add_typer(cache, name="cache")
 HYDRA = {"allow_extra_args": True, "ignore_unknown_options": True}
 Seed = Annotated[
     int | None, typer.Option(min=0, help="Picture i is drawn from (seed, i); default: 0.")
@@ -159,6 +163,40 @@ def info(
         from dmtool import info as information
 
         typer.echo(information.describe(run, root))
+
+
+@cache.command("ls")
+def cache_ls() -> None:
+    """List what is kept: its name, size, whether it is complete, and what it was made from."""
+    with exit_codes():
+        from dmtool import entries
+
+        typer.echo(entries.listing())
+
+
+@cache.command("verify")
+def cache_verify() -> None:
+    """Read all of it against its checksums; exit code 3 if something is damaged."""
+    with exit_codes():
+        from dmtool import entries
+
+        typer.echo(entries.verify())
+
+
+@cache.command("rm")
+def cache_rm(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="As `ls` shows them, or a kind: latents, text, ...")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of it.")] = False,
+) -> None:
+    """Remove entries; what a training needs again is made again."""
+    with exit_codes():
+        from dmtool import entries
+
+        if everything == bool(names):
+            raise UserError("name the entries to remove, as dmtool cache ls shows them, or --all")
+        typer.echo(entries.remove(names))
 
 
 def main() -> None:

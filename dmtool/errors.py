@@ -10,14 +10,18 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import NoReturn
 
-FAULT, MISTAKE, RESUMABLE = 1, 2, 75
-"""Exit codes: our fault, the user's mistake, stopped and resumable."""
+FAULT, MISTAKE, CHECK, RESUMABLE = 1, 2, 3, 75
+"""Exit codes: our fault, the user's mistake, a check failed, stopped and resumable."""
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class UserError(ValueError):
     """A mistake the user can mend: shown as one line without a traceback, exit code 2."""
+
+
+class CheckFailed(Exception):
+    """What a command was to check is not as it should be: one line, exit code 3."""
 
 
 class Stopped(Exception):
@@ -42,6 +46,8 @@ def exit_codes() -> Iterator[None]:
         yield
     except UserError as error:
         _leave(str(error), MISTAKE)
+    except CheckFailed as failed:
+        _leave(str(failed), CHECK)
     except Stopped as stopped:
         _leave(str(stopped), RESUMABLE)
     except KeyboardInterrupt:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from dmtool import cache
 from dmtool.device import autocast
 from dmtool.nn.autoencoder import Autoencoder
 from dmtool.runs import Artifact
+from dmtool.shards import Shards, Tensors, filled, half
+
+FORMAT = 2
+PIXELS = 2**20
+"""Pixels encoded at once."""
 
 
 class Codec(Protocol):
@@ -84,31 +86,45 @@ def whitening(network: Autoencoder, batches: Iterable[Tensor]) -> dict[str, list
     return {"mean": mean.tolist(), "std": std.tolist()}
 
 
+class Cached:
+    """Row r is the latent [C, h, w] (float32) of picture r, read from the cache."""
+
+    def __init__(self, shards: Shards) -> None:
+        self.shards = shards
+
+    def __getitem__(self, row: int) -> Tensor:
+        shard, within = self.shards.place(row)
+        return shard["latents"][within].float()
+
+
 def cached(
     codec: Codec,
-    batches: Iterable[Tensor],
-    shape: tuple[int, ...],
+    pictures: Callable[[range], Tensor],
+    count: int,
     key: dict[str, Any],
     device: torch.device,
     dtype: torch.dtype,
-) -> np.ndarray[Any, Any]:
-    """Latents of shape [N, C, h, w] of all pictures, encoded once, memory-mapped as float16.
+) -> Cached:
+    """The latents of `count` pictures, encoded once by all processes together, kept as float16.
 
-    `key` names what the pictures depend on (fingerprint, split, transform); the codec and the
-    computing dtype are added here.
+    `pictures` gives those of some rows, [B, 3, H, W] in [-1, 1]. `key` names what they depend on
+    (fingerprint, split, transform); the codec and the computing dtype are added here.
     """
 
-    def build(folder: Any) -> None:
-        out = np.lib.format.open_memmap(folder / "latents.npy", "w+", np.float16, shape)
-        start = 0
-        for pictures in tqdm(batches, desc="encoding latents", leave=False):
-            with autocast(device, dtype):
-                z = codec.encode(pictures.to(device)).cpu().numpy()
-            out[start : start + len(z)] = z
-            start += len(z)
-        assert start == shape[0]
-        out.flush()
+    def encode(rows: range) -> Tensors:
+        size = _batch_size(pictures(rows[:1]))
+        batches = (pictures(rows[i : i + size]).to(device) for i in range(0, len(rows), size))
+        return {"latents": half(torch.cat([encoded(batch) for batch in batches]))}
 
-    key = {**key, "space": codec.space_id, "shape": list(shape), "dtype": str(dtype)}
-    path = cache.directory("latents", key, build) / "latents.npy"
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    def encoded(batch: Tensor) -> Tensor:
+        with autocast(device, dtype):
+            return codec.encode(batch)
+
+    computing = str(dtype).removeprefix("torch.")
+    key = {"format": FORMAT, **key, "space": codec.space_id, "dtype": computing}
+    return Cached(filled("latents", key, count, encode))
+
+
+def _batch_size(pictures: Tensor) -> int:
+    """As many as fit: not the training's batch size, for that would change the last digits."""
+    return max(1, PIXELS // pictures[0, 0].numel())

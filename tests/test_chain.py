@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -159,3 +161,22 @@ def test_stages_that_do_not_fit_are_refused_with_both_values(home, dmtool):
     done = dmtool(*words, cwd=home, code=2)
     assert "resolution=32" in done.stderr and "16" in done.stderr
     assert not (home / "runs/tiny2").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_fill_the_same_caches_as_one(home, dmtool, tmp_path, monkeypatch):
+    words = ["train-unet", *QUICK, *UNET, "data.count=600", "data.flip=true", "from.vae=tiny",
+             "limit.minutes=null", "limit.pictures=16"]  # fmt: skip
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "-m", "dmtool"]
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("DMTOOL_CACHE", str(tmp_path / "one"))
+    dmtool(*words, "run=one", cwd=home)
+    monkeypatch.setenv("DMTOOL_CACHE", str(tmp_path / "two"))
+    subprocess.run([*launch, *words, "run=two"], cwd=home, check=True, timeout=300)
+    one, two = (
+        sorted(
+            str(path.relative_to(tmp_path / name)) for path in (tmp_path / name).glob("[lt]*/*/*")
+        )
+        for name in ("one", "two")
+    )
+    assert one == two and len(one) > 2 * 3 + 3 + 3, "shards are named by their content"

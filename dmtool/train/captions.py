@@ -44,14 +44,11 @@ class Captions:
 
         Channels that do not vary are left alone.
         """
-        unet, states = predictor.unet, self.states
-        if predictor.text is not None or states.values is None or states.pooled is None:
-            return
-        if unet.embed_text is not None:
-            _standardise(unet.text_mean, unet.text_std, *states.statistics())
-        if unet.embed_pooled is not None:
-            pooled = states.pooled
-            _standardise(unet.pooled_mean, unet.pooled_std, pooled.mean(0), pooled.std(0))
+        unet, statistics = predictor.unet, self.states.statistics()
+        if unet.embed_text is not None and "states" in statistics:
+            _standardise(unet.text_mean, unet.text_std, *statistics["states"])
+        if unet.embed_pooled is not None and "pooled" in statistics:
+            _standardise(unet.pooled_mean, unet.pooled_std, *statistics["pooled"])
 
 
 def _standardise(to_mean: Tensor, to_std: Tensor, mean: Tensor, std: Tensor) -> None:

@@ -35,8 +35,7 @@ def train(name: str, config: C, build: Callable[[C, torch.device], Stage]) -> No
     complete = _complete(config)
     _check_unchanged(folder, complete)
     torch.manual_seed(config.seed)
-    with accelerator.main_process_first():  # it fills the caches, the others read them
-        stage = build(config, accelerator.device)
+    stage = build(config, accelerator.device)  # all processes fill the caches together
     if accelerator.is_main_process:
         runs.write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(complete)))
     if config.init:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +22,7 @@ from dmtool.runs import Artifact, Fill
 from dmtool.schemas import TrainUnet
 from dmtool.sheet import contact_sheet
 from dmtool.train.captions import Captions
-from dmtool.train.examples import Batch, Place, in_order, normals, uniforms
+from dmtool.train.examples import Batch, Place, normals, uniforms
 from dmtool.train.start import data_card, process_card
 from dmtool.train.start import train as train_stage
 from dmtool.train.times import draw_times
@@ -37,21 +37,17 @@ class Clean:
     """The clean states x_0 [B, C, h, w] of given rows: latents from the cache, or pixels."""
 
     def __init__(
-        self, pictures: Pictures, codec: Codec, key: dict[str, Any], batch_size: int,
+        self, pictures: Pictures, codec: Codec, key: dict[str, Any],
         device: torch.device, dtype: torch.dtype, flip: bool,
     ) -> None:  # fmt: skip
         self.pictures, self.flip = pictures, flip
-        self.cached: list[np.ndarray[Any, Any]] = []
+        self.cached: list[latents.Cached] = []
         if codec.space_id == "pixels":
             return
-        size = pictures.size // codec.factor
-        shape = (len(pictures), codec.channels, size, size)
         for mirrored in (False, True) if flip else (False,):
-            stream = (
-                to_tensor(x.flip(-1) if mirrored else x) for _, x in in_order(pictures, batch_size)
-            )
-            mirror_key = {**key, "mirrored": mirrored}
-            self.cached.append(latents.cached(codec, stream, shape, mirror_key, device, dtype))
+            read, mirror_key = partial(self._read, mirrored), {**key, "mirrored": mirrored}
+            cached = latents.cached(codec, read, len(pictures), mirror_key, device, dtype)
+            self.cached.append(cached)
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -61,7 +57,11 @@ class Clean:
             return to_tensor(torch.stack([self.pictures[place]["image"] for place in places]))
         flips = mirrored.long().tolist() if self.flip else [0] * len(places)
         rows = [self.cached[flip][row] for flip, (_, row) in zip(flips, places, strict=True)]
-        return torch.from_numpy(np.stack(rows)).float()
+        return torch.stack(rows)
+
+    def _read(self, mirrored: bool, rows: range) -> Tensor:
+        images = torch.stack([self.pictures[row, row]["image"] for row in rows])
+        return to_tensor(images.flip(-1) if mirrored else images)
 
 
 class UnetExamples:
@@ -145,14 +145,12 @@ class UnetStage:
                 "codec=vae encodes each picture once, which data.crop=random does not allow: "
                 "take data.crop=center, or codec=pixels"
             )
-        key = {"data": self.source.fingerprint, "split": split, "rows": len(dataset)}
+        key: dict[str, Any] = {"data": self.source.fingerprint, "split": split}
         key |= {"val": config.data.val, "test": config.data.test}
         key |= {"resolution": self.resolution, "background": list(config.data.background)}
         still = config.data if self.vae is None else replace(config.data, flip=False)
         pictures = Pictures(dataset, still, self.resolution, config.seed)
-        return Clean(
-            pictures, self.codec, key, config.batch_size, self.device, self.dtype, config.data.flip
-        )
+        return Clean(pictures, self.codec, key, self.device, self.dtype, config.data.flip)
 
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         weighting = self.config.noise.weighting

@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from dmtool import text
+from dmtool import shards, text
 from dmtool.schemas import HFText, NoText, ScratchText
 from dmtool.text.encoder import TextEncoder
 
@@ -18,19 +18,23 @@ def _load(folder, layers=(0, -1)) -> TextEncoder:
     return text.load(HFText(kind="hf", name=str(folder), layers=list(layers), max_length=16))
 
 
-def _states(encoder, captions=CAPTIONS, **settings) -> text.States:
-    return text.cached_states(encoder, captions, progress=False, **settings)
+def _states(encoder, captions=CAPTIONS) -> text.States:
+    return text.cached_states(encoder, captions)
 
 
 def _directories(tmp_path) -> int:
-    return len(list((tmp_path / "cache/text").iterdir()))
+    return len(list((tmp_path / "cache/text").glob("[!.]*")))
 
 
 @pytest.mark.parametrize("family", ["clip", "t5", "bert"])
-@pytest.mark.parametrize("batch_size", [1, 64])
-def test_equal_to_encoding_and_minus_one_is_the_null_caption(family, batch_size, request):
+@pytest.mark.parametrize("per_shard", [1, 3, 256])
+def test_equal_to_encoding_and_minus_one_is_the_null_caption(
+    family, per_shard, request, monkeypatch
+):
+    monkeypatch.setattr(shards, "ROWS", per_shard)
     encoder = _load(request.getfixturevalue(family))
-    states = _states(encoder, batch_size=batch_size)
+    states = _states(encoder)
+    assert len(states.shards.tensors) == -(-4 // per_shard)
     expected = encoder.encode([CAPTIONS[i] if i >= 0 else "" for i in INDICES])
     for indices in (INDICES, torch.tensor(INDICES)):
         cond = states.cond(indices)
@@ -62,28 +66,32 @@ def test_computed_once_for_the_same_captions_and_encoder(bert, t5, tmp_path, mon
     assert sum(calls) == 4 + 5 + 4 + 4 and _directories(tmp_path) == 4
 
 
-def test_statistics_are_those_of_all_tokens(bert):
+def test_statistics_are_those_of_all_tokens_and_captions(bert, monkeypatch):
+    monkeypatch.setattr(shards, "ROWS", 3)
     states = _states(_load(bert))
     cond = states.cond([0, 1, 3, -1])
-    tokens = cond.states[cond.mask].double()
-    mean, std = states.statistics()
-    torch.testing.assert_close(mean.double(), tokens.mean(0), atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(std.double(), tokens.std(0, correction=0), atol=1e-6, rtol=1e-6)
+    statistics = states.statistics()
+    for name, rows in (("states", cond.states[cond.mask]), ("pooled", cond.pooled)):
+        mean, std = statistics[name]
+        expected = rows.double().mean(0), rows.double().std(0, correction=0)
+        torch.testing.assert_close(mean.double(), expected[0], atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(std.double(), expected[1], atol=1e-6, rtol=1e-6)
 
 
 def test_states_too_large_for_half_precision_are_kept_in_single(bert):
     encoder = _load(bert)
     encoder._model.embeddings.LayerNorm.bias.data[:] = 1e5
     states = _states(encoder)
-    assert states.values.dtype == torch.float32 and states.values.isfinite().all()
+    (values,) = states.shards.column("values")
+    assert values.dtype == torch.float32 and values.isfinite().all()
 
 
-def test_states_that_are_not_numbers_are_an_error_and_leave_nothing(bert, tmp_path):
+def test_states_that_are_not_numbers_are_an_error_and_leave_no_shard(bert, tmp_path):
     encoder = _load(bert)
     encoder._model.embeddings.LayerNorm.bias.data[:] = torch.nan
     with pytest.raises(ValueError, match="not finite"):
         _states(encoder)
-    assert _directories(tmp_path) == 0
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
 
 
 def test_cut_captions_are_reported_every_time(bert, caplog):
