@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dmtool.errors import UserError, exit_codes
+from dmtool.errors import UserError, exit_codes, interruptible
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us, and we say one line
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -47,9 +47,11 @@ def train_upsampler(context: typer.Context) -> None:
 
 
 def _train(name: str, arguments: list[str]) -> None:
-    from dmtool import hydra_main, tasks
+    with exit_codes():
+        interruptible()
+        from dmtool import hydra_main, tasks
 
-    hydra_main.run(name, getattr(tasks, name), arguments)
+        hydra_main.run(name, getattr(tasks, name), arguments)
 
 
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)
