@@ -54,6 +54,21 @@ def _train(name: str, arguments: list[str]) -> None:
         hydra_main.run(name, getattr(tasks, name), arguments)
 
 
+@app.command("verify-resume", context_settings=HYDRA, epilog=OVERRIDES)
+def verify_resume(
+    context: typer.Context,
+    stage: Annotated[str, typer.Argument(help="vae, unet or upsampler.")],
+) -> None:
+    """Check that a stage's training, killed and resumed, ends like one that was not."""
+    with exit_codes():
+        if stage not in ("vae", "unet", "upsampler"):
+            raise UserError(f"{stage!r} is no stage; type: dmtool verify-resume vae (or unet, ...)")
+    from dmtool import hydra_main, tasks
+
+    task = partial(tasks.verify_resume, stage=stage, words=context.args)
+    hydra_main.run(f"train_{stage}", task, context.args)
+
+
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)
 def sample(
     context: typer.Context,
