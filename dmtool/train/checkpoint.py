@@ -101,8 +101,9 @@ class State:
         contents = {"model": self.network.state_dict(), "ema": self.ema.weights}
         for name, content in {**contents, "optimizer": tensors}.items():
             _to_host(content, self.buffers.setdefault(name, {}))
-        if torch.accelerator.is_available():
-            torch.accelerator.synchronize()
+        device = next(self.network.parameters()).device
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
         settings = {"groups": groups, "scaler": self.scaler.state_dict()}
         return HostCopy(deepcopy(self.progress), self.buffers, settings)
 

@@ -100,6 +100,7 @@ class Trainer:
         if fraction >= 1:
             self.log.say(f"{self.folder} is trained: {self.progress.pictures:,} pictures seen")
             return
+        self.progress.done = False  # it was done, if its limit has been raised
         if self.resumed:
             self.log.say(f"going on from {self.progress.pictures:,} pictures")
         with self._signals(), self.log.bar(fraction):
