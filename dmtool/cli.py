@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dmtool.errors import UserError, exit_codes
+from dmtool.errors import UserError, exit_codes, interruptible
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us, and we say one line
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -51,9 +51,26 @@ def train_upsampler(context: typer.Context) -> None:
 
 
 def _train(name: str, arguments: list[str]) -> None:
+    with exit_codes():
+        interruptible()
+        from dmtool import hydra_main, tasks
+
+        hydra_main.run(name, getattr(tasks, name), arguments)
+
+
+@app.command("verify-resume", context_settings=HYDRA, epilog=OVERRIDES)
+def verify_resume(
+    context: typer.Context,
+    stage: Annotated[str, typer.Argument(help="vae, unet or upsampler.")],
+) -> None:
+    """Check that a stage's training, killed and resumed, ends like one that was not."""
+    with exit_codes():
+        if stage not in ("vae", "unet", "upsampler"):
+            raise UserError(f"{stage!r} is no stage; type: dmtool verify-resume vae (or unet, ...)")
     from dmtool import hydra_main, tasks
 
-    hydra_main.run(name, getattr(tasks, name), arguments)
+    task = partial(tasks.verify_resume, stage=stage, words=context.args)
+    hydra_main.run(f"train_{stage}", task, context.args)
 
 
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)

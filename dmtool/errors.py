@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -10,8 +11,11 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import NoReturn
 
-FAULT, MISTAKE, CHECK, RESUMABLE = 1, 2, 3, 75
+FAULT, MISTAKE, FAILED, RESUMABLE = 1, 2, 3, 75
 """Exit codes: our fault, the user's mistake, a check failed, stopped and resumable."""
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+"""What Ctrl-C, a cluster's end of time, and SLURM's `--signal=USR1@60` before it send."""
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -21,7 +25,7 @@ class UserError(ValueError):
 
 
 class CheckFailed(Exception):
-    """What a command was to check is not as it should be: one line, exit code 3."""
+    """A check's answer is no: shown as one line, exit code 3."""
 
 
 class Stopped(Exception):
@@ -47,7 +51,7 @@ def exit_codes() -> Iterator[None]:
     except UserError as error:
         _leave(str(error), MISTAKE)
     except CheckFailed as failed:
-        _leave(str(failed), CHECK)
+        _leave(str(failed), FAILED)
     except Stopped as stopped:
         _leave(str(stopped), RESUMABLE)
     except KeyboardInterrupt:
@@ -57,6 +61,12 @@ def exit_codes() -> Iterator[None]:
             _leave(f"the disk is full, earlier checkpoints are kept: {error}", RESUMABLE)
         traceback.print_exc()
         raise SystemExit(FAULT) from error
+
+
+def interruptible() -> None:
+    """Let all signals to stop end the work as Ctrl-C does, until somebody knows better."""
+    for number in STOPS:
+        signal.signal(number, signal.default_int_handler)
 
 
 def _leave(line: str, code: int) -> NoReturn:

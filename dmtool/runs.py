@@ -1,8 +1,9 @@
 """Run directories, artifacts and checkpoints: the only hand-over between stages.
 
     runs/NAME/STAGE/  config.yaml  metrics.jsonl  previews/
-                      checkpoints/PICTURES/   to resume: everything, the last K kept
-                      artifacts/NAME/         to use: model.safetensors + card.json
+                      checkpoints/PICTURES/   to resume: everything
+                      artifacts/NAME/         to use: model.safetensors + card.json; `default` is
+                                              the last one saved, `best` that of the best figure
 
 Directories appear whole or not at all. Only safetensors and JSON are read: loading somebody
 else's run cannot run code.
@@ -33,6 +34,10 @@ Fill = Callable[[Path], None]
 """Writes files into a directory."""
 
 STAGES = ("vae", "unet", "upsampler")
+
+PARTIAL, OLD = ".partial", ".old"
+"""What is not yet written or not yet deleted, and what is being replaced: `.NAME.partial`,
+`.NAME.old`."""
 
 
 @dataclass(frozen=True)
@@ -127,10 +132,8 @@ def parent(artifact: Artifact, name: str) -> Artifact:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """A safetensors file, synced to the disk."""
+    """A safetensors file."""
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -142,33 +145,69 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def replace_directory(path: Path, fill: Fill) -> None:
-    """Make `path` what `fill(temporary)` writes; on any failure the old one stays untouched."""
+    """Make `path` what `fill(temporary)` writes, synced to the disk.
+
+    On any failure the old one stays untouched. A kill at any moment leaves the old one or the new
+    one, at the latest after `recover`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL))
     try:
         temporary.chmod(0o755)
         fill(temporary)
-        old = path.with_name(f".{path.name}-old")
-        shutil.rmtree(old, ignore_errors=True)
+        for each in (*temporary.rglob("*"), temporary):
+            _sync(each)
+        _settle(path)
         if path.exists():
-            path.rename(old)
-        try:
-            temporary.rename(path)
-        except BaseException:
-            if old.exists():
-                old.rename(path)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+            path.rename(_old(path))
+        temporary.rename(path)
+        _sync(path.parent)
     finally:
+        _settle(path)
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove_directory(path: Path) -> None:
+    """Delete a directory; after a kill it is there as a whole, or gone for `recover`."""
+    shutil.rmtree(path.rename(path.with_name(f".{path.name}{PARTIAL}")))
+
+
+def recover(folder: Path) -> None:
+    """Put right what a killed process left in `folder`; nobody else may be writing there."""
+    for old in folder.glob(f".*{OLD}"):
+        _settle(folder / old.name[1 : -len(OLD)])
+    for partial in folder.glob(f".*{PARTIAL}"):
+        shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a small file atomically."""
+    """Write a small file atomically, synced to the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     temporary.write_text(text)
+    _sync(temporary)
     temporary.replace(path)
+    _sync(path.parent)
+
+
+def _old(path: Path) -> Path:
+    return path.with_name(f".{path.name}{OLD}")
+
+
+def _settle(path: Path) -> None:
+    """What was put aside for a new `path` is deleted if the new one is there, or else put back."""
+    if _old(path).exists() and not path.exists():
+        _old(path).rename(path)
+    shutil.rmtree(_old(path), ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file's content, or a directory's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _others(root: Path) -> str:

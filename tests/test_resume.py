@@ -1,5 +1,7 @@
 """A run that was stopped and goes on ends with the very same weights, bit for bit on a CPU."""
 
+import json
+import os
 import signal
 import subprocess
 import sys
@@ -19,38 +21,73 @@ PIXELS = [
 ]  # fmt: skip
 
 
-def weights(home, run):
-    return (home / f"runs/{run}/unet/artifacts/default/model.safetensors").read_bytes()
+BEST = ["keep.best=val_loss", "keep.last=1", "keep.every=150", "every.validate=80", "held_out=8"]
 
 
-def test_interrupted_and_resumed_equals_uninterrupted(dmtool, tmp_path):
-    dmtool("train-unet", "run=straight", *PIXELS, cwd=tmp_path)
-    words = [sys.executable, "-m", "dmtool", "train-unet", "run=broken", *PIXELS]
-    process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    metrics = tmp_path / "runs/broken/unet/metrics.jsonl"
+def weights(home, run, artifact="default"):
+    return (home / f"runs/{run}/unet/artifacts/{artifact}/model.safetensors").read_bytes()
+
+
+def lines(home, run):
+    return (home / f"runs/{run}/unet/metrics.jsonl").read_text().splitlines()
+
+
+def start(home, *words):
+    """The command line as a process in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "dmtool", *words],
+        cwd=home, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def home(dmtool, tmp_path_factory):
+    """Where the run `straight` stands: never interrupted."""
+    path = tmp_path_factory.mktemp("home")
+    dmtool("train-unet", "run=straight", *PIXELS, *BEST, cwd=path)
+    return path
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_interrupted_and_resumed_equals_uninterrupted(dmtool, home, number):
+    """The signal goes to the workers that load data as well, as Ctrl-C and SLURM send it."""
+    run, words = f"run={number.name}", [*PIXELS, *BEST, "data.workers=1"]
+    process = start(home, "train-unet", run, *words)
+    metrics = home / f"runs/{number.name}/unet/metrics.jsonl"
     while not metrics.exists() or len(metrics.read_text().splitlines()) < 3:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == RESUMABLE and "the same command goes on" in errors
-    stopped = metrics.read_text().splitlines()
-    assert len(stopped) < 60
-    done = dmtool("train-unet", "run=broken", *PIXELS, cwd=tmp_path)
+    assert len(lines(home, number.name)) < 60
+    done = dmtool("train-unet", run, *words, cwd=home)
     assert "going on from" in done.stderr + done.stdout
-    assert weights(tmp_path, "straight") == weights(tmp_path, "broken")
-    assert len(metrics.read_text().splitlines()) == len(
-        (tmp_path / "runs/straight/unet/metrics.jsonl").read_text().splitlines()
-    )
+    for artifact in ("default", "best"):
+        assert weights(home, "straight", artifact) == weights(home, number.name, artifact)
+    assert len(lines(home, number.name)) == len(lines(home, "straight"))
 
 
-def test_a_damaged_newest_checkpoint_is_passed_over(dmtool, tmp_path):
-    first = [word for word in PIXELS if "pictures=480" not in word] + ["optim.schedule=constant"]
-    dmtool("train-unet", "run=r", *first, "limit.pictures=320", cwd=tmp_path)
+def test_the_best_by_the_held_out_figure_is_exported_and_its_checkpoint_kept(home):
+    figures = [json.loads(line) for line in lines(home, "straight") if "val_loss" in line]
+    best = min(figures, key=lambda line: line["val_loss"])
+    stage = home / "runs/straight/unet"
+    card = json.loads((stage / "artifacts/best/card.json").read_text())
+    assert card["pictures_seen"] == best["pictures"]
+    assert card["metrics"] == {"val_loss": best["val_loss"]}
+    kept = {int(path.name) for path in (stage / "checkpoints").iterdir()}
+    assert kept == {160, 320, 480, best["pictures"]}
+
+
+def test_a_longer_limit_extends_a_finished_run_and_damage_is_passed_over(dmtool, tmp_path):
+    words = [word for word in PIXELS if "pictures=480" not in word] + ["optim.schedule=constant"]
+    dmtool("train-unet", "run=straight", *words, "limit.pictures=328", cwd=tmp_path)
+    dmtool("train-unet", "run=r", *words, "limit.pictures=320", cwd=tmp_path)
     newest = max((tmp_path / "runs/r/unet/checkpoints").iterdir())
     (newest / "model.safetensors").write_bytes(b"damaged")
-    done = dmtool("train-unet", "run=r", *first, "limit.pictures=328", cwd=tmp_path)
+    done = dmtool("train-unet", "run=r", *words, "limit.pictures=328", cwd=tmp_path)
     assert "cannot be used" in done.stderr and "going on from 160" in done.stderr + done.stdout
+    assert weights(tmp_path, "straight") == weights(tmp_path, "r")
 
 
 @pytest.mark.slow

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from dmtool.schemas.base import Count, Fraction, From, Natural, NonNegative, Positive, Schema
 from dmtool.schemas.parts import Data, Guidance, Noise, Sampler, Text, UNet, Vae
+
+Figures = dict[str, Callable[[float, float], float]]
+"""Names of held-out figures, each with the function that picks the better of two: min or max."""
 
 # --- training -------------------------------------------------------------------------------------
 
@@ -59,6 +63,15 @@ class Every(Schema):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Keep(Schema):
+    """Which checkpoints stay: the newest, one of each so many pictures, the best by a figure."""
+
+    last: Count
+    every: Count | None
+    best: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Wandb(Schema):
     mode: Literal["disabled", "offline", "online"]
     project: str
@@ -77,7 +90,9 @@ class Machine(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Machine):
-    """What the three stages share."""
+    """What the three stages share; `figures` are those that a stage measures."""
+
+    figures: ClassVar[Figures]
 
     data: Data
     resolution: Count | None
@@ -87,12 +102,14 @@ class Train(Machine):
     optim: Optim
     ema: Ema
     every: Every
-    keep: Count
+    keep: Keep
     held_out: Count
     init: str | None
     wandb: Wandb
 
     def __post_init__(self) -> None:
+        if self.keep.best is not None and self.keep.best not in self.figures:
+            raise ValueError(f"keep.best={self.keep.best} is none of {', '.join(self.figures)}")
         if "/" in self.run:
             raise ValueError(f"run={self.run} is a path; give a name, and the directory as root=")
         if self.batch_size % self.accumulation:
@@ -111,6 +128,8 @@ class VaeLoss(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainVae(Train):
+    figures: ClassVar[Figures] = {"val_psnr": max, "val_ssim": max}
+
     resolution: Annotated[int, Field(ge=11)]  # SSIM's window
     vae: Vae
     loss: VaeLoss
@@ -133,6 +152,8 @@ class Preview(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainUnet(Train):
+    figures: ClassVar[Figures] = {"val_loss": min}
+
     codec: Literal["vae", "pixels"]
     from_: Annotated[FromVae, From]
     text: Text
@@ -154,6 +175,8 @@ class TrainUnet(Train):
 @dataclass(frozen=True, kw_only=True)
 class TrainUpsampler(Train):
     """`augmentation` is the largest noise time that the small picture is corrupted to."""
+
+    figures: ClassVar[Figures] = {"val_psnr": max}
 
     resolution: Count
     crop_size: Count | None

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
@@ -16,11 +19,23 @@ from torch.optim import Optimizer
 from dmtool import runs
 from dmtool.cache import file_digest
 from dmtool.errors import UserError
+from dmtool.schemas import Keep
 from dmtool.train.ema import Ema
 
 log = logging.getLogger(__name__)
 
-FILES = ("model", "ema", "optimizer")
+FILES = ("model.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json")
+SUMS = "SHA256SUMS"
+"""The files' checksums, as `sha256sum -c` reads them."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best held-out figure so far, and when it was measured."""
+
+    metric: str
+    value: float
+    pictures: int
 
 
 @dataclass
@@ -31,6 +46,38 @@ class Progress:
     seconds: float = 0.0
     done: bool = False
     metrics: dict[str, float] = field(default_factory=dict)
+    best: Best | None = None
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """Take up the progress of a checkpoint."""
+        best = saved["best"] and Best(**saved["best"])
+        vars(self).update(saved | {"best": best})
+
+
+@dataclass
+class HostCopy:
+    """A run at one moment, in host memory: training goes on while it is written."""
+
+    progress: Progress
+    tensors: dict[str, dict[str, Tensor]]
+    settings: dict[str, Any]
+
+    def write(self, folder: Path, keep: Keep) -> None:
+        """Write `folder/PICTURES` atomically and delete the checkpoints not to be kept."""
+        runs.replace_directory(folder / f"{self.progress.pictures:012d}", self._fill)
+        saved = _all(folder)
+        kept = retained([int(path.name) for path in saved], keep, self.progress.best)
+        for path in saved:
+            if int(path.name) not in kept:
+                runs.remove_directory(path)
+
+    def _fill(self, path: Path) -> None:
+        for name, tensors in self.tensors.items():
+            runs.write_tensors(path / f"{name}.safetensors", tensors)
+        state = {"progress": asdict(self.progress), **self.settings}
+        (path / "state.json").write_text(json.dumps(state))
+        sums = [f"{file_digest(path / name)}  {name}" for name in FILES]
+        (path / SUMS).write_text("\n".join(sums))
 
 
 @dataclass
@@ -43,51 +90,93 @@ class State:
     optimizers: list[Optimizer]
     scaler: GradScaler
     progress: Progress
+    buffers: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
-    def save(self, folder: Path, keep: int) -> None:
-        """Write `folder/PICTURES` atomically and delete all but the newest `keep`."""
-        path = folder / f"{self.progress.pictures:012d}"
-        runs.replace_directory(path, self._fill)
-        for old in _all(folder)[:-keep]:
-            shutil.rmtree(old)
+    def copy(self) -> HostCopy:
+        """Everything as it is now, in buffers that the next copy uses again.
 
-    def _fill(self, path: Path) -> None:
+        They are page-locked for a GPU, and stay: fresh memory costs more time than the copying.
+        """
         tensors, groups = _flatten(self.optimizers)
         contents = {"model": self.network.state_dict(), "ema": self.ema.weights}
         for name, content in {**contents, "optimizer": tensors}.items():
-            runs.write_tensors(path / f"{name}.safetensors", content)
-        state = {
-            "progress": asdict(self.progress),
-            "groups": groups,
-            "scaler": self.scaler.state_dict(),
-            "sha256": {name: file_digest(path / f"{name}.safetensors") for name in FILES},
-        }
-        (path / "state.json").write_text(json.dumps(state))
+            _to_host(content, self.buffers.setdefault(name, {}))
+        device = next(self.network.parameters()).device
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
+        settings = {"groups": groups, "scaler": self.scaler.state_dict()}
+        return HostCopy(deepcopy(self.progress), self.buffers, settings)
 
     def load_newest(self, folder: Path) -> bool:
-        """Go on from the newest checkpoint that is whole; damaged ones are reported."""
+        """Go on from the newest checkpoint that is whole; damaged ones are reported and put aside.
+
+        False if there is none; UserError if there are some and none is whole.
+        """
+        damaged: list[Path] = []
         for path in reversed(_all(folder)):
             try:
                 self._load(path)
-                return True
-            except (UserError, json.JSONDecodeError, OSError) as error:
+            except (ValueError, KeyError, OSError) as error:
                 log.warning("%s cannot be used, taking the one before: %s", path, error)
+                damaged.append(path)
+            else:
+                for each in damaged:
+                    _put_aside(each)
+                return True
+        if damaged:
+            run = folder.parent
+            raise UserError(f"no checkpoint in {folder} is whole; delete {run} to begin anew")
         return False
 
     def _load(self, path: Path) -> None:
+        _verify(path)
         state = json.loads((path / "state.json").read_text())
-        for name in FILES:
-            if file_digest(path / f"{name}.safetensors") != state["sha256"][name]:
-                raise UserError(f"{name}.safetensors is damaged")
         self.network.load_state_dict(runs.read_tensors(path / "model.safetensors"))
         self.ema.load(runs.read_tensors(path / "ema.safetensors"))
         _unflatten(self.optimizers, runs.read_tensors(path / "optimizer.safetensors"), state)
         self.scaler.load_state_dict(state["scaler"])
-        vars(self.progress).update(state["progress"])
+        self.progress.load(state["progress"])
+
+
+def retained(saved: Sequence[int], keep: Keep, best: Best | None) -> set[int]:
+    """Which of the checkpoints at these ascending numbers of pictures are kept.
+
+    The last `keep.last`, the first at or after each multiple of `keep.every`, and the best.
+    """
+    kept = set(saved[-keep.last :])
+    if keep.every:
+        first = {pictures // keep.every: pictures for pictures in reversed(saved)}
+        kept |= {pictures for multiple, pictures in first.items() if multiple}
+    if keep.best and best:
+        kept.add(best.pictures)
+    return kept
 
 
 def _all(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("[0-9]*") if path.is_dir())
+    return sorted(path for path in folder.glob("*") if path.name.isdigit() and path.is_dir())
+
+
+def _verify(path: Path) -> None:
+    """Raise UserError, or OSError, if a file of a checkpoint is not as it was written."""
+    lines = (path / SUMS).read_text().splitlines()
+    sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    for name in FILES:
+        if file_digest(path / name) != sums.get(name):
+            raise UserError(f"{name} is damaged")
+
+
+def _put_aside(path: Path) -> None:
+    """Rename a damaged checkpoint: it would count as the newest for ever."""
+    aside = path.with_name(f"{path.name}.damaged")
+    shutil.rmtree(aside, ignore_errors=True)
+    path.rename(aside)
+
+
+def _to_host(tensors: dict[str, Tensor], buffers: dict[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if name not in buffers:
+            buffers[name] = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
+        buffers[name].copy_(tensor, non_blocking=True)
 
 
 def _flatten(optimizers: list[Optimizer]) -> tuple[dict[str, Tensor], list[Any]]:

@@ -6,6 +6,7 @@ and one on another number of processes, sees the same examples, and no last batc
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dmtool.data.pictures import Pictures
+from dmtool.errors import STOPS
 from dmtool.rng import generator
 
 Place = tuple[int, int]
@@ -67,6 +69,7 @@ def batches(examples: Examples, positions: Positions, workers: int, pin: bool) -
         collate_fn=_whole,
         num_workers=workers,
         pin_memory=pin,
+        worker_init_fn=_heed_no_signals,
     )
     return iter(loader)
 
@@ -77,6 +80,12 @@ class _Items(Dataset[Any]):
 
     def __getitems__(self, places: list[Place]) -> Batch:
         return self.examples.__getitems__(places)
+
+
+def _heed_no_signals(worker: int) -> None:
+    """The training process decides when to stop, also if a signal goes to all processes."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _whole(batch: Any) -> Any:

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
+from dmtool import runs
 from dmtool.schemas import Train
 from dmtool.train.checkpoint import Progress
 
@@ -103,7 +104,7 @@ def _forget_after(path: Path, pictures: int) -> None:
     if path.exists():
         lines = [line for line in path.read_text().splitlines() if line.endswith("}")]
         kept = [line for line in lines if json.loads(line)["pictures"] <= pictures]
-        path.write_text("".join(f"{line}\n" for line in kept))
+        runs.write_text(path, "".join(f"{line}\n" for line in kept))
 
 
 def _wandb(folder: Path, config: Train, stage: str) -> Any:

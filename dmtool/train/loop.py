@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -22,14 +23,15 @@ from dmtool import runs
 from dmtool.cond import Cond
 from dmtool.data.source import Source
 from dmtool.device import autocast, pick_dtype
-from dmtool.errors import Stopped, UserError
+from dmtool.errors import STOPS, Stopped, UserError
 from dmtool.rng import generator
 from dmtool.schemas import Train
 from dmtool.train import optim
-from dmtool.train.checkpoint import Progress, State
+from dmtool.train.checkpoint import Best, HostCopy, Progress, State
 from dmtool.train.ema import Ema
 from dmtool.train.examples import Batch, Examples, Positions, batches
 from dmtool.train.log import Log
+from dmtool.train.writer import Writer
 
 
 class Stage(Protocol):
@@ -61,7 +63,8 @@ class Stage(Protocol):
         ...
 
     def card(self, folder: Path) -> tuple[dict[str, Any], runs.Fill]:
-        """The artifact's card (it will stand in `folder`), and what writes its further files."""
+        """The artifact's card (it will stand in `folder`), and what writes its further files,
+        which is called later, on another thread."""
         ...
 
 
@@ -81,20 +84,23 @@ class Trainer:
             scaler,
             self.progress,
         )
-        self.resumed = self.state.load_newest(folder / "checkpoints")
+        with accelerator.main_process_first():  # it puts damaged checkpoints aside
+            self.resumed = self.state.load_newest(folder / "checkpoints")
         self.model = accelerator.prepare_model(network)
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.log = Log(folder, config, stage.name, self.progress.pictures, accelerator)
         self.started = time.monotonic() - self.progress.seconds
         self.control = dist.new_group(backend="gloo") if accelerator.num_processes > 1 else None
         self.interrupted = 0
+        self.writer = Writer()
 
     def run(self) -> None:
-        """Train; raise Stopped after SIGINT or SIGTERM, with everything saved."""
+        """Train; raise Stopped after a signal to stop, with everything saved."""
         fraction, _ = self._decide()
         if fraction >= 1:
             self.log.say(f"{self.folder} is trained: {self.progress.pictures:,} pictures seen")
             return
+        self.progress.done = False  # it was done, if its limit has been raised
         if self.resumed:
             self.log.say(f"going on from {self.progress.pictures:,} pictures")
         with self._signals(), self.log.bar(fraction):
@@ -106,11 +112,13 @@ class Trainer:
                 if fraction >= 1:
                     break
                 if stop:
-                    self._save()
+                    self._save("default")
+                    self._written()
                     raise Stopped(
                         f"stopped at {self.progress.pictures:,} pictures; "
                         "all is saved, the same command goes on"
                     )
+            self._written()
         self.log.say(f"trained: {self.folder / 'artifacts' / 'default'}")
 
     def _steps(self) -> Iterator[list[Batch]]:
@@ -180,31 +188,52 @@ class Trainer:
 
     def _occasions(self, done: bool) -> None:
         """Log, validate, preview and save when their time has come, and at the end."""
-        every = self.config.every
+        every, improved = self.config.every, False
         if done or self._crossed(every.log):
             self._check_finite(self.log.write(self.progress))
         if done or self._crossed(every.validate):
-            self.progress.metrics |= self._averaged(self._validate)
+            self.progress.metrics |= self._on_main(self._validate)
+            improved = self._improved()
         if done or self._crossed(every.preview):
             path = self.folder / "previews" / f"{self.progress.pictures:09d}.png"
-            self._averaged(lambda: self._preview(path))
-        if done or self._crossed(every.checkpoint):
+            self._on_main(lambda: self._preview(path))
+        if done or improved or self._crossed(every.checkpoint):
             self.progress.done = done
-            self._save()
+            self._save("default", *(["best"] if improved else []))
 
     def _crossed(self, every: int) -> bool:
         seen = self.progress.pictures
         return seen // every > (seen - self.config.batch_size) // every
 
-    def _averaged(self, act: Callable[[], dict[str, float] | None]) -> dict[str, float]:
-        """Do something with the averaged weights, on the main process; the others wait."""
-        result: dict[str, float] = {}
+    def _improved(self) -> bool:
+        """Whether the figure named by `keep.best` is the best so far; it is noted then."""
+        metric, best = self.config.keep.best, self.progress.best
+        if metric is None:
+            return False
+        value = self.progress.metrics[metric]
+        if best and best.metric == metric:
+            better = self.config.figures[metric]
+            if better(best.value, value) == best.value:
+                return False
+        self.progress.best = Best(metric, value, self.progress.pictures)
+        return True
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Within it the network has the averaged weights, to be looked at."""
+        self.state.network.eval()
+        with self.state.ema.applied(), torch.no_grad():
+            yield
+
+    def _on_main(self, act: Callable[[], dict[str, float]]) -> dict[str, float]:
+        """What `act` finds of the averaged weights on the main process, for all processes."""
+        box: list[dict[str, float]] = [{}]
         if self.accelerator.is_main_process:
-            self.state.network.eval()
-            with self.state.ema.applied(), torch.no_grad():
-                result = act() or {}
-        self.accelerator.wait_for_everyone()
-        return result
+            with self._averaged():
+                box = [act()]
+        if self.control is not None:
+            dist.broadcast_object_list(box, group=self.control)
+        return box[0]
 
     def _validate(self) -> dict[str, float]:
         with autocast(self.accelerator.device, self.dtype):
@@ -212,11 +241,12 @@ class Trainer:
         self.log.figures(self.progress, metrics)
         return metrics
 
-    def _preview(self, path: Path) -> None:
+    def _preview(self, path: Path) -> dict[str, float]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with autocast(self.accelerator.device, self.dtype):
             self.stage.preview(path)
         self.log.picture(self.progress, path)
+        return {}
 
     def _check_finite(self, figures: dict[str, float]) -> None:
         if not all(math.isfinite(figures[name]) for name in ("loss", "grad_norm")):
@@ -226,35 +256,49 @@ class Trainer:
                 "optim.lr, or with dtype=fp32"
             )
 
-    def _save(self) -> None:
-        """Checkpoint, then export the averaged weights as the artifact `default`."""
-        if self.accelerator.is_main_process:
-            self.state.save(self.folder / "checkpoints", self.config.keep)
-        self._averaged(lambda: self.export("default"))
+    def _save(self, *names: str) -> None:
+        """Save the run, and its averaged weights as the artifacts `names`.
 
-    def export(self, name: str) -> None:
-        """Write the averaged weights and their card to `artifacts/name`."""
-        path = self.folder / "artifacts" / name
-        card, more = self.stage.card(path)
+        Training pauses until the save before is written and the run is copied to host memory.
+        """
+        if self.accelerator.is_main_process:
+            with self._averaged():
+                card, more = self.stage.card(self.folder / "artifacts" / "default")
+            self.writer.wait()
+            copy = self.state.copy()
+            self.writer.start(partial(self._write, copy, names, card, more))
+
+    def _write(
+        self, copy: HostCopy, names: tuple[str, ...], card: dict[str, Any], more: runs.Fill
+    ) -> None:
+        """The checkpoint comes last: when it is there, so are the artifacts of its moment."""
         progress = {
-            "pictures_seen": self.progress.pictures,
-            "complete": self.progress.done,
+            "pictures_seen": copy.progress.pictures,
+            "complete": copy.progress.done,
             "ema": {"sigma_rel": self.config.ema.sigma_rel},
-            "metrics": self.progress.metrics,
+            "metrics": copy.progress.metrics,
         }
-        runs.save(path, self.state.ema.weights, card | progress, more)
+        for name in names:
+            path = self.folder / "artifacts" / name
+            runs.save(path, copy.tensors["ema"], card | progress, more)
+        copy.write(self.folder / "checkpoints", self.config.keep)
+
+    def _written(self) -> None:
+        """Wait until what was saved is on the disk, on all processes."""
+        self.writer.wait()
+        self.accelerator.wait_for_everyone()
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM end the run after the current step; a second SIGINT at once."""
+        """A signal to stop ends the run after the current step; a second SIGINT at once."""
 
         def handle(number: int, frame: FrameType | None) -> None:
-            if self.interrupted:
+            if number == self.interrupted == signal.SIGINT:
                 raise KeyboardInterrupt
             self.interrupted = number
             print("\nfinishing this step, then saving", file=sys.stderr)
 
-        old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        old = {number: signal.signal(number, handle) for number in STOPS}
         try:
             yield
         finally:

@@ -32,6 +32,10 @@ def train(name: str, config: C, build: Callable[[C, torch.device], Stage]) -> No
     """Train a stage in `root/run/name`, from the beginning or from where it was left."""
     folder = runs.run_dir(config.run, config.root) / name
     accelerator = _accelerator(config)
+    if accelerator.is_main_process:
+        for place in (folder, folder / "checkpoints", folder / "artifacts"):
+            runs.recover(place)
+    accelerator.wait_for_everyone()
     complete = _complete(config)
     _check_unchanged(folder, complete)
     torch.manual_seed(config.seed)
