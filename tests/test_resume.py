@@ -16,9 +16,9 @@ PIXELS = [
     "text=scratch", "text.width=32", "text.depth=1", "text.max_length=64", "noise=cosine",
     "unet.widths=[32,32]", "unet.blocks=[1,1]", "unet.patch=2", "unet.depths=[0,1]",
     "unet.middle_depth=0", "unet.groups=8", "unet.heads=2", "unet.text_width=null",
-    "unet.dropout=0.1", "batch_size=8", "accumulation=2", "limit.minutes=null", "limit.pictures=480",
-    "every.log=8", "every.checkpoint=160", "every.preview=100000", "every.validate=100000",
-    "optim=muon",
+    "unet.dropout=0.1", "batch_size=8", "accumulation=2", "limit.minutes=null",
+    "limit.pictures=480", "every.log=8", "every.checkpoint=160", "every.preview=100000",
+    "every.validate=100000", "optim=muon",
 ]  # fmt: skip
 
 
