@@ -67,6 +67,8 @@ def verify_resume(
     with exit_codes():
         if stage not in ("vae", "unet", "upsampler"):
             raise UserError(f"{stage!r} is no stage; type: dmtool verify-resume vae (or unet, ...)")
+        if {"-m", "--multirun"} & set(context.args) or "WORLD_SIZE" in os.environ:
+            raise UserError("verify-resume starts its trainings itself: no -m, no launcher")
     from dmtool import hydra_main, tasks
 
     task = partial(tasks.verify_resume, stage=stage, words=context.args)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from dmtool.config import validate
-from dmtool.errors import UserError, exit_codes
+from dmtool.errors import exit_codes
 from dmtool.schemas import EvalFid, HasData, Train, TrainUnet, TrainUpsampler, TrainVae, Use
 
 C = TypeVar("C", bound=Train)
@@ -46,8 +45,6 @@ def train_upsampler(config: DictConfig) -> None:
 
 def verify_resume(config: DictConfig, stage: str, words: list[str]) -> None:
     with exit_codes(), _no_empty_directory():
-        if HydraConfig.get().mode == RunMode.MULTIRUN or "WORLD_SIZE" in os.environ:
-            raise UserError("verify-resume starts its trainings itself: no -m, no launcher")
         schemas = {"vae": TrainVae, "unet": TrainUnet, "upsampler": TrainUpsampler}
         checked: Train = validate(config, schemas[stage])
         from dmtool import verify
