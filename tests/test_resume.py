@@ -18,7 +18,8 @@ PIXELS = [
     "unet.middle_depth=0", "unet.groups=8", "unet.heads=2", "unet.text_width=null",
     "unet.dropout=0.1", "batch_size=8", "accumulation=2", "limit.minutes=null",
     "limit.pictures=480", "every.log=8", "every.checkpoint=160", "every.preview=100000",
-    "every.validate=100000", "optim=muon", "every.snapshot=24", "ema=exponential", "ema.half_life=100",
+    "every.validate=100000", "optim=muon", "every.snapshot=24", "ema=exponential",
+    "ema.half_life=100",
 ]  # fmt: skip
 
 
