@@ -41,7 +41,7 @@ def upscale(config: Use, files: Sequence[Path], prompt: str, out: Path | None) -
     """Write each picture enlarged by the run's upsampler."""
     device = pick_device(config.device)
     run = config.from_.upsampler or config.run
-    artifact = runs.find(run, "upsampler", config.root, config.artifact)
+    artifact = runs.find(run, "upsampler", config.root, config.upsample.artifact)
     upsampler = pipeline.load_upsampler(artifact, config.upsample, device)
     unet = artifact.card["network"]
     multiple = max(1, unet["patch"] * 2 ** (len(unet["widths"]) - 1) // upsampler.factor)

@@ -150,6 +150,35 @@ def _sort(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)
+def ema(
+    context: typer.Context,
+    sigma_rel: Annotated[float | None, typer.Option(help="Width to export as ema-WIDTH.")] = None,
+    search: Annotated[str | None, typer.Option(help="Widths to compare: 0.03,0.05,0.1.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Held-out figure that chooses.")] = None,
+    keep: Annotated[bool, typer.Option(help="Export the best width of the search.")] = False,
+) -> None:
+    """Average a trained stage over another length, or search the best: `run=NAME stage=unet`."""
+    from dmtool import hydra_main, tasks
+
+    with exit_codes():
+        if (sigma_rel is None) == (search is None):
+            raise UserError("give either --sigma-rel WIDTH or --search WIDTH,WIDTH,...")
+        if search is None and (metric or keep):
+            raise UserError("--metric and --keep go with --search")
+        widths = _numbers("--search", search) if search is not None else []
+    task = partial(tasks.ema, sigma_rel=sigma_rel, widths=widths, metric=metric, keep=keep)
+    hydra_main.run("ema", task, context.args)
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    """The numbers of a list with commas, each once."""
+    try:
+        return list(dict.fromkeys(float(word) for word in text.split(",")))
+    except ValueError as error:
+        raise UserError(f"{option} {text}: give numbers with commas, as 0.03,0.05,0.1") from error
+
+
+@app.command(context_settings=HYDRA, epilog=OVERRIDES)
 def data(
     context: typer.Context,
     out: Annotated[str | None, typer.Option(help="PNG file of a sheet of examples.")] = None,

@@ -189,11 +189,11 @@ def find_upsampler(config: Use, resolution: int, device: torch.device) -> Upsamp
     if config.upsample.use == "never":
         return None
     run = config.from_.upsampler or config.run
-    folder = runs.run_dir(run, config.root) / "upsampler" / "artifacts" / config.artifact
+    folder = runs.run_dir(run, config.root) / "upsampler" / "artifacts"
     named = config.upsample.use == "always" or config.from_.upsampler is not None
     if not named and not folder.is_dir():
         return None
-    artifact = runs.find(run, "upsampler", config.root, config.artifact)
+    artifact = runs.find(run, "upsampler", config.root, config.upsample.artifact)
     check_upsampler(artifact, resolution)
     return load_upsampler(artifact, config.upsample, device)
 

@@ -4,6 +4,7 @@
                       checkpoints/PICTURES/   to resume: everything
                       artifacts/NAME/         to use: model.safetensors + card.json; `default` is
                                               the last one saved, `best` that of the best figure
+                      snapshots/PICTURES/     of averages: what other lengths are made from
 
 Directories appear whole or not at all. Only safetensors and JSON are read: loading somebody
 else's run cannot run code.
@@ -78,6 +79,9 @@ def find(run: str, stage: str, root: str | Path = "runs", name: str = "default")
     path = folder / stage / "artifacts" / name
     if path.is_dir():
         return load(path)
+    if name != "default" and path.parent.is_dir():
+        names = sorted(other.name for other in path.parent.glob("[!.]*"))
+        raise UserError(f"{folder / stage} has no artifact {name!r}; there are: {', '.join(names)}")
     if (folder / stage).is_dir():
         raise UserError(
             f"{folder / stage} has no artifact {name!r}: its training has not saved one yet; "

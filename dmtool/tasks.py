@@ -14,7 +14,16 @@ from omegaconf import DictConfig
 
 from dmtool.config import validate
 from dmtool.errors import exit_codes
-from dmtool.schemas import EvalFid, HasData, Train, TrainUnet, TrainUpsampler, TrainVae, Use
+from dmtool.schemas import (
+    EvalFid,
+    HasData,
+    Lengths,
+    Train,
+    TrainUnet,
+    TrainUpsampler,
+    TrainVae,
+    Use,
+)
 
 C = TypeVar("C", bound=Train)
 
@@ -88,6 +97,19 @@ def upscale(config: DictConfig, files: list[str], prompt: str, out: str | None) 
 
         paths = [Path(file) for file in files]
         apply.upscale(checked, paths, prompt, Path(out) if out else None)
+
+
+def ema(
+    config: DictConfig, sigma_rel: float | None, widths: list[float], metric: str | None, keep: bool
+) -> None:
+    with exit_codes():
+        checked = validate(config, Lengths)
+        from dmtool.train import lengths
+
+        if sigma_rel is not None:
+            lengths.reconstruct(checked, sigma_rel)
+        else:
+            lengths.search(checked, widths, metric, keep)
 
 
 def data(config: DictConfig, out: str | None) -> None:

@@ -16,7 +16,8 @@ from dmtool import runs
 from dmtool.errors import UserError
 
 DATA = ["data=shapes", "data.count=48", "data.size=32", "data.val=0.1", "data.test=0.15"]
-QUICK = [*DATA, "dtype=fp32", "batch_size=8", "every.log=16", "optim.warmup=0"]
+QUICK = [*DATA, "dtype=fp32", "batch_size=8", "every.log=16", "optim.warmup=0",
+         "every.snapshot=8", "ema.sigma_rel=0.07"]  # fmt: skip
 VAE = ["vae.widths=[32]", "vae.decoder_blocks=1", "vae.latent_channels=4", "vae.groups=8"]
 UNET = ["unet.widths=[32,32]", "unet.blocks=[1,1]", "unet.depths=[0,1]", "unet.middle_depth=1",
         "unet.groups=8", "unet.heads=2", "unet.text_width=32", "sampler.steps=2"]  # fmt: skip
@@ -56,8 +57,64 @@ def test_the_averaged_weights_are_the_ones_exported_and_sampled(home):
     average, live = (load_file(newest / f"{name}.safetensors") for name in ("ema", "model"))
     sampled = package.load(str(home / "runs/tiny")).denoiser.network.state_dict()
     for name, tensor in exported.items():
-        assert torch.equal(tensor, average[name]) and torch.equal(tensor, sampled[name])
-    assert not torch.equal(average["unet.conv_in.weight"], live["unet.conv_in.weight"])
+        assert torch.equal(tensor, average[f"power-0.07/{name}"]) and torch.equal(
+            tensor, sampled[name]
+        )
+    assert not torch.equal(average["power-0.07/unet.conv_in.weight"], live["unet.conv_in.weight"])
+
+
+@pytest.mark.parametrize(("stage", "metric"), [("vae", "val_psnr"), ("unet", "val_loss"),
+                                                ("upsampler", "val_psnr")])  # fmt: skip
+def test_a_reconstructed_average_is_the_directly_tracked_one(home, dmtool, stage, metric):
+    """`default` was tracked at 0.07, the snapshots at 0.05 and 0.1 were taken at each step."""
+    dmtool("ema", "run=tiny", f"stage={stage}", "--sigma-rel", 0.07, cwd=home)
+    default, rebuilt = (
+        runs.find("tiny", stage, home / "runs", name) for name in ("default", "ema-0.07")
+    )
+    newest = max((home / f"runs/tiny/{stage}/checkpoints").iterdir())
+    tracked = load_file(newest / "ema.safetensors")
+    sides = [default.tensors(), rebuilt.tensors()]
+    sides += [
+        {name: tracked[f"power-{width}/{name}"] for name in sides[0]} for width in (0.05, 0.1)
+    ]
+    direct, ours, short, long = (
+        torch.cat([side[name].flatten() for name in sides[0] if side[name].is_floating_point()])
+        for side in sides
+    )
+    assert (ours - direct).norm() < 3e-4 * direct.norm()  # float16's rounding: 2e-4
+    away = long - short
+    shift = (ours - direct) @ away / (away @ away)  # in the direction of another length
+    assert abs(shift) < 0.02 < (direct - short) @ away / (away @ away) < 0.98
+    card = rebuilt.card
+    assert card["ema"].items() >= {"kind": "power", "sigma_rel": 0.07}.items()
+    assert card["ema"]["reconstructed_from"]["pictures"] == list(range(8, 65, 8))
+    assert 0.01 < card["ema"]["profile_error"] < 0.02
+    assert card["complete"] and card["pictures_seen"] == 64
+    assert card["metrics"][metric] == pytest.approx(default.card["metrics"][metric], rel=2e-3)
+
+
+def test_a_search_over_lengths_names_the_best_and_keeps_it_if_asked(home, dmtool):
+    words = ["ema", "run=tiny", "--search", "0.05,0.1", "--metric", "val_loss"]
+    artifacts = home / "runs/tiny/unet/artifacts"
+    (table,) = [dmtool(*words, cwd=home).stdout.splitlines()]
+    rows = {row[0]: row for row in map(str.split, table[1:])}
+    best = min(rows, key=lambda width: float(rows[width][2]))
+    assert [width for width in rows if "best" in rows[width]] == [best]
+    assert not (artifacts / f"ema-{best}").exists()
+    dmtool(*words, "--keep", cwd=home)
+    kept = runs.find("tiny", "unet", home / "runs", f"ema-{best}")
+    assert kept.card["metrics"]["val_loss"] == pytest.approx(float(rows[best][2]), rel=1e-4)
+    paint = ["sample", "--prompt", "x", "run=tiny", "sampler.steps=1", "--out", "kept"]
+    dmtool(*paint, f"artifact=ema-{best}", cwd=home)
+    (picture,) = (home / "kept").iterdir()
+    settings = json.loads(Image.open(picture).text["settings"])
+    assert settings["checkpoint"] == kept.card["sha256"] and settings["upsampled"]
+    refused = dmtool(*paint, "artifact=ema-0.2", cwd=home, code=2)
+    assert f"no artifact 'ema-0.2'; there are: default, ema-{best}" in refused.stderr
+    refused = dmtool("ema", "run=tiny", "--sigma-rel", 0.27, cwd=home, code=2)
+    assert "8 moments" in refused.stderr and "from 0.037 to 0.172" in refused.stderr
+    refused = dmtool(*words[:-1], "fid", cwd=home, code=2)
+    assert "val_loss" in refused.stderr
 
 
 def test_batch_size_does_not_change_a_picture_and_python_samples_the_same(home, dmtool):

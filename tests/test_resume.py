@@ -18,7 +18,8 @@ PIXELS = [
     "unet.middle_depth=0", "unet.groups=8", "unet.heads=2", "unet.text_width=null",
     "unet.dropout=0.1", "batch_size=8", "accumulation=2", "limit.minutes=null",
     "limit.pictures=480", "every.log=8", "every.checkpoint=160", "every.preview=100000",
-    "every.validate=100000", "optim=muon",
+    "every.validate=100000", "optim=muon", "every.snapshot=24", "ema=exponential",
+    "ema.half_life=100",
 ]  # fmt: skip
 
 
@@ -27,6 +28,15 @@ BEST = ["keep.best=val_loss", "keep.last=1", "keep.every=150", "every.validate=8
 
 def weights(home, run, artifact="default"):
     return (home / f"runs/{run}/unet/artifacts/{artifact}/model.safetensors").read_bytes()
+
+
+def averages(home, run):
+    """All three averages in the newest checkpoint, and all snapshots of two, as bytes by file."""
+    folder = home / f"runs/{run}/unet"
+    files = sorted(folder.glob("checkpoints/*/ema.safetensors"))[-1:]
+    files += sorted(folder.glob("snapshots/*/*.safetensors"))
+    assert len(files) > 20
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
 def lines(home, run):
@@ -66,6 +76,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(dmtool, home, number):
     assert "going on from" in done.stderr + done.stdout
     for artifact in ("default", "best"):
         assert weights(home, "straight", artifact) == weights(home, number.name, artifact)
+    assert averages(home, "straight") == averages(home, number.name)
     assert len(lines(home, number.name)) == len(lines(home, "straight"))
 
 

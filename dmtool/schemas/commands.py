@@ -8,7 +8,16 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from dmtool.schemas.base import Count, Fraction, From, Natural, NonNegative, Positive, Schema
+from dmtool.schemas.base import (
+    Count,
+    Fraction,
+    From,
+    Natural,
+    NonNegative,
+    OneOf,
+    Positive,
+    Schema,
+)
 from dmtool.schemas.parts import Data, Guidance, Noise, Sampler, Text, UNet, Vae
 
 Figures = dict[str, Callable[[float, float], float]]
@@ -34,10 +43,29 @@ class Optim(Schema):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ema(Schema):
+class EmaBase(Schema):
+    """`snapshots`: widths of power-function averages that the run keeps for `dmtool ema`."""
+
+    snapshots: list[Annotated[float, Field(gt=0, lt=0.28)]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PowerEma(EmaBase):
     """Power-function average of relative width `sigma_rel` (EDM2, arXiv:2312.02696); 0 is none."""
 
+    kind: Literal["power"]
     sigma_rel: Annotated[float, Field(ge=0, lt=0.28)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExponentialEma(EmaBase):
+    """The usual exponential average; `half_life` is in pictures."""
+
+    kind: Literal["exponential"]
+    half_life: Count
+
+
+Ema = Annotated[PowerEma | ExponentialEma, OneOf]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +88,7 @@ class Every(Schema):
     validate: Count
     preview: Count
     checkpoint: Count
+    snapshot: Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +240,7 @@ class Upsample(Schema):
     """`use`: auto takes the run's upsampler, if any; `augmentation`: null is its own default."""
 
     use: Literal["auto", "always", "never"]
+    artifact: str
     augmentation: Fraction | None
     sampler: Sampler
 
@@ -248,6 +278,16 @@ class EvalFid(Use):
     split: Literal["train", "val", "test"]
     count: Count | None
     extractor: Extractor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lengths(Schema):
+    """`dmtool ema`: other lengths of the average of a run's stage."""
+
+    run: str
+    root: str
+    stage: Literal["vae", "unet", "upsampler"]
+    device: str
 
 
 @dataclass(frozen=True, kw_only=True)

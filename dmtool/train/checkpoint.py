@@ -98,7 +98,7 @@ class State:
         They are page-locked for a GPU, and stay: fresh memory costs more time than the copying.
         """
         tensors, groups = _flatten(self.optimizers)
-        contents = {"model": self.network.state_dict(), "ema": self.ema.weights}
+        contents = {"model": self.network.state_dict(), "ema": self.ema.state()}
         for name, content in {**contents, "optimizer": tensors}.items():
             _to_host(content, self.buffers.setdefault(name, {}))
         device = next(self.network.parameters()).device

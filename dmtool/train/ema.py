@@ -1,14 +1,23 @@
-"""Averaged weights: the ones that are exported and sampled."""
+"""Averaged weights: the ones that are exported and sampled, and those that snapshots are of."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
+from dmtool.schemas import Ema as EmaConfig
+from dmtool.schemas import ExponentialEma
 
+Weights = dict[str, Tensor]
+
+
+@lru_cache
 def gamma(sigma_rel: float) -> float:
     """The exponent of a power-function average of relative width sigma_rel (EDM2, eq. 126).
 
@@ -23,37 +32,89 @@ def gamma(sigma_rel: float) -> float:
     return low
 
 
-class Ema:
-    """A power-function average of all floating-point weights, in float32 (EDM2, arXiv:2312.02696).
+@dataclass(frozen=True)
+class Power:
+    """Weights seen at n' of n pictures count as n' ** gamma (EDM2, arXiv:2312.02696, eq. 121).
 
-    After a step of B pictures that ends at n pictures seen, the average moves by
-    1 - (1 - B / n) ** (gamma + 1) towards the weights: no start-up phase is to be set, and the
-    average does not depend on how pictures are grouped into processes. sigma_rel = 0 copies.
+    The width sigma_rel, a share of the training so far, stays the same as it goes on; 0 copies.
     """
 
-    def __init__(self, network: nn.Module, sigma_rel: float) -> None:
-        self.exponent = gamma(sigma_rel) + 1 if sigma_rel else None
-        self.network = network
-        self.weights = {
-            name: tensor.detach().clone().float() if tensor.is_floating_point() else tensor.clone()
-            for name, tensor in network.state_dict().items()
-        }
+    sigma_rel: float
+
+    def share(self, batch_size: int, pictures: int) -> float:
+        """How much of the average the last step is: 1 - (1 - B / n) ** (gamma + 1)."""
+        if not self.sigma_rel:
+            return 1.0
+        return 1 - (1 - batch_size / pictures) ** (gamma(self.sigma_rel) + 1)
+
+    def card(self) -> dict[str, str | float]:
+        return {"kind": "power", "sigma_rel": self.sigma_rel}
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """Weights count half as much for each `half_life` pictures that they are older."""
+
+    half_life: int
+
+    def share(self, batch_size: int, pictures: int) -> float:
+        """How much of the average the last step is: (1 - q^B) / (1 - q^n) with q^half_life = 1/2.
+
+        The denominator makes the shares of all steps so far sum to one (as Adam's correction).
+        """
+        rate = math.log(2) / self.half_life
+        return math.expm1(-rate * batch_size) / math.expm1(-rate * pictures)
+
+    def card(self) -> dict[str, str | float]:
+        return {"kind": "exponential", "half_life": self.half_life}
+
+
+Profile = Power | Exponential
+
+
+def profile(config: EmaConfig) -> Profile:
+    """The average that a config exports."""
+    if isinstance(config, ExponentialEma):
+        return Exponential(config.half_life)
+    return Power(config.sigma_rel)
+
+
+class Ema:
+    """Averages of all floating-point weights, in float32: the exported one, and `snapshots`.
+
+    The averages count pictures: no start-up phase is to be set, the first step forgets the initial
+    weights, and they do not depend on how pictures are grouped into steps and processes. An
+    exported average whose width is among the snapshots' is kept once.
+    """
+
+    def __init__(
+        self, network: nn.Module, exported: Profile, snapshots: Sequence[float] = ()
+    ) -> None:
+        self.network, self.exported = network, exported
+        self.snapshots = [Power(sigma_rel) for sigma_rel in snapshots]
+        self.averages = {each: _copy(network) for each in (exported, *self.snapshots)}
+
+    @property
+    def weights(self) -> Weights:
+        """The exported average."""
+        return self.averages[self.exported]
 
     @torch.no_grad()
     def update(self, batch_size: int, pictures: int) -> None:
         """Average in the weights after a step of `batch_size`, `pictures` seen in all."""
-        keep = 0.0 if self.exponent is None else (1 - batch_size / pictures) ** self.exponent
         live = self.network.state_dict()
         names = [name for name, tensor in live.items() if tensor.is_floating_point()]
         targets = [live[name].float() for name in names]
-        torch._foreach_lerp_([self.weights[name] for name in names], targets, 1 - keep)
-        for name, tensor in live.items():
-            if not tensor.is_floating_point():
-                self.weights[name].copy_(tensor)
+        others = [name for name in live if name not in set(names)]
+        for each, weights in self.averages.items():
+            share = each.share(batch_size, pictures)
+            torch._foreach_lerp_([weights[name] for name in names], targets, share)
+            for name in others:
+                weights[name].copy_(live[name])
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Within it the network has the averaged weights."""
+        """Within it the network has the exported average's weights."""
         live = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
         self.network.load_state_dict(self.weights)
         try:
@@ -61,7 +122,30 @@ class Ema:
         finally:
             self.network.load_state_dict(live)
 
-    def load(self, weights: dict[str, Tensor]) -> None:
+    def state(self) -> Weights:
+        """All averages, as a checkpoint holds them."""
+        return {
+            f"{_label(each)}/{name}": tensor
+            for each, weights in self.averages.items()
+            for name, tensor in weights.items()
+        }
+
+    def exported_in(self, state: Weights) -> Weights:
+        """The exported average in a checkpoint's state."""
+        return {name: state[f"{_label(self.exported)}/{name}"] for name in self.weights}
+
+    def load(self, state: Weights) -> None:
         """Take up the averages of a checkpoint."""
-        for name, tensor in self.weights.items():
-            tensor.copy_(weights[name])
+        for name, tensor in self.state().items():
+            tensor.copy_(state[name])
+
+
+def _copy(network: nn.Module) -> Weights:
+    return {
+        name: tensor.detach().clone().float() if tensor.is_floating_point() else tensor.clone()
+        for name, tensor in network.state_dict().items()
+    }
+
+
+def _label(each: Profile) -> str:
+    return "-".join(map(str, each.card().values()))

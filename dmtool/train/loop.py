@@ -26,9 +26,8 @@ from dmtool.device import autocast, pick_dtype
 from dmtool.errors import STOPS, Stopped, UserError
 from dmtool.rng import generator
 from dmtool.schemas import Train
-from dmtool.train import optim
+from dmtool.train import ema, optim, snapshots
 from dmtool.train.checkpoint import Best, HostCopy, Progress, State
-from dmtool.train.ema import Ema
 from dmtool.train.examples import Batch, Examples, Positions, batches
 from dmtool.train.log import Log
 from dmtool.train.writer import Writer
@@ -79,13 +78,15 @@ class Trainer:
         self.progress = Progress()
         self.state = State(
             network,
-            Ema(network, config.ema.sigma_rel),
+            ema.Ema(network, ema.profile(config.ema), config.ema.snapshots),
             optim.build(network, config.optim),
             scaler,
             self.progress,
         )
         with accelerator.main_process_first():  # it puts damaged checkpoints aside
             self.resumed = self.state.load_newest(folder / "checkpoints")
+        if accelerator.is_main_process:
+            snapshots.forget_after(folder / "snapshots", self.progress.pictures)
         self.model = accelerator.prepare_model(network)
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.log = Log(folder, config, stage.name, self.progress.pictures, accelerator)
@@ -197,6 +198,8 @@ class Trainer:
         if done or self._crossed(every.preview):
             path = self.folder / "previews" / f"{self.progress.pictures:09d}.png"
             self._on_main(lambda: self._preview(path))
+        if done or self._crossed(every.snapshot):
+            self._snapshot()
         if done or improved or self._crossed(every.checkpoint):
             self.progress.done = done
             self._save("default", *(["best"] if improved else []))
@@ -256,6 +259,13 @@ class Trainer:
                 "optim.lr, or with dtype=fp32"
             )
 
+    def _snapshot(self) -> None:
+        """Before the checkpoint, so that a run that goes on from there has all that came before."""
+        average, seen = self.state.ema, self.progress.pictures
+        if average.snapshots and self.accelerator.is_main_process:
+            averages = {each.sigma_rel: average.averages[each] for each in average.snapshots}
+            snapshots.save(self.folder / "snapshots", seen, averages, self.config.every.snapshot)
+
     def _save(self, *names: str) -> None:
         """Save the run, and its averaged weights as the artifacts `names`.
 
@@ -275,12 +285,12 @@ class Trainer:
         progress = {
             "pictures_seen": copy.progress.pictures,
             "complete": copy.progress.done,
-            "ema": {"sigma_rel": self.config.ema.sigma_rel},
+            "ema": self.state.ema.exported.card(),
             "metrics": copy.progress.metrics,
         }
+        weights = self.state.ema.exported_in(copy.tensors["ema"])
         for name in names:
-            path = self.folder / "artifacts" / name
-            runs.save(path, copy.tensors["ema"], card | progress, more)
+            runs.save(self.folder / "artifacts" / name, weights, card | progress, more)
         copy.write(self.folder / "checkpoints", self.config.keep)
 
     def _written(self) -> None:

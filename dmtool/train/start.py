@@ -33,8 +33,8 @@ def train(name: str, config: C, build: Callable[[C, torch.device], Stage]) -> No
     folder = runs.run_dir(config.run, config.root) / name
     accelerator = _accelerator(config)
     if accelerator.is_main_process:
-        for place in (folder, folder / "checkpoints", folder / "artifacts"):
-            runs.recover(place)
+        for place in ("", "checkpoints", "artifacts", "snapshots"):
+            runs.recover(folder / place)
     accelerator.wait_for_everyone()
     complete = _complete(config)
     _check_unchanged(folder, complete)

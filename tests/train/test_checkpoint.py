@@ -16,7 +16,7 @@ from dmtool import runs
 from dmtool.errors import UserError
 from dmtool.schemas import Keep
 from dmtool.train.checkpoint import Best, Progress, State, retained
-from dmtool.train.ema import Ema
+from dmtool.train.ema import Ema, Power
 from dmtool.train.writer import Writer
 
 KEEP = Keep(last=2, every=None, best=None)
@@ -27,7 +27,7 @@ def new(pictures=0):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(3, 4), nn.Conv1d(2, 2, 1))
     optimizers = [torch.optim.AdamW(network.parameters(), lr=1e-2)]
-    state = State(network, Ema(network, 0.1), optimizers, GradScaler("cpu"), Progress())
+    state = State(network, Ema(network, Power(0.1)), optimizers, GradScaler("cpu"), Progress())
     train(state, pictures)
     return state
 

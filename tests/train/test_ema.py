@@ -1,11 +1,11 @@
-"""The power-function average against EDM2's figures and closed forms."""
+"""The averages against EDM2's figures and closed forms."""
 
 import pytest
 import torch
 from scipy import stats
 from torch import nn
 
-from dmtool.train.ema import Ema, gamma
+from dmtool.train.ema import Ema, Exponential, Power, gamma
 
 
 class Weight(nn.Module):
@@ -37,7 +37,7 @@ def test_the_profiles_deviation_is_the_width_that_was_asked_for(sigma_rel):
 @pytest.mark.parametrize("sigma_rel", [0.05, 0.1, 0.25])
 def test_the_average_is_the_closed_form_weighted_sum(sigma_rel):
     network, batch, steps = Weight(), 4, 50
-    ema, power = Ema(network, sigma_rel), gamma(sigma_rel) + 1
+    ema, power = Ema(network, Power(sigma_rel)), gamma(sigma_rel) + 1
     values = torch.linspace(-3, 5, steps, dtype=torch.float64).sin() * 10
     for k, value in enumerate(values, 1):
         network.become(value.item())
@@ -50,12 +50,25 @@ def test_the_average_is_the_closed_form_weighted_sum(sigma_rel):
     assert ema.weights["count"] == int(values[-1])
 
 
-def test_the_size_of_the_steps_does_not_matter():
+def test_an_exponential_average_halves_with_each_half_life_and_sums_to_one():
+    network, batch, steps, half_life = Weight(), 4, 50, 30
+    ema = Ema(network, Exponential(half_life))
+    values = torch.linspace(-3, 5, steps, dtype=torch.float64).sin() * 10
+    for k, value in enumerate(values, 1):
+        network.become(value.item())
+        ema.update(batch, k * batch)
+    share = 2.0 ** (-torch.arange(steps - 1, -1, -1, dtype=torch.float64) * batch / half_life)
+    expected = (share * values).sum().item() / share.sum().item()
+    torch.testing.assert_close(ema.weights["weight"], torch.full((3,), expected))
+
+
+@pytest.mark.parametrize("profile", [Power(0.1), Exponential(50)])
+def test_the_size_of_the_steps_does_not_matter(profile):
     """Weights that change every 12 pictures, averaged in after 12, 4 or 3 pictures."""
     averages = []
     for batch in (12, 4, 3):
         network = Weight()
-        ema = Ema(network, 0.1)
+        ema = Ema(network, profile)
         for seen in range(batch, 121, batch):
             network.become(float(-(-seen // 12)) ** 2)
             ema.update(batch, seen)
@@ -65,9 +78,9 @@ def test_the_size_of_the_steps_does_not_matter():
 
 
 def test_the_first_step_forgets_the_initial_weights_and_a_width_of_0_copies():
-    for sigma_rel in (0.1, 0.0):
+    for profile in (Exponential(10), Power(0.1), Power(0.0)):
         network = Weight()
-        ema = Ema(network, sigma_rel)
+        ema = Ema(network, profile)
         network.become(1 / 3)
         ema.update(8, 8)
         assert torch.equal(ema.weights["weight"], network.weight)
@@ -79,7 +92,7 @@ def test_the_first_step_forgets_the_initial_weights_and_a_width_of_0_copies():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_applied_gives_the_average_and_restores_bit_for_bit(dtype):
     network = Weight(dtype)
-    ema = Ema(network, 0.1)
+    ema = Ema(network, Power(0.1))
     for k, value in enumerate([0.1, 0.7, 1 / 3], 1):
         network.become(value)
         ema.update(1, k)
@@ -95,14 +108,19 @@ def test_applied_gives_the_average_and_restores_bit_for_bit(dtype):
 
 
 def test_a_checkpoints_averages_are_taken_up():
+    """The exported one and both snapshots', of which one is the exported one itself."""
     network = Weight()
-    first, second = Ema(network, 0.1), Ema(network, 0.1)
-    for k in range(1, 7):
-        network.become(float(k))
-        first.update(1, k)
-        if k == 3:
-            second.load(first.weights)
-            assert second.weights["weight"].data_ptr() != first.weights["weight"].data_ptr()
-        elif k > 3:
-            second.update(1, k)
-    assert torch.equal(first.weights["weight"], second.weights["weight"])
+    for exported, count in ((Power(0.1), 2), (Exponential(3), 3)):
+        first, second = (Ema(network, exported, [0.05, 0.1]) for _ in range(2))
+        assert len(first.averages) == count
+        for k in range(1, 7):
+            network.become(float(k))
+            first.update(1, k)
+            if k == 3:
+                second.load(first.state())
+                assert second.weights["weight"].data_ptr() != first.weights["weight"].data_ptr()
+            elif k > 3:
+                second.update(1, k)
+        for name, tensor in first.state().items():
+            assert torch.equal(tensor, second.state()[name])
+        assert len({weights["weight"][0].item() for weights in first.averages.values()}) == count
