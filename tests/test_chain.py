@@ -84,7 +84,7 @@ def test_a_reconstructed_average_is_the_directly_tracked_one(home, dmtool, stage
     assert (ours - direct).norm() < 3e-4 * direct.norm()  # float16's rounding: 2e-4
     away = long - short
     shift = (ours - direct) @ away / (away @ away)  # in the direction of another length
-    assert abs(shift) < 0.02 < (direct - short) @ away / (away @ away) < 0.98
+    assert abs(shift) < 0.05 < (direct - short) @ away / (away @ away) < 0.95
     card = rebuilt.card
     assert card["ema"].items() >= {"kind": "power", "sigma_rel": 0.07}.items()
     assert card["ema"]["reconstructed_from"]["pictures"] == list(range(8, 65, 8))

@@ -57,7 +57,7 @@ def test_help_answers_at_once(dmtool, tmp_path):
         (["ema", "run=nope"], "either --sigma-rel"),
         (["ema", "--sigma-rel", "0.1", "--keep"], "go with --search"),
         (["ema", "--search", "0.1;0.2"], "numbers with commas"),
-        (["train-vae", "ema.half_life=9"], "did you mean"),
+        (["train-vae", "ema.half_life=9"], "unknown key 'ema.half_life'"),
         (["info", "nope"], "there is no run 'nope'"),
         (["reconstruct", "nope.png", "run=nope"], "there is no run 'nope'"),
     ],
