@@ -20,10 +20,11 @@ VAE = [
 UNET = [
     "train-unet", "data=shapes", "data.count=400", "data.size=16", "text=scratch",
     "text.width=32", "text.depth=1", "text.max_length=64", "unet.widths=[32,32]", "unet.patch=1",
-    "unet.depths=[0,1]", "unet.middle_depth=0", "unet.groups=8", "unet.heads=2",
-    "unet.text_width=null", "unet.dropout=0.1", "batch_size=8", "limit.minutes=null",
-    "limit.pictures=4800", "every.log=8", "every.checkpoint=80", "every.validate=400",
-    "every.preview=100000", "held_out=16", "keep.best=val_loss", "keep.every=1600",
+    "unet.blocks=[1,1]", "unet.depths=[0,1]", "unet.middle_depth=0", "unet.groups=8",
+    "unet.heads=2", "unet.text_width=null", "unet.dropout=0.1", "batch_size=8",
+    "limit.minutes=null", "limit.pictures=4800", "every.log=8", "every.checkpoint=80",
+    "every.validate=400", "every.preview=100000", "held_out=16", "keep.best=val_loss",
+    "keep.every=1600",
 ]  # fmt: skip
 
 
