@@ -15,7 +15,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import logging
 import os
 import platform
 import shutil
@@ -24,13 +23,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from dmtool import files
 from dmtool.errors import DISK_FULL, UserError
 
 RECORD = "entry.json"
 SHA = 16
 """Hexadecimal digits of the sha256 in a shard's name."""
-
-log = logging.getLogger(__name__)
 
 
 def root() -> Path:
@@ -147,8 +145,8 @@ def _make(entry: Path, key: Mapping[str, Any], build: Callable[[Path], None]) ->
     try:
         _write(entry / RECORD, _json({"key": dict(key)}))
         build(entry)
-        files = [path for path in sorted(entry.rglob("*")) if path.is_file()]
-        digests = {str(path.relative_to(entry)): _synced(path) for path in files}
+        built = [path for path in sorted(entry.rglob("*")) if path.is_file()]
+        digests = {str(path.relative_to(entry)): _synced(path) for path in built}
         del digests[RECORD]
         _write(entry / RECORD, _json({"key": dict(key), "files": digests}))
     except BaseException:
@@ -158,22 +156,16 @@ def _make(entry: Path, key: Mapping[str, Any], build: Callable[[Path], None]) ->
 
 def _synced(path: Path) -> str:
     """The digest of a file that is then on the disk, not in its buffers alone."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
+    files.sync(path)
     return file_digest(path)
 
 
 def _write(path: Path, content: bytes) -> None:
-    """A file that appears whole or not at all; the caller's lock makes the temporary name its own.
+    """The caller's lock makes the temporary name its own.
 
     With the machine's name in it, for machines that share a disk but not its locks.
     """
-    temporary = path.with_name(f".{path.name}-{platform.node()}")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    files.write(path, content, f".{path.name}-{platform.node()}")
 
 
 def _json(value: dict[str, Any]) -> bytes:

@@ -65,7 +65,9 @@ def verify_resume(
 ) -> None:
     """Check that a stage's training, killed and resumed, ends like one that was not."""
     with exit_codes():
-        if stage not in ("vae", "unet", "upsampler"):
+        from dmtool.schemas import STAGES
+
+        if stage not in STAGES:
             raise UserError(f"{stage!r} is no stage; type: dmtool verify-resume vae (or unet, ...)")
         if {"-m", "--multirun"} & set(context.args) or "WORLD_SIZE" in os.environ:
             raise UserError("verify-resume starts its trainings itself: no -m, no launcher")

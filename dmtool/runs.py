@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from dmtool import files
 from dmtool.cache import file_digest
 from dmtool.errors import UserError
 
@@ -160,12 +161,12 @@ def replace_directory(path: Path, fill: Fill) -> None:
         temporary.chmod(0o755)
         fill(temporary)
         for each in (*temporary.rglob("*"), temporary):
-            _sync(each)
+            files.sync(each)
         _settle(path)
         if path.exists():
             path.rename(_old(path))
         temporary.rename(path)
-        _sync(path.parent)
+        files.sync(path.parent)
     finally:
         _settle(path)
         shutil.rmtree(temporary, ignore_errors=True)
@@ -187,11 +188,7 @@ def recover(folder: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a small file atomically, synced to the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
-    temporary.write_text(text)
-    _sync(temporary)
-    temporary.replace(path)
-    _sync(path.parent)
+    files.write(path, text.encode(), f".{path.name}.{os.getpid()}{PARTIAL}")
 
 
 def _old(path: Path) -> Path:
@@ -203,15 +200,6 @@ def _settle(path: Path) -> None:
     if _old(path).exists() and not path.exists():
         _old(path).rename(path)
     shutil.rmtree(_old(path), ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file's content, or a directory's list of names, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _others(root: Path) -> str:

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from dmtool.config import validate
 from dmtool.errors import exit_codes
 from dmtool.schemas import (
+    STAGES,
     EvalFid,
     HasData,
     Lengths,
@@ -54,8 +55,7 @@ def train_upsampler(config: DictConfig) -> None:
 
 def verify_resume(config: DictConfig, stage: str, words: list[str]) -> None:
     with exit_codes(), _no_empty_directory():
-        schemas = {"vae": TrainVae, "unet": TrainUnet, "upsampler": TrainUpsampler}
-        checked: Train = validate(config, schemas[stage])
+        checked = validate(config, STAGES[stage])
         from dmtool import verify
 
         print(verify.resume(stage, checked, words))

@@ -18,12 +18,11 @@ from dmtool.cache import file_digest
 from dmtool.device import pick_device
 from dmtool.errors import CheckFailed, UserError
 from dmtool.schemas import Train, TrainUnet
+from dmtool.train.checkpoint import TENSORS
 
 PICTURES = 2000
 TOLERANCE = 0.05
 """Of what training changed after the kill: on GPUs sums are not in the same order each time."""
-
-CONTENTS = ("model", "ema", "optimizer")
 
 
 def resume(stage: str, config: Train, words: list[str]) -> str:
@@ -56,8 +55,7 @@ def compare(straight: Path, killed: Path, start: str, *, exact: bool) -> str:
     kill = f"{int(a.name):,} pictures, and with a kill after {int(start):,}"
     if a.name != b.name:
         raise CheckFailed(f"{kill}: the resumed training ended at {int(b.name):,} pictures")
-    files = [f"{name}.safetensors" for name in CONTENTS]
-    if all(file_digest(a / name) == file_digest(b / name) for name in files):
+    if all(file_digest(a / name) == file_digest(b / name) for name in TENSORS):
         return f"{kill}: bit-identical"
     whole = _distance(a, straight / start)
     share = _distance(a, b) / whole if whole else float("inf")

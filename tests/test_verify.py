@@ -7,7 +7,8 @@ import torch
 
 from dmtool import runs
 from dmtool.errors import CheckFailed
-from dmtool.verify import CONTENTS, compare
+from dmtool.train.checkpoint import TENSORS
+from dmtool.verify import compare
 
 VAE = [
     "data=shapes", "data.count=40", "data.size=16", "resolution=16", "vae.widths=[16]",
@@ -17,8 +18,8 @@ VAE = [
 
 def checkpoint(path, weight):
     path.mkdir(parents=True)
-    for name in CONTENTS:
-        runs.write_tensors(path / f"{name}.safetensors", {"w": torch.tensor([weight])})
+    for name in TENSORS:
+        runs.write_tensors(path / name, {"w": torch.tensor([weight])})
 
 
 @pytest.fixture

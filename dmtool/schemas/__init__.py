@@ -5,6 +5,7 @@ these dataclasses or says in one line which key is wrong and what was probably m
 """
 
 from dmtool.schemas.commands import (
+    STAGES,
     Ema,
     EvalFid,
     Every,
@@ -50,6 +51,7 @@ from dmtool.schemas.parts import (
 )
 
 __all__ = [
+    "STAGES",
     "Data",
     "DataBase",
     "Ema",

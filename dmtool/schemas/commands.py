@@ -225,6 +225,13 @@ class TrainUpsampler(Train):
             _fits(size, self.factor, "factor")
 
 
+STAGES: dict[str, type[Train]] = {
+    "vae": TrainVae,
+    "unet": TrainUnet,
+    "upsampler": TrainUpsampler,
+}
+
+
 def _fits(size: int, factor: int, what: str) -> None:
     if size % factor:
         raise ValueError(

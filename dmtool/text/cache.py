@@ -54,9 +54,10 @@ class States:
             return Cond()
         captions = [_caption(*self.shards.place(row)) for row in self.rows[index].tolist()]
         values, pooled = zip(*captions, strict=True)
-        mask = pad_sequence([torch.ones(len(each), dtype=torch.bool) for each in values], True)
+        padded, lengths = pad_sequence(list(values), True), torch.tensor([*map(len, values)])
+        mask = torch.arange(padded.shape[1]) < lengths[:, None]
         frozen = [each for each in pooled if each is not None]
-        return Cond(pad_sequence(list(values), True), mask, torch.stack(frozen) if frozen else None)
+        return Cond(padded, mask, torch.stack(frozen) if frozen else None)
 
     def statistics(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Mean and standard deviation of each channel, over distinct captions.

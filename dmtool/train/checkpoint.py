@@ -24,7 +24,8 @@ from dmtool.train.ema import Ema
 
 log = logging.getLogger(__name__)
 
-FILES = ("model.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json")
+TENSORS = ("model.safetensors", "ema.safetensors", "optimizer.safetensors")
+FILES = (*TENSORS, "state.json")
 SUMS = "SHA256SUMS"
 """The files' checksums, as `sha256sum -c` reads them."""
 

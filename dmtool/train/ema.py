@@ -105,7 +105,7 @@ class Ema:
         live = self.network.state_dict()
         names = [name for name, tensor in live.items() if tensor.is_floating_point()]
         targets = [live[name].float() for name in names]
-        others = [name for name in live if name not in set(names)]
+        others = [name for name, tensor in live.items() if not tensor.is_floating_point()]
         for each, weights in self.averages.items():
             share = each.share(batch_size, pictures)
             torch._foreach_lerp_([weights[name] for name in names], targets, share)

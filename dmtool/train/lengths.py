@@ -14,7 +14,7 @@ from dmtool import runs
 from dmtool.config import container, validate
 from dmtool.device import autocast, pick_device, pick_dtype
 from dmtool.errors import UserError
-from dmtool.schemas import Lengths, Train, TrainUnet, TrainUpsampler, TrainVae
+from dmtool.schemas import STAGES, Lengths, Train
 from dmtool.train import posthoc, snapshots
 from dmtool.train.loop import Stage
 from dmtool.train.posthoc import Fit
@@ -22,10 +22,10 @@ from dmtool.train.unet import UnetStage
 from dmtool.train.upsampler import UpsamplerStage
 from dmtool.train.vae import VaeStage
 
-STAGES: dict[str, tuple[type[Train], Callable[..., Stage]]] = {
-    "vae": (TrainVae, VaeStage),
-    "unet": (TrainUnet, UnetStage),
-    "upsampler": (TrainUpsampler, UpsamplerStage),
+BUILD: dict[str, Callable[..., Stage]] = {
+    "vae": VaeStage,
+    "unet": UnetStage,
+    "upsampler": UpsamplerStage,
 }
 
 
@@ -73,8 +73,8 @@ class Averages:
                 f"{self.folder} has no snapshots: it was trained with ema.snapshots=[], or has not "
                 "come to the first one (every.snapshot)"
             )
-        schema, self._build = STAGES[config.stage]
-        self.train = self._trained_as(schema)
+        self._build = BUILD[config.stage]
+        self.train = self._trained_as(STAGES[config.stage])
         self.device = pick_device(config.device)
 
     @cached_property
