@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -70,17 +71,24 @@ class Attention(nn.Module):
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
 
-class FeedForward(nn.Module):
-    """Gated GELU (Shazeer, arXiv:2002.05202) with an inner width of four times the outer."""
+GATES: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "silu": F.silu}
 
-    def __init__(self, width: int) -> None:
+
+class FeedForward(nn.Module):
+    """Linear layers with a gate between (Shazeer, arXiv:2002.05202), of four times the width.
+
+    gate: `gelu` is GEGLU, as in Stable Diffusion; `silu` is SwiGLU, far cheaper on a CPU.
+    """
+
+    def __init__(self, width: int, gate: str) -> None:
         super().__init__()
+        self.gate = GATES[gate]
         self.inner = nn.Linear(width, 8 * width)
         self.out = nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         value, gate = self.inner(x).chunk(2, dim=-1)
-        return self.out(value * F.gelu(gate))
+        return self.out(value * self.gate(gate))
 
 
 class ResBlock(nn.Module):

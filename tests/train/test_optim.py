@@ -26,8 +26,8 @@ def network():
     torch.manual_seed(0)
     unet = UNet(
         channels=2, patch=1, widths=[8, 16], blocks=[1, 1], depths=[0, 1], middle_depth=1, heads=2,
-        groups=4, modulation="add", text_dim=6, pooled_dim=6, text_width=None, dropout=0.0,
-        images={}, levels=[], residual=None,
+        groups=4, modulation="add", gate="gelu", text_dim=6, pooled_dim=6,
+        text_width=None, dropout=0.0, images={}, levels=[], residual=None,
     )  # fmt: skip
     return NoisePredictor(unet, TextTransformer(50, 6, 1, 2, 9))
 
