@@ -171,6 +171,11 @@ class UNet(nn.Module):
         self.norm_out = nn.GroupNorm(groups, width)
         self.conv_out = zero(nn.Conv2d(width, channels * patch**2, 3, padding=1))
 
+    @property
+    def ends(self) -> tuple[nn.Module, ...]:
+        """The convolutions that join the network to its input and output."""
+        return self.conv_in, self.conv_out
+
     def forward(
         self,
         x: Tensor,

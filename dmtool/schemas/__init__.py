@@ -18,7 +18,6 @@ from dmtool.schemas.commands import (
     Lengths,
     Limit,
     Machine,
-    Optim,
     PowerEma,
     Preview,
     Train,
@@ -29,6 +28,12 @@ from dmtool.schemas.commands import (
     Use,
     VaeLoss,
     Wandb,
+)
+from dmtool.schemas.optim import (
+    AdamWOptim,
+    MuonOptim,
+    Optim,
+    OptimBase,
 )
 from dmtool.schemas.parts import (
     Data,
@@ -52,6 +57,7 @@ from dmtool.schemas.parts import (
 
 __all__ = [
     "STAGES",
+    "AdamWOptim",
     "Data",
     "DataBase",
     "Ema",
@@ -71,9 +77,11 @@ __all__ = [
     "Limit",
     "Machine",
     "MiniLMText",
+    "MuonOptim",
     "NoText",
     "Noise",
     "Optim",
+    "OptimBase",
     "PowerEma",
     "Preview",
     "Sampler",

@@ -18,28 +18,13 @@ from dmtool.schemas.base import (
     Positive,
     Schema,
 )
+from dmtool.schemas.optim import Optim
 from dmtool.schemas.parts import Data, Guidance, Noise, Sampler, Text, UNet, Vae
 
 Figures = dict[str, Callable[[float, float], float]]
 """Names of held-out figures, each with the function that picks the better of two: min or max."""
 
 # --- training -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Optim(Schema):
-    """`muon` orthogonalises the hidden matrices' steps; all else is stepped by AdamW."""
-
-    kind: Literal["adamw", "muon"]
-    lr: Positive
-    muon_lr: Positive
-    betas: tuple[Fraction, Fraction]
-    eps: Positive
-    weight_decay: NonNegative
-    clip: Positive
-    schedule: Literal["constant", "cosine", "linear"]
-    warmup: Natural
-    final: Fraction
 
 
 @dataclass(frozen=True, kw_only=True)

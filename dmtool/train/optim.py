@@ -3,46 +3,66 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
-from torch import nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
 
-from dmtool.schemas import Optim
+from dmtool.schemas import MuonOptim, Optim, OptimBase
+from dmtool.train.muon import Muon
 
-Parameters = list[nn.Parameter]
+Parameters = list[Tensor]
 
 
 def build(network: nn.Module, config: Optim) -> list[Optimizer]:
-    """The optimizers that together step all parameters; no weight decay on norms and biases.
+    """The optimizers that together step all parameters.
 
-    muon: the matrices of linear layers go to Muon, with steps scaled to AdamW's size
-    (arXiv:2502.16982, section 2.2); convolutions, embeddings and vectors stay with AdamW.
+    Vectors (norms, biases) and embeddings have no weight decay. muon: matrices go to Muon, all
+    else stays with AdamW.
     """
-    matrices, others, vectors = _sort(network, muon=config.kind == "muon")
-    groups = [
-        {"params": others, "weight_decay": config.weight_decay, "base_lr": config.lr},
-        {"params": vectors, "weight_decay": 0.0, "base_lr": config.lr},
+    matrices = _matrices(network, config) if isinstance(config, MuonOptim) else []
+    rest = _without(network, matrices)
+    optimizers: list[Optimizer] = [_adamw(network, rest, config)]
+    if isinstance(config, MuonOptim):
+        group = {"params": matrices, "base_lr": config.muon_lr}
+        optimizers.append(Muon([group], config.muon_lr, config.weight_decay, config.momentum))
+    return optimizers
+
+
+def _adamw(network: nn.Module, parameters: Parameters, config: OptimBase) -> AdamW:
+    light = {id(parameter) for parameter in _undecayed(network)}
+    heavy = [parameter for parameter in parameters if id(parameter) not in light]
+    others = [parameter for parameter in parameters if id(parameter) in light]
+    groups: list[dict[str, Any]] = [
+        {"params": heavy, "base_lr": config.lr},
+        {"params": others, "base_lr": config.lr, "weight_decay": 0.0},
     ]
-    adam = AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
-    if not matrices:
-        return [adam]
-    group = [{"params": matrices, "base_lr": config.muon_lr}]
-    decay = config.weight_decay
-    muon = Muon(group, lr=config.muon_lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
-    return [adam, muon]
+    return AdamW(groups, config.lr, config.betas, config.eps, config.weight_decay, fused=True)
 
 
-def _sort(network: nn.Module, *, muon: bool) -> tuple[Parameters, Parameters, Parameters]:
-    matrices, others, vectors = [], [], []
-    linear = {id(module.weight) for module in network.modules() if isinstance(module, nn.Linear)}
-    for parameter in network.parameters():
-        if parameter.dim() < 2:
-            vectors.append(parameter)
-        elif muon and id(parameter) in linear:
-            matrices.append(parameter)
-        else:
-            others.append(parameter)
-    return matrices, others, vectors
+def _undecayed(network: nn.Module) -> Iterator[Tensor]:
+    """Norms' and biases' parameters and embeddings: decay would only pull them off their scale."""
+    for module in network.modules():
+        for parameter in module.parameters(recurse=False):
+            if parameter.dim() < 2 or not isinstance(module, nn.Linear | nn.Conv2d):
+                yield parameter
+
+
+def _matrices(network: nn.Module, config: MuonOptim) -> Parameters:
+    """The weights of linear layers, and of inner convolutions if asked for.
+
+    A network names its outer convolutions as `ends`: they join it to pictures, not to features.
+    """
+    ends = {id(end) for module in network.modules() for end in getattr(module, "ends", ())}
+    kinds = nn.Linear | nn.Conv2d if config.matrices == "all" else nn.Linear
+    modules = (module for module in network.modules() if id(module) not in ends)
+    return [module.weight for module in modules if isinstance(module, kinds)]
+
+
+def _without(network: nn.Module, parameters: Parameters) -> Parameters:
+    taken = {id(parameter) for parameter in parameters}
+    return [parameter for parameter in network.parameters() if id(parameter) not in taken]
 
 
 def factor(config: Optim, pictures: int, progress: float) -> float:
