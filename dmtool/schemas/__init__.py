@@ -34,6 +34,8 @@ from dmtool.schemas.optim import (
     MuonOptim,
     Optim,
     OptimBase,
+    Scheduled,
+    ScheduleFreeOptim,
 )
 from dmtool.schemas.parts import (
     Data,
@@ -85,6 +87,8 @@ __all__ = [
     "PowerEma",
     "Preview",
     "Sampler",
+    "ScheduleFreeOptim",
+    "Scheduled",
     "ScratchText",
     "ShapesData",
     "Text",

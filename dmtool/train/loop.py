@@ -166,7 +166,8 @@ class Trainer:
         scaler.update()
         self.progress.pictures += config.batch_size
         self.progress.seconds = time.monotonic() - self.started
-        self.state.ema.update(config.batch_size, self.progress.pictures)
+        with optim.averaged(self.state.optimizers):
+            self.state.ema.update(config.batch_size, self.progress.pictures)
         self.log.collect({"grad_norm": norm})
         self.log.lr = config.optim.lr * factor
 

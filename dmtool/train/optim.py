@@ -4,49 +4,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from contextlib import ExitStack, contextmanager
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import AdamW, Optimizer
 
-from dmtool.schemas import MuonOptim, Optim, OptimBase
+from dmtool.errors import require
+from dmtool.schemas import MuonOptim, Optim, OptimBase, Scheduled, ScheduleFreeOptim
+from dmtool.train.groups import Parameters, groups
 from dmtool.train.muon import Muon
-
-Parameters = list[Tensor]
+from dmtool.train.schedule_free import ScheduleFree
 
 
 def build(network: nn.Module, config: Optim) -> list[Optimizer]:
-    """The optimizers that together step all parameters.
-
-    Vectors (norms, biases) and embeddings have no weight decay. muon: matrices go to Muon, all
-    else stays with AdamW.
-    """
-    matrices = _matrices(network, config) if isinstance(config, MuonOptim) else []
-    rest = _without(network, matrices)
-    optimizers: list[Optimizer] = [_adamw(network, rest, config)]
-    if isinstance(config, MuonOptim):
-        group = {"params": matrices, "base_lr": config.muon_lr}
-        optimizers.append(Muon([group], config.muon_lr, config.weight_decay, config.momentum))
-    return optimizers
+    """The optimizers that together step all parameters; muon: matrices, and AdamW all else."""
+    if not isinstance(config, MuonOptim):
+        return [_adam(network, list(network.parameters()), config)]
+    matrices = _matrices(network, config)
+    taken = {id(parameter) for parameter in matrices}
+    rest = [parameter for parameter in network.parameters() if id(parameter) not in taken]
+    sorted_ = groups(network, matrices, config, config.muon_lr)
+    muon = Muon(sorted_, config.muon_lr, config.weight_decay, config.momentum)
+    return [_adam(network, rest, config), muon]
 
 
-def _adamw(network: nn.Module, parameters: Parameters, config: OptimBase) -> AdamW:
-    light = {id(parameter) for parameter in _undecayed(network)}
-    heavy = [parameter for parameter in parameters if id(parameter) not in light]
-    others = [parameter for parameter in parameters if id(parameter) in light]
-    groups: list[dict[str, Any]] = [
-        {"params": heavy, "base_lr": config.lr},
-        {"params": others, "base_lr": config.lr, "weight_decay": 0.0},
-    ]
-    return AdamW(groups, config.lr, config.betas, config.eps, config.weight_decay, fused=True)
+def _adam(network: nn.Module, parameters: Parameters, config: Optim) -> Optimizer:
+    sorted_ = groups(network, parameters, config, config.lr)
+    options = config.lr, config.betas, config.eps, config.weight_decay
+    if isinstance(config, ScheduleFreeOptim):
+        return ScheduleFree(sorted_, *options)
+    if config.kind == "adam8bit":
+        require("bitsandbytes", "adam8bit")
+        from dmtool.train.adam8bit import Adam8bit
 
-
-def _undecayed(network: nn.Module) -> Iterator[Tensor]:
-    """Norms' and biases' parameters and embeddings: decay would only pull them off their scale."""
-    for module in network.modules():
-        for parameter in module.parameters(recurse=False):
-            if parameter.dim() < 2 or not isinstance(module, nn.Linear | nn.Conv2d):
-                yield parameter
+        return Adam8bit(sorted_, *options)
+    return AdamW(sorted_, *options, fused=True)
 
 
 def _matrices(network: nn.Module, config: MuonOptim) -> Parameters:
@@ -60,18 +52,28 @@ def _matrices(network: nn.Module, config: MuonOptim) -> Parameters:
     return [module.weight for module in modules if isinstance(module, kinds)]
 
 
-def _without(network: nn.Module, parameters: Parameters) -> Parameters:
-    taken = {id(parameter) for parameter in parameters}
-    return [parameter for parameter in network.parameters() if id(parameter) not in taken]
+@contextmanager
+def averaged(optimizers: list[Optimizer]) -> Iterator[None]:
+    """Within it the network has the weights that are to be used: schedule-free's own averages.
+
+    Those of other optimizers are as they are.
+    """
+    with ExitStack() as stack:
+        for optimizer in optimizers:
+            if isinstance(optimizer, ScheduleFree):
+                stack.enter_context(optimizer.averaged())
+        yield
 
 
-def factor(config: Optim, pictures: int, progress: float) -> float:
+def factor(config: OptimBase, pictures: int, progress: float) -> float:
     """The learning rate's factor in [0, 1].
 
     It rises linearly over the first `warmup` pictures; `cosine` and `linear` then fall with
     progress in [0, 1] to `final`.
     """
     warm = min(1.0, pictures / config.warmup) if config.warmup else 1.0
+    if not isinstance(config, Scheduled):
+        return warm
     progress = min(progress, 1.0)
     fall = {
         "constant": 1.0,

@@ -1,6 +1,7 @@
 """Which optimizer steps what, how far, and the learning rate's course."""
 
 import math
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -8,22 +9,23 @@ import torch
 from torch import nn
 from torch.optim import AdamW
 
-from dmtool import runs
+from dmtool.errors import UserError
 from dmtool.network import NoisePredictor
 from dmtool.nn.autoencoder import Autoencoder
 from dmtool.nn.text import TextTransformer
 from dmtool.nn.unet import UNet
-from dmtool.schemas import AdamWOptim, MuonOptim
-from dmtool.train.checkpoint import _flatten, _unflatten
+from dmtool.schemas import AdamWOptim, MuonOptim, ScheduleFreeOptim
 from dmtool.train.muon import Muon
 from dmtool.train.optim import build, factor, set_factor
 
 COMMON = {
-    "lr": 2e-3, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1, "clip": 1.0, "warmup": 0,
-    "schedule": "constant", "final": 0.0,
+    "lr": 2e-3, "layers": None, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1, "clip": 1.0,
+    "warmup": 0,
 }  # fmt: skip
-ADAMW = AdamWOptim(kind="adamw", **COMMON)
-MUON = MuonOptim(kind="muon", matrices="linear", muon_lr=5e-3, momentum=0.95, **COMMON)
+SCHEDULED = {**COMMON, "schedule": "constant", "final": 0.0}
+ADAMW = AdamWOptim(kind="adamw", **SCHEDULED)
+MUON = MuonOptim(kind="muon", matrices="linear", muon_lr=5e-3, momentum=0.95, **SCHEDULED)
+FREE = ScheduleFreeOptim(kind="schedule_free", **COMMON)
 
 
 @pytest.fixture
@@ -79,67 +81,50 @@ def test_an_autoencoders_outer_convolutions_stay_with_adamw():
                      (3, 8, 3, 3)}  # fmt: skip
 
 
-SHAPES = [(16, 16, 3, 3), (16, 16, 3, 3), (48, 4, 1, 1), (8, 40), (40, 8)]
+def test_adamw_is_torchs_with_no_decay_of_vectors(network):
+    peer = deepcopy(network)
+    vectors = [p for p in peer.parameters() if p.dim() < 2 or p.shape in ((50, 6), (9, 6))]
+    others = [p for p in peer.parameters() if all(p is not each for each in vectors)]
+    groups = [{"params": others}, {"params": vectors, "weight_decay": 0.0}]
+    theirs = AdamW(groups, lr=2e-3, betas=(0.9, 0.99), weight_decay=0.1, fused=True)
+    for ours, other in zip(network.parameters(), peer.parameters(), strict=True):
+        ours.grad = other.grad = torch.randn_like(ours)
+    build(network, ADAMW)[0].step()
+    theirs.step()
+    for ours, other in zip(network.parameters(), peer.parameters(), strict=True):
+        assert torch.equal(ours, other)
 
 
-def test_muons_first_step_follows_the_orthogonal_factor_of_the_flattened_gradient():
-    """Against U V^T of the singular value decomposition; Newton-Schulz leaves singular values
-    within 0.68 and 1.21, and directions to bfloat16's rounding."""
-    torch.manual_seed(0)
-    weights = [nn.Parameter(torch.randn(shape)) for shape in SHAPES]
-    before = [weight.detach().clone() for weight in weights]
-    for weight in weights:
-        weight.grad = torch.randn_like(weight) * 1e-3
-    Muon([{"params": weights}], lr=5e-3, weight_decay=0.1, momentum=0.95).step()
-    for weight, old in zip(weights, before, strict=True):
-        u, _, v = torch.linalg.svd(weight.grad.flatten(1).double(), full_matrices=False)
-        rows, columns = weight.flatten(1).shape
-        step = (old * (1 - 5e-4) - weight.detach()).flatten(1).double()
-        step /= 5e-3 * 0.2 * max(rows, columns) ** 0.5
-        values = u.mT @ step @ v.mT
-        assert values.diagonal().min() > 0.65 and values.diagonal().max() < 1.25
-        assert (values - values.diagonal().diag()).abs().max() < 0.05
+def test_layers_have_their_own_rates_and_factors_multiply(network):
+    layers = {"unet.middle": 0.5, "*.res.*norm1": 3.0, "text": 0.0}
+    optimizers = build(network, replace(MUON, layers=layers))
+    set_factor(optimizers, 0.1)
+    rates = {}
+    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+        rates |= dict.fromkeys(names(network, group["params"]), group["lr"])
+    expected = {
+        "unet.conv_in.weight": 2e-4, "unet.middle.res.conv1.weight": 1e-4,
+        "unet.middle_res.conv1.bias": 2e-4, "unet.middle.res.emb.weight": 2.5e-4,
+        "unet.middle.res.norm1.weight": 3e-4, "unet.down.0.0.res.norm1.bias": 6e-4,
+        "text.position": 0.0, "text.blocks.0.qkv.weight": 0.0,
+    }  # fmt: skip
+    assert {name: rates[name] for name in expected} == pytest.approx(expected)
 
 
-def test_muons_momentum_on_matrices_is_torchs():
-    """Five steps of a matrix beside torch's own Muon, which takes no convolutions."""
-    torch.manual_seed(0)
-    ours, theirs = (nn.Parameter(torch.ones(16, 24)) for _ in range(2))
-    options = {"lr": 5e-3, "weight_decay": 0.1, "momentum": 0.95}
-    mine = Muon([{"params": [ours]}], **options)
-    peer = torch.optim.Muon([theirs], adjust_lr_fn="match_rms_adamw", **options)
-    for _ in range(5):
-        ours.grad = theirs.grad = torch.randn(16, 24)
-        mine.step()
-        peer.step()
-    assert (ours - theirs).norm() < 0.02 * (theirs - 1).norm()
+def test_a_pattern_that_matches_no_layer_names_near_ones(network):
+    with pytest.raises(UserError, match=r"no layer is called 'unet\.midle'; unet\.middle,"):
+        build(network, replace(ADAMW, layers={"unet.midle": 0.5}))
 
 
-def test_muons_state_round_trips_through_a_checkpoint(tmp_path):
-    torch.manual_seed(0)
-    gradients = [[torch.randn(shape) for shape in SHAPES] for _ in range(4)]
+def test_schedule_free_has_no_course_but_a_warm_up():
+    config = replace(FREE, warmup=100)
+    assert [factor(config, seen, p) for seen, p in ((0, 0), (50, 0.5), (200, 1))] == [0, 0.5, 1]
 
-    def run(weights, muon, part):
-        for gradient in part:
-            for weight, grad in zip(weights, gradient, strict=True):
-                weight.grad = grad
-            muon.step()
 
-    def fresh():
-        weights = [nn.Parameter(torch.ones(shape)) for shape in SHAPES]
-        return weights, Muon([{"params": weights}], lr=1e-2, weight_decay=0.1, momentum=0.95)
-
-    straight, muon = fresh()
-    run(straight, muon, gradients[:2])
-    tensors, groups = _flatten([muon])
-    runs.write_tensors(tmp_path / "muon.safetensors", tensors)
-    resumed, again = fresh()
-    for weight, old in zip(resumed, straight, strict=True):
-        weight.data.copy_(old.data)
-    _unflatten([again], runs.read_tensors(tmp_path / "muon.safetensors"), {"groups": groups})
-    run(straight, muon, gradients[2:])
-    run(resumed, again, gradients[2:])
-    assert all(torch.equal(a, b) for a, b in zip(straight, resumed, strict=True))
+def test_without_bitsandbytes_the_extra_is_named(network, monkeypatch):
+    monkeypatch.setattr("dmtool.errors.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'dmtool\[adam8bit\]'"):
+        build(network, replace(ADAMW, kind="adam8bit"))
 
 
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
