@@ -96,6 +96,12 @@ class Autoencoder(nn.Module):
         encoder, decoder = list(self.encoder), list(self.decoder)
         return encoder[0], *encoder[-2:], *decoder[:2], decoder[-1]
 
+    @property
+    def regions(self) -> list[nn.Module]:
+        """The repeated blocks."""
+        layers = [*self.encoder, *self.decoder]
+        return [layer for layer in layers if isinstance(layer, ResBlock | Middle)]
+
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures [B, 3, H, W] in [-1, 1] -> mean and log-variance, [B, C, H / f, W / f] each."""
         mean, log_variance = self.encoder(F.pixel_unshuffle(x, self.patch)).chunk(2, dim=1)

@@ -176,6 +176,13 @@ class UNet(nn.Module):
         """The convolutions that join the network to its input and output."""
         return self.conv_in, self.conv_out
 
+    @property
+    def regions(self) -> list[nn.Module]:
+        """The repeated blocks."""
+        levels = [*self.down, *self.up]
+        stages = [stage for level in levels for stage in level]
+        return [*stages, self.middle, self.middle_res]
+
     def forward(
         self,
         x: Tensor,

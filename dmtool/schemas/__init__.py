@@ -6,6 +6,7 @@ these dataclasses or says in one line which key is wrong and what was probably m
 
 from dmtool.schemas.commands import (
     STAGES,
+    Compute,
     Ema,
     EvalFid,
     Every,
@@ -60,6 +61,7 @@ from dmtool.schemas.parts import (
 __all__ = [
     "STAGES",
     "AdamWOptim",
+    "Compute",
     "Data",
     "DataBase",
     "Ema",

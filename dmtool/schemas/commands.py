@@ -77,6 +77,15 @@ class Every(Schema):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Compute(Schema):
+    """How a step is computed; see `train/compute.py`."""
+
+    checkpointing: bool
+    channels_last: bool
+    compile: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Keep(Schema):
     """Which checkpoints stay: the newest, one of each so many pictures, the best by a figure."""
 
@@ -112,6 +121,7 @@ class Train(Machine):
     resolution: Count | None
     batch_size: Count
     accumulation: Count
+    compute: Compute
     limit: Limit
     optim: Optim
     ema: Ema
@@ -126,6 +136,8 @@ class Train(Machine):
             raise ValueError(f"keep.best={self.keep.best} is none of {', '.join(self.figures)}")
         if "/" in self.run:
             raise ValueError(f"run={self.run} is a path; give a name, and the directory as root=")
+        if self.compute.channels_last and self.optim.kind == "adam8bit":
+            raise ValueError("optim=adam8bit undoes compute.channels_last: leave one of them")
         if self.batch_size % self.accumulation:
             raise ValueError(
                 f"batch_size={self.batch_size} is not divisible by accumulation={self.accumulation}"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
@@ -18,6 +19,22 @@ from dmtool.train.schedule_free import ScheduleFree
 
 def build(network: nn.Module, config: Optim) -> list[Optimizer]:
     """The optimizers that together step all parameters; muon: matrices, and AdamW all else."""
+    optimizers = _build(network, config)
+    for optimizer in optimizers:
+        optimizer.register_load_state_dict_post_hook(_lay_out)
+    return optimizers
+
+
+def _lay_out(optimizer: Optimizer) -> None:
+    """Loaded state gets its weight's layout in memory: fused kernels go through both alike."""
+    for weight, state in optimizer.state.items():
+        for name, value in state.items():
+            same = not torch.is_tensor(value) or value.shape != weight.shape
+            if not same and value.stride() != weight.stride():
+                state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
+
+
+def _build(network: nn.Module, config: Optim) -> list[Optimizer]:
     if not isinstance(config, MuonOptim):
         return [_adam(network, list(network.parameters()), config)]
     matrices = _matrices(network, config)
