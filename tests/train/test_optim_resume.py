@@ -26,10 +26,10 @@ def config(words):
     return validate(composed.optim, Optim)
 
 
-def new(chosen):
+def new(chosen, layout=torch.contiguous_format):
     torch.manual_seed(0)
     layers = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8), nn.Linear(80, 60)
-    network = nn.Sequential(*layers)
+    network = nn.Sequential(*layers).to(memory_format=layout)
     optimizers = optim.build(network, chosen)
     return State(network, Ema(network, Power(0.1)), optimizers, GradScaler("cpu"), Progress())
 
@@ -64,3 +64,18 @@ def test_a_resumed_optimizer_goes_on_alike(words, tmp_path):
         assert tensors.keys() == found.tensors[file].keys()
         for name, tensor in tensors.items():
             assert torch.equal(tensor, found.tensors[file][name]), (file, name)
+
+
+@pytest.mark.parametrize("words", ["adamw", "muon optim.matrices=all", "schedule_free"])
+def test_it_may_go_on_in_another_layout(words, tmp_path):
+    chosen = config(words)
+    straight, first, resumed = new(chosen), new(chosen), new(chosen, torch.channels_last)
+    train(straight, 5)
+    train(first, 4)
+    first.copy().write(tmp_path, Keep(last=1, every=None, best=None))
+    assert resumed.load_newest(tmp_path)
+    train(resumed, 5)
+    expected, found = straight.copy(), resumed.copy()
+    for file, tensors in expected.tensors.items():
+        for name, tensor in tensors.items():
+            torch.testing.assert_close(tensor, found.tensors[file][name], rtol=1e-5, atol=1e-7)
