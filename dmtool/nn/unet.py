@@ -175,6 +175,18 @@ class UNet(nn.Module):
         self.norm_out = nn.GroupNorm(groups, width)
         self.conv_out = zero(nn.Conv2d(width, channels * patch**2, 3, padding=1))
 
+    @property
+    def ends(self) -> tuple[nn.Module, ...]:
+        """The convolutions that join the network to its input and output."""
+        return self.conv_in, self.conv_out
+
+    @property
+    def regions(self) -> list[nn.Module]:
+        """The repeated blocks."""
+        levels = [*self.down, *self.up]
+        stages = [stage for level in levels for stage in level]
+        return [*stages, self.middle, self.middle_res]
+
     def forward(
         self,
         x: Tensor,

@@ -6,6 +6,7 @@ these dataclasses or says in one line which key is wrong and what was probably m
 
 from dmtool.schemas.commands import (
     STAGES,
+    Compute,
     Ema,
     EvalFid,
     Every,
@@ -18,7 +19,6 @@ from dmtool.schemas.commands import (
     Lengths,
     Limit,
     Machine,
-    Optim,
     PowerEma,
     Preview,
     Train,
@@ -29,6 +29,14 @@ from dmtool.schemas.commands import (
     Use,
     VaeLoss,
     Wandb,
+)
+from dmtool.schemas.optim import (
+    AdamWOptim,
+    MuonOptim,
+    Optim,
+    OptimBase,
+    Scheduled,
+    ScheduleFreeOptim,
 )
 from dmtool.schemas.parts import (
     Data,
@@ -52,6 +60,8 @@ from dmtool.schemas.parts import (
 
 __all__ = [
     "STAGES",
+    "AdamWOptim",
+    "Compute",
     "Data",
     "DataBase",
     "Ema",
@@ -71,12 +81,16 @@ __all__ = [
     "Limit",
     "Machine",
     "MiniLMText",
+    "MuonOptim",
     "NoText",
     "Noise",
     "Optim",
+    "OptimBase",
     "PowerEma",
     "Preview",
     "Sampler",
+    "ScheduleFreeOptim",
+    "Scheduled",
     "ScratchText",
     "ShapesData",
     "Text",

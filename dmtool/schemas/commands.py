@@ -18,28 +18,13 @@ from dmtool.schemas.base import (
     Positive,
     Schema,
 )
+from dmtool.schemas.optim import Optim
 from dmtool.schemas.parts import Data, Guidance, Noise, Sampler, Text, UNet, Vae
 
 Figures = dict[str, Callable[[float, float], float]]
 """Names of held-out figures, each with the function that picks the better of two: min or max."""
 
 # --- training -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Optim(Schema):
-    """`muon` orthogonalises the hidden matrices' steps; all else is stepped by AdamW."""
-
-    kind: Literal["adamw", "muon"]
-    lr: Positive
-    muon_lr: Positive
-    betas: tuple[Fraction, Fraction]
-    eps: Positive
-    weight_decay: NonNegative
-    clip: Positive
-    schedule: Literal["constant", "cosine", "linear"]
-    warmup: Natural
-    final: Fraction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +77,15 @@ class Every(Schema):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Compute(Schema):
+    """How a step is computed; see `train/compute.py`."""
+
+    checkpointing: bool
+    channels_last: bool
+    compile: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Keep(Schema):
     """Which checkpoints stay: the newest, one of each so many pictures, the best by a figure."""
 
@@ -127,6 +121,7 @@ class Train(Machine):
     resolution: Count | None
     batch_size: Count
     accumulation: Count
+    compute: Compute
     limit: Limit
     optim: Optim
     ema: Ema
@@ -141,6 +136,8 @@ class Train(Machine):
             raise ValueError(f"keep.best={self.keep.best} is none of {', '.join(self.figures)}")
         if "/" in self.run:
             raise ValueError(f"run={self.run} is a path; give a name, and the directory as root=")
+        if self.compute.channels_last and self.optim.kind == "adam8bit":
+            raise ValueError("optim=adam8bit undoes compute.channels_last: leave one of them")
         if self.batch_size % self.accumulation:
             raise ValueError(
                 f"batch_size={self.batch_size} is not divisible by accumulation={self.accumulation}"

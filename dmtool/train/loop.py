@@ -26,7 +26,7 @@ from dmtool.device import autocast, pick_dtype
 from dmtool.errors import STOPS, Stopped, UserError
 from dmtool.rng import generator
 from dmtool.schemas import Train
-from dmtool.train import ema, optim, snapshots
+from dmtool.train import compute, ema, optim, snapshots
 from dmtool.train.checkpoint import Best, HostCopy, Progress, State
 from dmtool.train.examples import Batch, Examples, Positions, batches
 from dmtool.train.log import Log
@@ -74,6 +74,7 @@ class Trainer:
         self.stage, self.config, self.folder, self.accelerator = stage, config, folder, accelerator
         self.dtype = pick_dtype(config.dtype, accelerator.device)
         network = stage.network.to(accelerator.device)
+        compute.prepare(network, config.compute, accelerator.device)
         scaler = GradScaler(accelerator.device.type, enabled=self.dtype == torch.float16)
         self.progress = Progress()
         self.state = State(
@@ -166,7 +167,8 @@ class Trainer:
         scaler.update()
         self.progress.pictures += config.batch_size
         self.progress.seconds = time.monotonic() - self.started
-        self.state.ema.update(config.batch_size, self.progress.pictures)
+        with optim.averaged(self.state.optimizers):
+            self.state.ema.update(config.batch_size, self.progress.pictures)
         self.log.collect({"grad_norm": norm})
         self.log.lr = config.optim.lr * factor
 

@@ -24,8 +24,9 @@ from dmtool.train.loop import Stage, Trainer
 C = TypeVar("C", bound=Train)
 
 FREE = {"limit", "every", "keep", "wandb", "root", "run", "device", "preview", "sampler",
-        "guidance", "accumulation", "init", "held_out"}  # fmt: skip
-"""Settings that may differ when a run goes on: they change nothing in what is learned."""
+        "guidance", "accumulation", "compute", "init", "held_out"}  # fmt: skip
+"""Settings that may differ when a run goes on: they change nothing in what is learned
+(`compute` its rounding)."""
 
 
 def train(name: str, config: C, build: Callable[[C, torch.device], Stage]) -> None:
