@@ -86,7 +86,7 @@ class UnetExamples:
 
 
 class UnetStage:
-    """See `train.loop.Stage`."""
+    """See `train.stage.Stage`."""
 
     name = "unet"
 
