@@ -54,7 +54,7 @@ class ScheduleFree(Optimizer):
         torch._foreach_addcdiv_(z, gradients, root, -rate)  # type: ignore[arg-type]
         torch._foreach_add_(z, y, alpha=-rate * group["weight_decay"])
         torch._foreach_lerp_(x, z, rate**2 / group["weight"] if group["weight"] else 1.0)
-        torch._foreach_copy_(y, z)
+        _copy(y, z)
         torch._foreach_lerp_(y, x, beta1)
 
     def _states(self, parameters: Tensors) -> tuple[Tensors, Tensors, Tensors]:
@@ -69,10 +69,9 @@ class ScheduleFree(Optimizer):
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """Within it the weights are x."""
-        stepped = [(p, state["x"]) for p, state in self.state.items()]
-        weights = [p.data for p, _ in stepped]
-        points = [p.detach().clone() for p, _ in stepped]
-        _copy(weights, [x for _, x in stepped])
+        weights = [p.detach() for p in self.state]
+        points = [weight.clone() for weight in weights]
+        _copy(weights, [state["x"] for state in self.state.values()])
         try:
             yield
         finally:
@@ -80,5 +79,5 @@ class ScheduleFree(Optimizer):
 
 
 def _copy(targets: Tensors, sources: Tensors) -> None:
-    if targets:
-        torch._foreach_copy_(targets, sources)
+    for target, source in zip(targets, sources, strict=True):
+        target.copy_(source)
