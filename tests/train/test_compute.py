@@ -32,8 +32,8 @@ def unet(dropout=0.2):
     torch.manual_seed(0)
     return alive(UNet(
         channels=3, patch=1, widths=[16, 32], blocks=[1, 1], depths=[0, 1], middle_depth=1, heads=2,
-        groups=8, modulation="scale_shift", gate="silu", text_dim=12, pooled_dim=None, text_width=None,
-        dropout=dropout, images={}, levels=[], residual=None,
+        groups=8, modulation="scale_shift", gate="silu", text_dim=12, pooled_dim=None,
+        text_width=None, dropout=dropout, images={}, levels=[], residual=None,
     ))  # fmt: skip
 
 
