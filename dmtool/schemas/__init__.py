@@ -6,6 +6,7 @@ these dataclasses or says in one line which key is wrong and what was probably m
 
 from dmtool.schemas.commands import (
     STAGES,
+    Alert,
     Ema,
     EvalFid,
     Every,
@@ -52,6 +53,7 @@ from dmtool.schemas.parts import (
 
 __all__ = [
     "STAGES",
+    "Alert",
     "Data",
     "DataBase",
     "Ema",

@@ -89,7 +89,7 @@ class Trainer:
             snapshots.forget_after(folder / "snapshots", self.progress.pictures)
         self.model = accelerator.prepare_model(network)
         self.parameters = [p for p in network.parameters() if p.requires_grad]
-        self.log = Log(folder, config, stage.name, self.progress.pictures, accelerator)
+        self.log = Log(folder, config, stage.name, self.progress, accelerator)
         self.started = time.monotonic() - self.progress.seconds
         self.control = dist.new_group(backend="gloo") if accelerator.num_processes > 1 else None
         self.interrupted = 0

@@ -23,8 +23,8 @@ from dmtool.train.loop import Stage, Trainer
 
 C = TypeVar("C", bound=Train)
 
-FREE = {"limit", "every", "keep", "wandb", "root", "run", "device", "preview", "sampler",
-        "guidance", "accumulation", "init", "held_out"}  # fmt: skip
+FREE = {"limit", "every", "keep", "track", "wandb", "alert", "root", "run", "device", "preview",
+        "sampler", "guidance", "accumulation", "init", "held_out"}  # fmt: skip
 """Settings that may differ when a run goes on: they change nothing in what is learned."""
 
 
