@@ -28,7 +28,7 @@ def test_a_batch_that_hangs_is_reported_once_and_training_goes_on(tmp_path, monk
     monkeypatch.setattr(vae.VaeStage, "losses", slow)
     words = ["run=r", f"root={tmp_path}", "alert.stall=0.6", "track=tensorboard", *TINY]
     vae.train(validate(hydra_main.composed("train_vae", words), TrainVae))
-    lines = [json.loads(line) for line in open(tmp_path / "r/vae/metrics.jsonl")]
+    lines = [json.loads(line) for line in (tmp_path / "r/vae/metrics.jsonl").open()]
     (alert,) = [line for line in lines if "alert" in line]
     assert alert["pictures"] == 8
     seconds, place = re.fullmatch(
