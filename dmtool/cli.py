@@ -233,6 +233,30 @@ def watch(
         show(run, stage, root)
 
 
+@app.command("check-run")
+def check_run(
+    run: Annotated[str, typer.Argument(help="A run's name or directory.")],
+    stage: Annotated[str | None, typer.Argument(help="Default: all that were begun.")] = None,
+    root: Annotated[str, typer.Option(help="The directory of runs.")] = "runs",
+    curve: Annotated[
+        Path | None, typer.Option(help="Reference to compare with; default: the demo's.")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option(help="Make the run's own curve a reference: a JSON file.")
+    ] = None,
+) -> None:
+    """Judge a training by its figures: exit code 3 if something is unhealthy."""
+    with exit_codes():
+        if curve and write:
+            raise UserError("--curve compares, --write makes a reference: give one of them")
+        from dmtool.health import check
+
+        if write:
+            check.write(run, stage, root, write)
+        else:
+            check.check(run, stage, root, curve)
+
+
 @cache.command("ls")
 def cache_ls() -> None:
     """List what is kept: its name, size, whether it is complete, and what it was made from."""

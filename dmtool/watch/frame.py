@@ -59,7 +59,8 @@ def _state(seen: Seen) -> str:
     if seen.complete:
         return "trained"
     written = "" if seen.silent else f", a line {tqdm.format_interval(seen.age)} ago"
-    return f"{seen.fraction:.0%}{written}"
+    last = seen.lines[-1]
+    return f"{seen.fraction(last['pictures'], last['seconds']):.0%}{written}"
 
 
 def _panels(seen: Seen, width: int, height: int, unicode: bool) -> list[str]:

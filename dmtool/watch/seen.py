@@ -31,15 +31,13 @@ class Seen:
     complete: bool
     age: float
 
-    @property
-    def fraction(self) -> float:
-        """Progress in [0, 1] by the limits of its config."""
-        limit, last = self.config["limit"], self.lines[-1]
-        done = [0.0]
+    def fraction(self, pictures: int, seconds: float) -> float:
+        """Progress in [0, 1] at that moment, by the limits of its config."""
+        limit, done = self.config["limit"], [0.0]
         if limit["pictures"]:
-            done.append(last["pictures"] / limit["pictures"])
+            done.append(pictures / limit["pictures"])
         if limit["minutes"]:
-            done.append(last["seconds"] / 60 / limit["minutes"])
+            done.append(seconds / 60 / limit["minutes"])
         return min(1.0, max(done))
 
     @property
