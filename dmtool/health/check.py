@@ -67,12 +67,12 @@ def _compared(seen: Seen, curve: Curve) -> list[Finding]:
     found = [Finding(False, f"the loss is too high, {_place(curve, high)}")] if high else []
     found += [Finding(None, f"the loss is unusually low, {_place(curve, low)}")] if low else []
     last = judged[-1].reference.pictures
-    text = f"the loss is that of {curve.name} at {len(judged)} places up to {last:,} pictures"
+    text = f"the loss is that of {curve.name} up to {last:,} pictures ({len(judged)} compared)"
     return found or [Finding(True, text)]
 
 
 def _place(curve: Curve, pairs: list[Pair]) -> str:
     loss, there, _ = pairs[0]
-    more = f", and at {len(pairs) - 1} later places" if len(pairs) > 1 else ""
+    more = f", and {len(pairs) - 1} times later" if len(pairs) > 1 else ""
     band = f"{curve.name} has {there.low:.4g} to {there.high:.4g}"
     return f"{loss:.4g} at {there.pictures:,} pictures where {band}{more}"

@@ -15,6 +15,7 @@ ENOUGH = 8  # lines for a course to be judged
 RISE = 1.5  # of the loss over its lowest quarter
 GROWTH = 4.0  # of the gradient's norm over that of the second quarter
 COLLAPSE = 0.5  # of pictures/s, to the fastest quarter
+SKIPS = 0.01  # of all steps, as not finite
 OFF = 0.1  # of the highest learning rate, that it may differ from its schedule
 FAR = 0.5  # distance of the averaged weights, as a share of the weights' norm
 
@@ -29,7 +30,7 @@ class Finding:
 
 def findings(seen: Seen) -> list[Finding]:
     """All that can be judged of a run, healthy or not."""
-    rules = (_finite, _loss, _gradient, _throughput, _rate, _average, _stalls)
+    rules = (_finite, _skipped, _loss, _gradient, _throughput, _rate, _average, _stalls)
     return [finding for rule in rules if (finding := rule(seen)) is not None]
 
 
@@ -41,6 +42,15 @@ def _finite(seen: Seen) -> Finding:
         if isinstance(value, float) and not math.isfinite(value)
     ]
     return Finding(not bad, bad[0] if bad else "all figures are finite")
+
+
+def _skipped(seen: Seen) -> Finding | None:
+    counts = metrics.series(seen.lines, "skipped")
+    if not counts:
+        return None
+    pictures, count = counts[-1]
+    share = count * seen.config["batch_size"] / pictures
+    return Finding(share <= SKIPS, f"{count:.0f} steps were skipped: {share:.2%}")
 
 
 def _quarters(seen: Seen, name: str) -> list[float] | None:
