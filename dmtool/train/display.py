@@ -61,7 +61,7 @@ class Lines:
         done = self.fraction - self.first
         left = (time.monotonic() - self.started) * (1 - self.fraction) / done if done else 0
         print(
-            f"{self.stage}: {self.fraction:4.0%}, {pictures:,} pictures, {loss:.4f} loss, "
+            f"{self.stage}: {int(100 * self.fraction):3}%, {pictures:,} pictures, {loss:.4f} loss, "
             f"{rate:.0f} pictures/s, {tqdm.format_interval(left)} left",
             file=sys.stderr,
             flush=True,

@@ -19,6 +19,7 @@ from dmtool.data.source import Source, report
 from dmtool.device import pick_device
 from dmtool.errors import UserError
 from dmtool.schemas import Noise, Train
+from dmtool.train import trackers
 from dmtool.train.loop import Stage, Trainer
 
 C = TypeVar("C", bound=Train)
@@ -31,6 +32,7 @@ FREE = {"limit", "every", "keep", "track", "wandb", "alert", "root", "run", "dev
 def train(name: str, config: C, build: Callable[[C, torch.device], Stage]) -> None:
     """Train a stage in `root/run/name`, from the beginning or from where it was left."""
     folder = runs.run_dir(config.run, config.root) / name
+    trackers.check_installed(config)
     accelerator = _accelerator(config)
     if accelerator.is_main_process:
         for place in ("", "checkpoints", "artifacts", "snapshots"):

@@ -38,15 +38,19 @@ class Tracker(Protocol):
     def finish(self) -> None: ...
 
 
+def check_installed(config: Train) -> None:
+    """UserError names what a config's trackers lack, before a run begins."""
+    if "tensorboard" in config.track:
+        require("tensorboard", "tensorboard")
+
+
 def build(folder: Path, config: Train, stage: str, pictures: int, told: int) -> list[Tracker]:
     """The trackers that a config names, not yet started, for a run going on from `pictures`.
 
-    `told` is up to where an earlier process of the run has logged. UserError names what is
-    not installed.
+    `told` is up to where an earlier process of the run has logged.
     """
     found: list[Tracker] = []
     if "tensorboard" in config.track:
-        require("tensorboard", "tensorboard")
         found.append(TensorBoard(folder, pictures))
     if "wandb" in config.track:
         found.append(Wandb(folder, config, stage, told))
@@ -73,7 +77,8 @@ class Wandb(WandBTracker):
     """One run of Weights & Biases for a stage, however often it is resumed.
 
     Its history only grows: points that it has are left as they are. Offline, each process writes
-    a piece of its own (`wandb sync --append` joins them), so we know by ourselves what was logged.
+    a piece of its own (`wandb sync --append` joins them) and we know by ourselves what was logged;
+    `kill -9` can cost a piece its last second.
     """
 
     def __init__(self, folder: Path, config: Train, stage: str, told: int) -> None:
@@ -97,7 +102,7 @@ class Wandb(WandBTracker):
             super().start()
         except wandb.Error as error:
             raise UserError(f"wandb: {error}; or log to files by wandb.mode=offline") from error
-        if self.config.wandb.mode == "online":
+        if not self.run.offline:
             self.told = self.run.starting_step - 1
         self.store_init_configuration(asdict(self.config))
 

@@ -13,6 +13,7 @@ from dmtool import errors, hydra_main
 from dmtool.config import validate
 from dmtool.errors import UserError
 from dmtool.schemas import TrainVae
+from dmtool.train import vae
 from dmtool.train.checkpoint import Progress
 from dmtool.train.log import Log
 
@@ -96,10 +97,11 @@ def records(content, header=7, block=32768):
             record = b""
 
 
-def test_a_missing_tensorboard_is_one_line(tmp_path, monkeypatch):
+def test_a_missing_tensorboard_is_one_line_before_anything_begins(tmp_path, monkeypatch):
     monkeypatch.setattr(errors, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'dmtool\[tensorboard\]'"):
-        log(tmp_path, ["track=tensorboard"], 0, 8)
+        vae.train(config("track=tensorboard", f"root={tmp_path}"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_wandb_without_a_key_is_one_line(tmp_path, monkeypatch):
@@ -118,7 +120,9 @@ def test_online_wandb_is_told_nothing_that_it_has(tmp_path, monkeypatch):
     import wandb
 
     told = []
-    run = SimpleNamespace(starting_step=33, log=lambda values, step: told.append(step))
+    run = SimpleNamespace(
+        offline=False, starting_step=33, log=lambda values, step: told.append(step)
+    )
     monkeypatch.setattr(wandb, "init", lambda **settings: run)
     monkeypatch.setattr(wandb, "config", SimpleNamespace(update=lambda *_, **__: None))
     log(tmp_path, ["track=wandb"], SAVED, 48)
