@@ -6,6 +6,7 @@ these dataclasses or says in one line which key is wrong and what was probably m
 
 from dmtool.schemas.commands import (
     STAGES,
+    Alert,
     Compute,
     Ema,
     EvalFid,
@@ -15,6 +16,7 @@ from dmtool.schemas.commands import (
     FromUse,
     FromVae,
     HasData,
+    HasOptim,
     Keep,
     Lengths,
     Limit,
@@ -62,6 +64,7 @@ from dmtool.schemas.parts import (
 __all__ = [
     "STAGES",
     "AdamWOptim",
+    "Alert",
     "Compute",
     "Data",
     "DataBase",
@@ -77,6 +80,7 @@ __all__ = [
     "Guidance",
     "HFText",
     "HasData",
+    "HasOptim",
     "Keep",
     "Lengths",
     "Limit",

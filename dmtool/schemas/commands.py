@@ -12,6 +12,7 @@ from dmtool.schemas.base import (
     Count,
     Fraction,
     From,
+    Listed,
     Natural,
     NonNegative,
     OneOf,
@@ -96,8 +97,15 @@ class Keep(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class Wandb(Schema):
-    mode: Literal["disabled", "offline", "online"]
+    mode: Literal["offline", "online"]
     project: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alert(Schema):
+    """`stall`: seconds without a step after which the run says so; `null` is never."""
+
+    stall: Positive | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +152,9 @@ class Train(Machine):
     keep: Keep
     held_out: Count
     init: str | None
+    track: Annotated[list[Literal["wandb", "tensorboard"]], Listed]
     wandb: Wandb
+    alert: Alert
 
     def __post_init__(self) -> None:
         if self.keep.best is not None and self.keep.best not in self.figures:
@@ -315,3 +325,10 @@ class HasData(Schema):
     """The data section alone, as `dmtool data` takes it."""
 
     data: Data
+
+
+@dataclass(frozen=True, kw_only=True)
+class HasOptim(Schema):
+    """The optimizer's section alone."""
+
+    optim: Optim

@@ -39,7 +39,7 @@ class Trainer:
             snapshots.forget_after(folder / "snapshots", state.progress.pictures)
         model = accelerator.prepare_model(state.network)
         self.progress = state.progress
-        self.log = Log(folder, config, stage.name, self.progress.pictures, accelerator)
+        self.log = Log(folder, config, stage.name, self.progress, accelerator)
         self.started = time.monotonic() - self.progress.seconds
         control = dist.new_group(backend="gloo") if accelerator.num_processes > 1 else None
         context = Context(stage, config, folder, accelerator, control, dtype, state, self.log)

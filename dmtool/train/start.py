@@ -19,13 +19,14 @@ from dmtool.data.source import Source, report
 from dmtool.device import pick_device
 from dmtool.errors import UserError
 from dmtool.schemas import Noise, Train
+from dmtool.train import trackers
 from dmtool.train.loop import Trainer
 from dmtool.train.stage import Stage
 
 C = TypeVar("C", bound=Train)
 
-FREE = {"limit", "every", "keep", "wandb", "root", "run", "device", "preview", "sampler",
-        "guidance", "accumulation", "compute", "init", "held_out"}  # fmt: skip
+FREE = {"limit", "every", "keep", "track", "wandb", "alert", "root", "run", "device", "preview",
+        "sampler", "guidance", "accumulation", "compute", "init", "held_out"}  # fmt: skip
 """Settings that may differ when a run goes on: they change nothing in what is learned
 (`compute` its rounding)."""
 
@@ -33,6 +34,7 @@ FREE = {"limit", "every", "keep", "wandb", "root", "run", "device", "preview", "
 def train(name: str, config: C, build: Callable[[C, torch.device], Stage]) -> None:
     """Train a stage in `root/run/name`, from the beginning or from where it was left."""
     folder = runs.run_dir(config.run, config.root) / name
+    trackers.check_installed(config)
     accelerator = _accelerator(config)
     if accelerator.is_main_process:
         for place in ("", "checkpoints", "artifacts", "snapshots"):
