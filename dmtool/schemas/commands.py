@@ -108,13 +108,15 @@ class Wandb(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class Machine(Schema):
-    """Where runs stand and what computes."""
+    """Where runs stand and what computes. `timeout`: seconds without a sign of life after which a
+    process of several is lost."""
 
     run: Annotated[str, Field(pattern=r"^[^\s]+$")]
     root: str
     device: str
     dtype: Literal["auto", "fp32", "bf16", "fp16"]
     seed: Natural
+    timeout: Positive
 
 
 @dataclass(frozen=True, kw_only=True)

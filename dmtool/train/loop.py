@@ -14,7 +14,6 @@ from types import FrameType
 from typing import Any, Protocol
 
 import torch
-import torch.distributed as dist
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
@@ -24,6 +23,7 @@ from dmtool.cond import Cond
 from dmtool.data.source import Source
 from dmtool.device import autocast, pick_dtype
 from dmtool.errors import STOPS, Stopped, UserError
+from dmtool.processes import Group
 from dmtool.rng import generator
 from dmtool.schemas import Train
 from dmtool.train import ema, optim, snapshots
@@ -70,8 +70,11 @@ class Stage(Protocol):
 class Trainer:
     """Trains a stage in its run directory until its limit, from where it was left."""
 
-    def __init__(self, stage: Stage, config: Train, folder: Path, accelerator: Accelerator) -> None:
+    def __init__(
+        self, stage: Stage, config: Train, folder: Path, accelerator: Accelerator, group: Group
+    ) -> None:
         self.stage, self.config, self.folder, self.accelerator = stage, config, folder, accelerator
+        self.group = group
         self.dtype = pick_dtype(config.dtype, accelerator.device)
         network = stage.network.to(accelerator.device)
         scaler = GradScaler(accelerator.device.type, enabled=self.dtype == torch.float16)
@@ -91,7 +94,6 @@ class Trainer:
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.log = Log(folder, config, stage.name, self.progress.pictures, accelerator)
         self.started = time.monotonic() - self.progress.seconds
-        self.control = dist.new_group(backend="gloo") if accelerator.num_processes > 1 else None
         self.interrupted = 0
         self.writer = Writer()
 
@@ -109,7 +111,8 @@ class Trainer:
                 self._step(micro_batches, fraction)
                 fraction, stop = self._decide()
                 self.log.advance(fraction)
-                self._occasions(fraction >= 1)
+                with self.group.busy():
+                    self._occasions(fraction >= 1)
                 if fraction >= 1:
                     break
                 if stop:
@@ -145,6 +148,7 @@ class Trainer:
             yield [next(stream) for _ in range(config.accumulation)]
 
     def _step(self, micro_batches: list[Batch], fraction: float) -> None:
+        self.group.mark()
         config, scaler = self.config, self.state.scaler
         factor = optim.factor(config.optim, self.progress.pictures, fraction)
         optim.set_factor(self.state.optimizers, factor)
@@ -183,8 +187,7 @@ class Trainer:
         if limit.minutes:
             fractions.append(self.progress.seconds / 60 / limit.minutes)
         decision = torch.tensor([max(fractions), float(self.interrupted)], dtype=torch.float64)
-        if self.control is not None:
-            dist.all_reduce(decision, dist.ReduceOp.MAX, group=self.control)
+        decision = self.group.largest(decision)
         return decision[0].item(), bool(decision[1])
 
     def _occasions(self, done: bool) -> None:
@@ -230,13 +233,12 @@ class Trainer:
 
     def _on_main(self, act: Callable[[], dict[str, float]]) -> dict[str, float]:
         """What `act` finds of the averaged weights on the main process, for all processes."""
-        box: list[dict[str, float]] = [{}]
-        if self.accelerator.is_main_process:
+
+        def look() -> dict[str, float]:
             with self._averaged():
-                box = [act()]
-        if self.control is not None:
-            dist.broadcast_object_list(box, group=self.control)
-        return box[0]
+                return act()
+
+        return self.group.on_main(look)
 
     def _validate(self) -> dict[str, float]:
         with autocast(self.accelerator.device, self.dtype):
@@ -295,8 +297,7 @@ class Trainer:
 
     def _written(self) -> None:
         """Wait until what was saved is on the disk, on all processes."""
-        self.writer.wait()
-        self.accelerator.wait_for_everyone()
+        self.group.on_main(self.writer.wait)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
