@@ -31,6 +31,14 @@ class Stopped(Exception):
     """Work was interrupted after its state was saved: the same command goes on, exit code 75."""
 
 
+class JobFailed(Exception):
+    """A job of a sweep failed: `line` says how, in words, and `code` as an exit code."""
+
+    def __init__(self, line: str, code: int) -> None:
+        super().__init__(line, code)
+        self.line, self.code = line, code
+
+
 def require(module: str, extra: str) -> None:
     """Raise a UserError that says what to install if `module` of optional `extra` is absent."""
     if find_spec(module) is None:

@@ -94,6 +94,10 @@ class Group:
             dist.barrier(group=self.control)
 
 
+ALONE = Group()
+"""The group of a command of one process."""
+
+
 @contextmanager
 def started(device: torch.device, timeout: float) -> Iterator[Group]:
     """The group of all processes of this command. They end together.
@@ -102,7 +106,7 @@ def started(device: torch.device, timeout: float) -> Iterator[Group]:
     others, with its name. UserError if a launcher has started several that are not connected.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield Group()
+        yield ALONE
         return
     group, alive = _connect(device, timeout)
     try:

@@ -24,9 +24,10 @@ SHOWN = 64
 def sample(
     config: Use, prompts: list[str], n: int, negative: str, out: Path | None, film: bool
 ) -> None:
-    """Write `n` pictures of each prompt to `out` (default: the run's `samples`), each by one process.
+    """Write `n` pictures of each prompt to `out` (default: the run's `samples`).
 
-    The sheet of all and the films stand beside that directory, which holds pictures alone.
+    Each picture is made by one process. The sheet of all and the films stand beside that
+    directory, which holds pictures alone.
     """
     with processes.started(pick_device(config.device), config.timeout) as group:
         chain = pipeline.load(config)

@@ -102,8 +102,11 @@ class Keep(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class Wandb(Schema):
+    """`timeout`: the seconds that its server has to answer."""
+
     mode: Literal["disabled", "offline", "online"]
     project: str
+    timeout: Positive
 
 
 @dataclass(frozen=True, kw_only=True)

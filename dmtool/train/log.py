@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from dmtool import runs
 from dmtool.schemas import Train
+from dmtool.train import wandb_run
 from dmtool.train.checkpoint import Progress
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
@@ -38,7 +39,7 @@ class Log:
         self._bar: Any = None
         if self.main:
             _forget_after(self.path, pictures)
-        self.wandb = _wandb(folder, config, stage) if self.main else None
+        self.wandb = wandb_run.start(folder, config, stage) if self.main else None
 
     def say(self, text: str) -> None:
         """One line to the user, from the main process only."""
@@ -54,7 +55,7 @@ class Log:
         ) as self._bar:
             yield
         if self.wandb is not None:
-            self.wandb.finish()
+            wandb_run.finish(self.wandb)
 
     def advance(self, fraction: float) -> None:
         """Move the bar to this progress in [0, 1]."""
@@ -105,18 +106,3 @@ def _forget_after(path: Path, pictures: int) -> None:
         lines = [line for line in path.read_text().splitlines() if line.endswith("}")]
         kept = [line for line in lines if json.loads(line)["pictures"] <= pictures]
         runs.write_text(path, "".join(f"{line}\n" for line in kept))
-
-
-def _wandb(folder: Path, config: Train, stage: str) -> Any:
-    if config.wandb.mode == "disabled":
-        return None
-    import wandb
-
-    return wandb.init(
-        project=config.wandb.project,
-        name=f"{config.run}/{stage}",
-        dir=folder,
-        mode=config.wandb.mode,
-        resume="allow",
-        id=f"{folder.parent.name}-{stage}",
-    )
