@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,4 +69,5 @@ def _init(folder: Path, config: Train, stage: str, mode: Mode) -> Any:
 
 
 def _later(run: Any) -> str:
-    return f"it is kept on this machine; to upload it: wandb sync {run.settings.sync_dir}"
+    place = os.path.relpath(run.settings.sync_dir)
+    return f"it is kept on this machine; to upload it type: wandb sync {place}"
