@@ -97,8 +97,11 @@ class Keep(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class Wandb(Schema):
+    """`timeout`: the seconds that its server has to answer."""
+
     mode: Literal["offline", "online"]
     project: str
+    timeout: Positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,12 +113,14 @@ class Alert(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class Machine(Schema):
-    """Where runs stand and what computes."""
+    """Where runs stand and what computes. `timeout`: seconds without a sign of life after which a
+    process of several is lost."""
 
     run: Annotated[str, Field(pattern=r"^[^\s]+$")]
     root: str
     device: str
     seed: Natural
+    timeout: Positive
 
 
 @dataclass(frozen=True, kw_only=True)

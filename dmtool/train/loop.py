@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from accelerate import Accelerator
 from torch.amp.grad_scaler import GradScaler
 
 from dmtool.device import pick_dtype
 from dmtool.errors import Stopped, UserError
+from dmtool.processes import Group
 from dmtool.schemas import Train
 from dmtool.train import compute, ema, optim, snapshots
 from dmtool.train.checkpoint import Progress, State
@@ -29,8 +29,11 @@ from dmtool.train.stop import Stop
 class Trainer:
     """Trains a stage in its run directory until its limit, from where it was left."""
 
-    def __init__(self, stage: Stage, config: Train, folder: Path, accelerator: Accelerator) -> None:
+    def __init__(
+        self, stage: Stage, config: Train, folder: Path, accelerator: Accelerator, group: Group
+    ) -> None:
         self.stage, self.config, self.folder, self.accelerator = stage, config, folder, accelerator
+        self.group = group
         dtype = pick_dtype(config.dtype, accelerator.device)
         state = self._state(dtype)
         with accelerator.main_process_first():  # it puts damaged checkpoints aside
@@ -41,8 +44,7 @@ class Trainer:
         self.progress = state.progress
         self.log = Log(folder, config, stage.name, self.progress, accelerator)
         self.started = time.monotonic() - self.progress.seconds
-        control = dist.new_group(backend="gloo") if accelerator.num_processes > 1 else None
-        context = Context(stage, config, folder, accelerator, control, dtype, state, self.log)
+        context = Context(stage, config, folder, accelerator, group, dtype, state, self.log)
         self.step, self.occasions = Step(context, model), Occasions(context)
         self.recovery, self.stop = Recovery(context, self.occasions), Stop(context)
 
@@ -83,7 +85,8 @@ class Trainer:
                 self.step.settle()
             if self.recovery.needed():
                 self.recovery.roll_back()
-            self.occasions(fraction >= 1)
+            with self.group.busy():
+                self.occasions(fraction >= 1)
             if fraction >= 1:
                 return
             if stop:

@@ -64,7 +64,7 @@ class Occasions:
 
     def written(self) -> None:
         """Wait until what was saved is on the disk, on all processes."""
-        self.context.on_main(self.writer.wait)
+        self.context.group.on_main(self.writer.wait)
 
     def _crossed(self, every: int) -> bool:
         seen = self.context.progress.pictures
@@ -98,7 +98,7 @@ class Occasions:
             with self._averaged(), autocast(self.context.device, self.context.dtype):
                 return act()
 
-        return self.context.on_main(look)
+        return self.context.group.on_main(look)
 
     def _validate(self) -> dict[str, float]:
         metrics = self.context.stage.validate()

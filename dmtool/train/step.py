@@ -74,7 +74,7 @@ class Step:
         while self._rehearsals:
             failed = self._tried(batch, self.context.state.network, alone=True) is None
             self._zero()
-            if self.context.largest(torch.tensor([float(failed)])).item():
+            if self.context.group.largest(torch.tensor([float(failed)])).item():
                 self._part()
             else:
                 self._rehearsals -= 1
