@@ -27,7 +27,8 @@ from dmtool.train.stage import Stage
 C = TypeVar("C", bound=Train)
 
 FREE = {"limit", "every", "keep", "track", "wandb", "alert", "root", "run", "device", "timeout",
-        "preview", "sampler", "guidance", "accumulation", "compute", "init", "held_out"}  # fmt: skip
+        "preview", "sampler", "guidance", "accumulation", "compute",
+        "init", "held_out"}  # fmt: skip
 """Settings that may differ when a run goes on: they change nothing in what is learned
 (`compute` its rounding)."""
 
