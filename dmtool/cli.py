@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,8 @@ from dmtool.errors import UserError, exit_codes, interruptible
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us, and we say one line
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a lost process is one line of ours
+if not sys.stderr.isatty():
+    os.environ.setdefault("TQDM_DISABLE", "1")  # a bar in a file is one endless line
 
 app = typer.Typer(
     name="dmtool",
@@ -214,6 +217,45 @@ def info(
         from dmtool import info as information
 
         typer.echo(information.describe(run, root))
+
+
+@app.command()
+def watch(
+    run: Annotated[str, typer.Argument(help="A run's name or directory.")],
+    stage: Annotated[str | None, typer.Argument(help="Default: the one that wrote last.")] = None,
+    root: Annotated[str, typer.Option(help="The directory of runs.")] = "runs",
+    once: Annotated[bool, typer.Option("--once", help="Print one frame and end.")] = False,
+) -> None:
+    """Show a training's curves and its latest preview in the terminal, also while it runs."""
+    with exit_codes():
+        from dmtool.watch import live
+
+        show = live.once if once or not sys.stdout.isatty() else live.live
+        show(run, stage, root)
+
+
+@app.command("check-run")
+def check_run(
+    run: Annotated[str, typer.Argument(help="A run's name or directory.")],
+    stage: Annotated[str | None, typer.Argument(help="Default: all that were begun.")] = None,
+    root: Annotated[str, typer.Option(help="The directory of runs.")] = "runs",
+    curve: Annotated[
+        Path | None, typer.Option(help="Reference to compare with; default: the demo's.")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option(help="Make the run's own curve a reference: a JSON file.")
+    ] = None,
+) -> None:
+    """Judge a training by its figures: exit code 3 if something is unhealthy."""
+    with exit_codes():
+        if curve and write:
+            raise UserError("--curve compares, --write makes a reference: give one of them")
+        from dmtool.health import check
+
+        if write:
+            check.write(run, stage, root, write)
+        else:
+            check.check(run, stage, root, curve)
 
 
 @cache.command("ls")

@@ -20,17 +20,22 @@ from dmtool.device import pick_device
 from dmtool.errors import UserError
 from dmtool.processes import Group
 from dmtool.schemas import Noise, Train
-from dmtool.train.loop import Stage, Trainer
+from dmtool.train import trackers
+from dmtool.train.loop import Trainer
+from dmtool.train.stage import Stage
 
 C = TypeVar("C", bound=Train)
 
-FREE = {"limit", "every", "keep", "wandb", "root", "run", "device", "preview", "sampler",
-        "guidance", "accumulation", "init", "held_out", "timeout"}  # fmt: skip
-"""Settings that may differ when a run goes on: they change nothing in what is learned."""
+FREE = {"limit", "every", "keep", "track", "wandb", "alert", "root", "run", "device", "preview",
+        "sampler", "guidance", "accumulation", "compute", "init", "held_out",
+        "timeout"}  # fmt: skip
+"""Settings that may differ when a run goes on: they change nothing in what is learned
+(`compute` its rounding)."""
 
 
 def train(name: str, config: C, build: Callable[[C, torch.device], Stage]) -> None:
     """Train a stage in `root/run/name`, from the beginning or from where it was left."""
+    trackers.check_installed(config)
     device = pick_device(config.device)
     with processes.started(device, config.timeout) as group:
         accelerator = _accelerator(device, group)
