@@ -14,9 +14,9 @@ from dmtool.errors import UserError, exit_codes, interruptible
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us, and we say one line
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a lost process is one line of ours
 if not sys.stderr.isatty():
     os.environ.setdefault("TQDM_DISABLE", "1")  # a bar in a file is one endless line
-os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a lost process is one line of ours
 
 app = typer.Typer(
     name="dmtool",

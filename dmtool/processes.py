@@ -44,6 +44,11 @@ class Group:
         """Whether this is the process that prints and writes what there is once."""
         return self.rank == 0
 
+    @property
+    def silent(self) -> bool | None:
+        """`disable=` of a progress bar: the main process shows one, on a terminal."""
+        return None if self.main else True
+
     def share(self, items: Sequence[T]) -> Sequence[T]:
         """This process's part of items that all have: each is in exactly one process's part."""
         return items[self.rank :: self.world]

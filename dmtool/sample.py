@@ -52,7 +52,7 @@ def _paint(
         place.mkdir(parents=True, exist_ok=True)
     numbers = group.share(range(len(requests)))
     pictures = chain.pictures((requests[number] for number in numbers), film)
-    bar = tqdm(pictures, total=len(numbers), desc="sampling", unit="pic", disable=not group.main)
+    bar = tqdm(pictures, total=len(numbers), desc="sampling", unit="pic", disable=group.silent)
     for number, picture in zip(numbers, bar, strict=True):
         name = _name(number, requests[number], n)
         write(folder / name, picture, chain)

@@ -161,6 +161,6 @@ def _fake(
     """Features [N, d] of one picture a caption, drawn from (seed, row), on the main process."""
     mine = group.share(rows)
     pictures = chain.pictures(Request(captions[row], (config.seed, row)) for row in mine)
-    bar = tqdm(pictures, total=len(mine), desc="sampling", unit="pic", disable=not group.main)
+    bar = tqdm(pictures, total=len(mine), desc="sampling", unit="pic", disable=group.silent)
     found = features.extract(extractor, (picture.pixels for picture in bar), config.batch_size)
     return np.array(group.merge(list(found)))

@@ -36,7 +36,7 @@ def compare_folders(
     """
     files = [_pictures(folder) for folder in (real, fake)]
     parts = [
-        group.gather(_part(folder, group.share(each), extractor, batch_size, group.main))
+        group.gather(_part(folder, group.share(each), extractor, batch_size, group.silent))
         for folder, each in zip((real, fake), files, strict=True)
     ]
 
@@ -74,11 +74,15 @@ Part = tuple[Moments, list[str]]
 
 
 def _part(
-    folder: Path, files: Sequence[Path], extractor: FeatureExtractor, batch_size: int, shown: bool
+    folder: Path,
+    files: Sequence[Path],
+    extractor: FeatureExtractor,
+    batch_size: int,
+    silent: bool | None,
 ) -> Part:
     moments = Moments.empty(extractor.dim)
     bad: list[str] = []
-    bar = tqdm(files, desc=f"features of {folder.name}", unit="pictures", disable=not shown)
+    bar = tqdm(files, desc=f"features of {folder.name}", unit="pictures", disable=silent)
     inputs = _inputs(folder, bar, extractor, bad)
     while batch := list(islice(inputs, batch_size)):
         moments.update(extractor.features(torch.cat(batch)).cpu())

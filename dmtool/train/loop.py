@@ -77,15 +77,16 @@ class Trainer:
 
     def _train(self, fraction: float) -> None:
         for batch in self._shares():
+            self.group.mark()
             self.step(batch, fraction)
             self.progress.seconds = time.monotonic() - self.started
             fraction, stop = self.stop.decide()
             self.log.advance(fraction)
             if stop or fraction >= 1 or self.occasions.due():
                 self.step.settle()
-            if self.recovery.needed():
-                self.recovery.roll_back()
             with self.group.busy():
+                if self.recovery.needed():
+                    self.recovery.roll_back()
                 self.occasions(fraction >= 1)
             if fraction >= 1:
                 return

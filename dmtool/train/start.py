@@ -26,9 +26,9 @@ from dmtool.train.stage import Stage
 
 C = TypeVar("C", bound=Train)
 
-FREE = {"limit", "every", "keep", "track", "wandb", "alert", "root", "run", "device", "timeout",
-        "preview", "sampler", "guidance", "accumulation", "compute",
-        "init", "held_out"}  # fmt: skip
+FREE = {"limit", "every", "keep", "track", "wandb", "alert", "root", "run", "device", "preview",
+        "sampler", "guidance", "accumulation", "compute", "init", "held_out",
+        "timeout"}  # fmt: skip
 """Settings that may differ when a run goes on: they change nothing in what is learned
 (`compute` its rounding)."""
 

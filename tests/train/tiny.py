@@ -24,7 +24,7 @@ STAGE = {
 }  # fmt: skip
 
 
-def trainer(stage, root, *words):
+def trainer(stage, root, *words, group=ALONE):
     """A trainer that begins in `root/STAGE`, or goes on there."""
     config = hydra_main.composed(f"train_{stage}", [*COMMON, *STAGE[stage], *words])
     checked = validate(config, STAGES[stage])
@@ -32,7 +32,7 @@ def trainer(stage, root, *words):
     torch.manual_seed(checked.seed)
     (root / stage).mkdir(parents=True, exist_ok=True)
     built = BUILD[stage](checked, accelerator.device)
-    return Trainer(built, checked, root / stage, accelerator, ALONE)
+    return Trainer(built, checked, root / stage, accelerator, group)
 
 
 class Poisoned:
