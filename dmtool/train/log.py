@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -34,8 +35,7 @@ class Log:
         self.main = accelerator.is_main_process
         self.path = folder / metrics.NAME
         self.lr = 0.0
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._totals: dict[str, Tensor] = {}
         self._since = time.monotonic(), progress.pictures
         self._display: Display | None = None
         stall = config.alert.stall if self.main else None
@@ -72,27 +72,30 @@ class Log:
         if self._display:
             self._display.advance(fraction)
 
-    def collect(self, scalars: dict[str, Tensor]) -> None:
-        """Add to the means of the next line; nothing is fetched from the device."""
-        for name, value in scalars.items():
-            value = value.detach().float()
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-            self._counts[name] = self._counts.get(name, 0) + 1
+    def collect(self, values: dict[str, Tensor]) -> None:
+        """Add all finite numbers to the means of the next line; nothing is fetched from the device.
 
-    def write(self, progress: Progress) -> dict[str, float]:
-        """Write the means since the last line, over all processes, and return them."""
-        names = list(self._sums)
-        means = torch.stack([self._sums[name] / self._counts[name] for name in names])
-        means = self.accelerator.reduce(means, reduction="mean")
-        figures = dict(zip(names, means.tolist(), strict=True))
-        self._sums, self._counts = {}, {}
+        Names must be the same on all processes.
+        """
+        for name, value in values.items():
+            value = value.detach().float()
+            finite = value.isfinite()
+            total = torch.stack([torch.where(finite, value, 0).sum(), finite.sum()])
+            self._totals[name] = self._totals.get(name, 0) + total
+
+    def write(self, progress: Progress, more: dict[str, float]) -> None:
+        """Write the means since the last line, over all processes, and what main adds."""
+        names = list(self._totals)
+        totals = self.accelerator.reduce(torch.stack([self._totals[name] for name in names]))
+        means = (totals[:, 0] / totals[:, 1]).tolist()
+        figures = {name: mean for name, mean in zip(names, means, strict=True) if mean == mean}
+        self._totals = {}
         now, (then, seen) = time.monotonic(), self._since
         rate = (progress.pictures - seen) / max(now - then, 1e-9)
         self._since = now, progress.pictures
         if self._display:
-            self._display.figures(progress.pictures, figures["loss"], rate)
-        self.figures(progress, figures | {"lr": self.lr, "pictures_per_second": rate})
-        return figures
+            self._display.figures(progress.pictures, figures.get("loss", math.nan), rate)
+        self.figures(progress, figures | {"lr": self.lr, "pictures_per_second": rate, **more})
 
     def figures(self, progress: Progress, figures: dict[str, float]) -> None:
         """Append one line to metrics.jsonl."""

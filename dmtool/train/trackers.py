@@ -6,18 +6,16 @@ point twice.
 
 from __future__ import annotations
 
-import uuid
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from accelerate.tracking import TensorBoardTracker, WandBTracker
+from accelerate.tracking import TensorBoardTracker
 from PIL import Image
 
-from dmtool import runs
-from dmtool.errors import UserError, require
+from dmtool.errors import require
 from dmtool.schemas import Train
+from dmtool.train.wandb_run import Wandb
 
 
 class Tracker(Protocol):
@@ -71,55 +69,3 @@ class TensorBoard(TensorBoardTracker):
 
     def alert(self, text: str, step: int) -> None:
         self.log({"alert": text}, step)
-
-
-class Wandb(WandBTracker):
-    """One run of Weights & Biases for a stage, however often it is resumed.
-
-    Its history only grows: points that it has are left as they are. Offline, each process writes
-    a piece of its own (`wandb sync --append` joins them) and we know by ourselves what was logged;
-    `kill -9` can cost a piece its last second.
-    """
-
-    def __init__(self, folder: Path, config: Train, stage: str, told: int) -> None:
-        self.config, self.told = config, told
-        online = config.wandb.mode == "online"
-        super().__init__(
-            config.wandb.project,
-            name=f"{config.run}/{stage}",
-            group=config.run,
-            dir=folder,
-            mode=config.wandb.mode,
-            id=_identity(folder / "wandb.id"),
-            resume="allow" if online else None,
-        )
-
-    def start(self) -> None:
-        """UserError if wandb refuses, as without a key."""
-        import wandb
-
-        try:
-            super().start()
-        except wandb.Error as error:
-            raise UserError(f"wandb: {error}; or log to files by wandb.mode=offline") from error
-        if not self.run.offline:
-            self.told = self.run.starting_step - 1
-        self.store_init_configuration(asdict(self.config))
-
-    def log(self, values: dict[str, Any], step: int | None = None, **kwargs: Any) -> None:
-        if step is None or step > self.told:
-            super().log(values, step, **kwargs)
-
-    def picture(self, path: Path, step: int) -> None:
-        with Image.open(path) as image:
-            self.log_images({"preview": [image]}, step)
-
-    def alert(self, text: str, step: int) -> None:
-        self.run.alert(title="stall", text=text)
-
-
-def _identity(path: Path) -> str:
-    """The wandb run's id, kept in the run directory: another run of the same name has another."""
-    if not path.exists():
-        runs.write_text(path, uuid.uuid4().hex)
-    return path.read_text()
