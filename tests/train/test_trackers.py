@@ -33,7 +33,7 @@ def log(folder, words, first, last):
     for pictures in range(first + 8, last + 1, 8):
         progress.pictures = pictures
         log.collect({"loss": torch.tensor(100.0 * first + pictures)})
-        log.write(progress)
+        log.write(progress, {})
     Image.new("RGB", (6, 4), (250, 0, last)).save(folder / "preview.png")
     log.picture(progress, folder / "preview.png")
     return log
