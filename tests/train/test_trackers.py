@@ -56,6 +56,8 @@ def test_tensorboard_shows_each_point_once_after_a_kill(tmp_path):
 
 
 def test_wandb_offline_goes_on_in_the_same_run(tmp_path, monkeypatch):
+    import wandb
+
     monkeypatch.setenv("WANDB_SILENT", "true")
     words = ["track=[wandb]", "wandb.mode=offline"]
     identities, told = set(), []
@@ -63,6 +65,7 @@ def test_wandb_offline_goes_on_in_the_same_run(tmp_path, monkeypatch):
         ended = log(tmp_path, words, first, last)
         identities.add(ended._trackers[0].run.id)
         ended._trackers[0].finish()
+    wandb.teardown()  # its own process closes the files, and is slow on a busy machine
     for piece in sorted(tmp_path.glob("wandb/offline-run-*/run-*.wandb")):
         told += list(history(piece))
     assert len(identities) == 1
