@@ -28,7 +28,12 @@ FREE = {"limit", "every", "keep", "wandb", "root", "run", "device", "preview", "
 """Settings that may differ when a run goes on: they change nothing in what is learned."""
 
 
-def train(name: str, config: C, build: Callable[[C, torch.device], Stage]) -> None:
+def train(
+    name: str,
+    config: C,
+    build: Callable[[C, torch.device], Stage],
+    trainer: Callable[[Stage, Train, Path, Accelerator], Trainer] = Trainer,
+) -> None:
     """Train a stage in `root/run/name`, from the beginning or from where it was left."""
     folder = runs.run_dir(config.run, config.root) / name
     accelerator = _accelerator(config)
@@ -46,7 +51,7 @@ def train(name: str, config: C, build: Callable[[C, torch.device], Stage]) -> No
         _start_from(stage, runs.find(config.init, name, config.root))
     if accelerator.is_main_process:
         print(*(f"{name}: {line}" for line in report(stage.source)), sep="\n")
-    Trainer(stage, config, folder, accelerator).run()
+    trainer(stage, config, folder, accelerator).run()
     accelerator.end_training()
 
 

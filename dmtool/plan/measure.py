@@ -1,0 +1,123 @@
+"""Trying a stage's training on this machine: its real data, network and loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from dmtool import runs
+from dmtool.plan import memory, outline
+from dmtool.plan.forecast import Costs, Sizes
+from dmtool.plan.loading import Few, Loading, loading
+from dmtool.plan.outline import Outline
+from dmtool.plan.rehearsal import Rehearsal
+from dmtool.schemas import FromVae, LatentShape, Train, TrainUnet, Wandb
+from dmtool.train import start
+from dmtool.train.examples import Examples, place
+from dmtool.train.unet import UnetStage
+from dmtool.train.upsampler import UpsamplerStage
+from dmtool.train.vae import VaeStage
+
+BUILD: dict[str, Any] = {"vae": VaeStage, "unet": UnetStage, "upsampler": UpsamplerStage}
+MOST = 4096
+"""The largest micro-batch that is tried."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a trial found: `free` bytes of memory were left, and `largest` is the largest power of
+    two of a micro-batch that a GPU takes (None: not tried)."""
+
+    device: torch.device
+    dtype: torch.dtype
+    costs: Costs
+    loading: Loading
+    peak: memory.Peak
+    free: int
+    largest: int | None
+    sizes: Sizes
+    outline: Outline
+
+
+def measure(name: str, config: Train) -> Measured:
+    """Try a stage's training in a temporary directory beside the user's runs.
+
+    Caches are read and filled as in training.
+    """
+    built: list[tuple[Any, Loading]] = []
+    rehearsals: list[Rehearsal] = []
+
+    def build(config: Train, device: torch.device) -> Any:
+        stage: Any = BUILD[name](config, device)
+        examples: Examples = stage.examples
+        loads = loading(examples, config)
+        stage.examples = Few(examples, loads.rows)
+        built.append((stage, loads))
+        return stage
+
+    def trainer(*arguments: Any) -> Rehearsal:
+        rehearsals.append(Rehearsal(*arguments))
+        return rehearsals[0]
+
+    with TemporaryDirectory(dir=config.root, prefix=".dmtool-plan-") as root:
+        start.train(name, _apart(config, root), build, trainer)
+        (stage, loads), rehearsal = built[0], rehearsals[0]
+        gpu = rehearsal.accelerator.device.type == "cuda"
+        return Measured(
+            device=rehearsal.accelerator.device,
+            dtype=rehearsal.dtype,
+            costs=rehearsal.costs,
+            loading=loads,
+            peak=rehearsal.peak,
+            free=memory.free(),
+            largest=memory.largest(rehearsal.fits, MOST) if gpu else None,
+            sizes=_sizes(Path(root) / config.run / name),
+            outline=_outline(stage),
+        )
+
+
+def _apart(config: Train, root: str) -> Train:
+    """The same training in another place; what it begins from is found by path."""
+
+    def absolute(run: str) -> str:
+        return str(runs.run_dir(run, config.root).resolve())
+
+    changes: dict[str, Any] = {
+        "root": root,
+        "wandb": Wandb(mode="disabled", project=config.wandb.project),
+        "init": config.init and absolute(config.init),
+    }
+    if isinstance(config, TrainUnet) and config.codec == "vae":
+        changes["from_"] = FromVae(vae=absolute(config.from_.vae or config.run))
+    return replace(config, **changes)
+
+
+def _outline(stage: VaeStage | UnetStage | UpsamplerStage) -> Outline:
+    """The outline of a stage that is there, with captions as long as in its first batch."""
+    if isinstance(stage, VaeStage):
+        return outline.of_vae(stage.config)
+    size = len(stage.examples)
+    places = [place(k, size, 0) for k in range(min(stage.config.batch_size, size))]
+    states = stage.examples.__getitems__(places)["cond"].states
+    length = 0 if states is None else states.shape[1]
+    if isinstance(stage, UpsamplerStage):
+        return outline.of_upsampler(stage.config, stage.text, length)
+    shape = LatentShape(channels=stage.codec.channels, factor=stage.codec.factor)
+    return outline.of_unet(stage.config, stage.text, length, shape, stage.resolution)
+
+
+def _sizes(folder: Path) -> Sizes:
+    return Sizes(
+        checkpoint=_bytes(max((folder / "checkpoints").iterdir())),
+        artifact=_bytes(folder / "artifacts" / "default"),
+        snapshot=max(map(_bytes, (folder / "snapshots").glob("*")), default=0),
+        preview=_bytes(folder / "previews"),
+    )
+
+
+def _bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

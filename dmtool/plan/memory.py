@@ -1,0 +1,46 @@
+"""Memory: the most that was taken, what is free, and the largest micro-batch."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The most bytes of memory so far: of this process, and of its GPU (None: there is none)."""
+
+    host: int
+    device: int | None
+
+
+def peak(device: torch.device) -> Peak:
+    """The peak so far. A GPU's is what torch holds of it, beside the driver's few hundred MB."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    host = most if sys.platform == "darwin" else most * 1024
+    if device.type == "cpu":
+        return Peak(host, None)
+    return Peak(host, int(torch.accelerator.max_memory_reserved(device)))
+
+
+def free() -> int:
+    """Bytes that this machine can still give to processes."""
+    return int(psutil.virtual_memory().available)
+
+
+def power_of_two(number: float) -> int:
+    """The largest one that is at most `number`; 0 if there is none."""
+    return 1 << (int(number).bit_length() - 1) if number >= 1 else 0
+
+
+def largest(fits: Callable[[int], bool], most: int) -> int:
+    """The largest power of two up to `most` that fits, tried one after another; 0 if none does."""
+    found, micro = 0, 1
+    while micro <= most and fits(micro):
+        found, micro = micro, 2 * micro
+    return found
