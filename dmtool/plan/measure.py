@@ -29,12 +29,14 @@ MOST = 4096
 
 @dataclass(frozen=True)
 class Measured:
-    """What a trial found: `free` bytes of memory were left, and `largest` is the largest power of
-    two of a micro-batch that a GPU takes (None: not tried)."""
+    """What a trial found: other programs had the processor for the share `waited` of its time,
+    `free` bytes of memory were left, and `largest` is the largest power of two of a micro-batch
+    that a GPU takes (None: not tried)."""
 
     device: torch.device
     dtype: torch.dtype
     costs: Costs
+    waited: float
     loading: Loading
     peak: memory.Peak
     free: int
@@ -71,6 +73,7 @@ def measure(name: str, config: Train) -> Measured:
             device=rehearsal.accelerator.device,
             dtype=rehearsal.dtype,
             costs=rehearsal.costs,
+            waited=rehearsal.waited,
             loading=loads,
             peak=rehearsal.peak,
             free=memory.free(),

@@ -33,13 +33,15 @@ class Rehearsal(Trainer):
 
     costs: Costs
     peak: memory.Peak
+    waited: float
 
     def __init__(self, stage: Stage, config: Train, folder: Path, accelerator: Accelerator) -> None:
         super().__init__(stage, config, folder, accelerator)
         self._program = self._play()
 
     def run(self) -> None:
-        """Play the program; the figures are in `costs` and `peak`."""
+        """Play the program; the figures are in `costs` and `peak`, and in `waited` the share of
+        the steps' time in which other programs had the processor."""
         with suppress(_Over):
             super().run()
         self._written()
@@ -82,12 +84,14 @@ class Rehearsal(Trainer):
     def _steady(self) -> Generator[None, None, float]:
         """Seconds of a step."""
         self._check_finite(self.log.write(self.progress))
-        begin, steps = self._now(), 0
+        begin, waited, steps = self._now(), _waited(), 0
         while not _enough(time.perf_counter() - begin, steps):
             yield
             steps += 1
         self._check_finite(self.log.write(self.progress))
-        return (self._now() - begin) / steps
+        seconds = self._now() - begin
+        self.waited = (_waited() - waited) / seconds
+        return seconds / steps
 
     def _saving(self, step: float) -> Generator[None, None, float]:
         """Seconds that a save adds to the steps that are made while it is written."""
@@ -122,6 +126,12 @@ class Rehearsal(Trainer):
         if self.accelerator.device.type != "cpu":
             torch.accelerator.synchronize(self.accelerator.device)
         return time.perf_counter()
+
+
+def _waited() -> float:
+    """Seconds that this thread was ready to run and another program ran; 0 but on Linux."""
+    path = Path("/proc/thread-self/schedstat")
+    return int(path.read_text().split()[1]) / 1e9 if path.exists() else 0.0
 
 
 def _enough(seconds: float, steps: int) -> bool:

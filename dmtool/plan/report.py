@@ -17,6 +17,9 @@ from dmtool.schemas import Train
 
 Facts = dict[str, Any]
 
+BUSY = 0.1
+"""The share of waiting for the processor that is worth a line."""
+
 ELSEWHERE = torch.device("meta")
 """A GPU that is not here."""
 
@@ -46,6 +49,7 @@ def tried(name: str, config: Train, measured: Measured, others: list[Devices]) -
         **_facts(name, config, total, measured.device.type, measured.dtype),
         "pictures_per_second": rate,
         "flops_per_second": rate * total.flops,
+        "waited": measured.waited,
         "seconds": {**asdict(costs), "decode": measured.loading.decode},
         "memory": _memory(config, measured, pictures),
         "disk": {**asdict(measured.sizes), "run": forecast.disk(config, measured.sizes, steps)},
@@ -105,11 +109,10 @@ def _elsewhere(config: Train, total: Count, saved: int, devices: Devices) -> Fac
 
 def text(facts: Facts) -> str:
     """The plan for reading."""
-    parts = [_network(facts)]
-    if facts["device"] != "meta":
-        parts += [_speed(facts), _here(facts), _whole(facts)]
+    if facts["device"] == "meta":
+        parts = [_network(facts), _estimated(facts)]
     else:
-        parts += [_estimated(facts)]
+        parts = [_network(facts), _speed(facts), _here(facts), _whole(facts), *_busy(facts)]
     return "\n".join([*parts, "", *_table(facts)])
 
 
@@ -158,6 +161,15 @@ def _whole(facts: Facts) -> str:
     )
 
 
+def _busy(facts: Facts) -> list[str]:
+    if facts["waited"] < BUSY:
+        return []
+    return [
+        f"this machine is busy: other programs had the processor for {facts['waited']:.0%} of the "
+        "steps' time; the times are those of a machine as busy"
+    ]
+
+
 def _estimated(facts: Facts) -> str:
     used, disk = facts["memory"], facts["disk"]
     return (
@@ -170,8 +182,8 @@ def _estimated(facts: Facts) -> str:
 
 def _table(facts: Facts) -> list[str]:
     head = (
-        f"on other devices, an estimate: {SHARE:.0%} of the stated peak, steps alone, nothing lost "
-        "between devices"
+        f"on other devices, an estimate: {SHARE:.0%} of the stated peak (small networks reach "
+        "less), steps alone, nothing lost between devices"
     )
     return [head, *map(_row, facts["devices"])]
 
