@@ -102,7 +102,7 @@ class UnetExamples:
 
 
 class UnetStage:
-    """See `train.loop.Stage`."""
+    """See `train.stage.Stage`."""
 
     name = "unet"
 

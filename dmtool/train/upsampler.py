@@ -75,7 +75,7 @@ class UpsamplerExamples:
 
 
 class UpsamplerStage:
-    """See `train.loop.Stage`."""
+    """See `train.stage.Stage`."""
 
     name = "upsampler"
 

@@ -64,7 +64,7 @@ class VaeExamples:
 
 
 class VaeStage:
-    """See `train.loop.Stage`."""
+    """See `train.stage.Stage`."""
 
     name = "vae"
 

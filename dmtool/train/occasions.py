@@ -1,0 +1,140 @@
+"""What a training does beside its steps, at its cadences and at the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dmtool import runs
+from dmtool.device import autocast
+from dmtool.errors import UserError
+from dmtool.train import snapshots
+from dmtool.train.checkpoint import Best, HostCopy
+from dmtool.train.context import Context
+from dmtool.train.writer import Writer
+
+
+class Occasions:
+    """Log, validate, preview, and save, on averaged weights."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.writer = Writer()
+
+    def __call__(self, done: bool) -> None:
+        """After a step: do all whose time has come; `done` after the last one."""
+        every, progress, improved = self.context.config.every, self.context.progress, False
+        if done or self._crossed(every.log):
+            self._check_finite(self.context.log.write(progress))
+        if done or self._crossed(every.validate):
+            progress.metrics |= self._on_main(self._validate)
+            improved = self._improved()
+        if done or self._crossed(every.preview):
+            path = self.context.folder / "previews" / f"{progress.pictures:09d}.png"
+            self._on_main(lambda: self._preview(path))
+        if done or self._crossed(every.snapshot):
+            self._snapshot()
+        if done or improved or self._crossed(every.checkpoint):
+            progress.done = done
+            self.save("default", *(["best"] if improved else []))
+
+    def save(self, *names: str) -> None:
+        """Save the run, and its averaged weights as the artifacts `names`.
+
+        Training pauses until the save before is written and the run is copied to host memory.
+        """
+        context = self.context
+        if context.accelerator.is_main_process:
+            with self._averaged():
+                card, more = context.stage.card(context.folder / "artifacts" / "default")
+            self.writer.wait()
+            copy = context.state.copy()
+            self.writer.start(partial(self._write, copy, names, card, more))
+
+    def written(self) -> None:
+        """Wait until what was saved is on the disk, on all processes."""
+        self.context.on_main(self.writer.wait)
+
+    def _crossed(self, every: int) -> bool:
+        seen = self.context.progress.pictures
+        return seen // every > (seen - self.context.config.batch_size) // every
+
+    def _improved(self) -> bool:
+        """Whether the figure named by `keep.best` is the best so far; it is noted then."""
+        config, progress = self.context.config, self.context.progress
+        metric, best = config.keep.best, progress.best
+        if metric is None:
+            return False
+        value = progress.metrics[metric]
+        if best and best.metric == metric:
+            better = config.figures[metric]
+            if better(best.value, value) == best.value:
+                return False
+        progress.best = Best(metric, value, progress.pictures)
+        return True
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Within it the network has the averaged weights, to be looked at."""
+        self.context.state.network.eval()
+        with self.context.state.ema.applied(), torch.no_grad():
+            yield
+
+    def _on_main(self, act: Callable[[], dict[str, float]]) -> dict[str, float]:
+        """What `act` finds of the averaged weights on the main process, for all processes."""
+
+        def look() -> dict[str, float]:
+            with self._averaged(), autocast(self.context.device, self.context.dtype):
+                return act()
+
+        return self.context.on_main(look)
+
+    def _validate(self) -> dict[str, float]:
+        metrics = self.context.stage.validate()
+        self.context.log.figures(self.context.progress, metrics)
+        return metrics
+
+    def _preview(self, path: Path) -> dict[str, float]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.context.stage.preview(path)
+        self.context.log.picture(self.context.progress, path)
+        return {}
+
+    def _check_finite(self, figures: dict[str, float]) -> None:
+        if not all(math.isfinite(figures[name]) for name in ("loss", "grad_norm")):
+            raise UserError(
+                "the loss or its gradient is not finite at "
+                f"{self.context.progress.pictures:,} pictures (loss {figures['loss']}); the last "
+                "checkpoint is kept: go on with a lower optim.lr, or with dtype=fp32"
+            )
+
+    def _snapshot(self) -> None:
+        """Before the checkpoint, so that a run that goes on from there has all that came before."""
+        context = self.context
+        average, seen = context.state.ema, context.progress.pictures
+        if average.snapshots and context.accelerator.is_main_process:
+            averages = {each.sigma_rel: average.averages[each] for each in average.snapshots}
+            every = context.config.every.snapshot
+            snapshots.save(context.folder / "snapshots", seen, averages, every)
+
+    def _write(
+        self, copy: HostCopy, names: tuple[str, ...], card: dict[str, Any], more: runs.Fill
+    ) -> None:
+        """The checkpoint comes last: when it is there, so are the artifacts of its moment."""
+        average, folder = self.context.state.ema, self.context.folder
+        progress = {
+            "pictures_seen": copy.progress.pictures,
+            "complete": copy.progress.done,
+            "ema": average.exported.card(),
+            "metrics": copy.progress.metrics,
+        }
+        weights = average.exported_in(copy.tensors["ema"])
+        for name in names:
+            runs.save(folder / "artifacts" / name, weights, card | progress, more)
+        copy.write(folder / "checkpoints", self.context.config.keep)
