@@ -68,14 +68,15 @@ def measure(name: str, config: Train) -> Measured:
     with TemporaryDirectory(dir=config.root, prefix=".dmtool-plan-") as root:
         start.train(name, _apart(config, root), build, trainer)
         (stage, loads), rehearsal = built[0], rehearsals[0]
-        gpu = rehearsal.accelerator.device.type == "cuda"
+        context, program = rehearsal.context, rehearsal.program
+        gpu = context.device.type == "cuda"
         return Measured(
-            device=rehearsal.accelerator.device,
-            dtype=rehearsal.dtype,
-            costs=rehearsal.costs,
-            waited=rehearsal.waited,
+            device=context.device,
+            dtype=context.dtype,
+            costs=program.costs,
+            waited=program.waited,
             loading=loads,
-            peak=rehearsal.peak,
+            peak=program.peak,
             free=memory.free(),
             largest=memory.largest(rehearsal.fits, MOST) if gpu else None,
             sizes=_sizes(Path(root) / config.run / name),

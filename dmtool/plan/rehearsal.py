@@ -13,8 +13,12 @@ from accelerate import Accelerator
 from dmtool.plan import memory
 from dmtool.plan.forecast import Costs
 from dmtool.schemas import Train
+from dmtool.train.context import Context
 from dmtool.train.examples import place
-from dmtool.train.loop import Stage, Trainer
+from dmtool.train.loop import Trainer
+from dmtool.train.occasions import Occasions
+from dmtool.train.stage import Stage
+from dmtool.train.stop import Stop
 
 SECONDS, AT_MOST = 15.0, 60.0
 """How long steps are measured: so long and at least eight steps, or two steps if they are slow."""
@@ -24,79 +28,99 @@ SLOW = 20.0
 first pays for memory and files that later ones find ready."""
 
 
-class _Over(Exception):
+class Over(Exception):
     """The rehearsal has seen all."""
 
 
 class Rehearsal(Trainer):
-    """A trainer whose occasions follow a program of their own, not the cadences."""
-
-    costs: Costs
-    peak: memory.Peak
-    waited: float
+    """A trainer whose occasions follow a program of their own, and which no signal asks to save."""
 
     def __init__(self, stage: Stage, config: Train, folder: Path, accelerator: Accelerator) -> None:
         super().__init__(stage, config, folder, accelerator)
-        self._program = self._play()
+        self.context = self.occasions.context
+        self.occasions = self.program = Program(self.context)
+        self.stop = Endless(self.context)
 
     def run(self) -> None:
-        """Play the program; the figures are in `costs` and `peak`, and in `waited` the share of
-        the steps' time in which other programs had the processor."""
-        with suppress(_Over):
+        """Play the program: its figures are then there."""
+        with suppress(Over):
             super().run()
-        self._written()
-
-    def _decide(self) -> tuple[float, bool]:
-        return 0.0, False
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        yield  # nothing to be saved: signals end it at once
-
-    def _occasions(self, done: bool) -> None:
-        if next(self._program, True):
-            raise _Over
-
-    def _play(self) -> Iterator[None]:
-        """Called after each step, from the first on, which is to warm up."""
-        step = yield from self._steady()
-        validate = self._lasting(lambda: self._on_main(self._validate))
-        preview = self._lasting(lambda: self._on_main(lambda: self._preview(self._picture)))
-        snapshot = self._lasting(self._snapshot)
-        last_save = self._lasting(self._save_and_wait)
-        save = yield from self._saving(step)
-        self.peak = memory.peak(self.accelerator.device)
-        self.costs = Costs(step, validate, preview, snapshot, save, last_save)
 
     def fits(self, micro: int) -> bool:
         """Whether a step of one micro-batch of this size has room on the GPU."""
         places = [place(k, len(self.stage.examples), self.config.seed) for k in range(micro)]
         try:
-            self._step([self.stage.examples.__getitems__(places)], 0.0)
-            torch.accelerator.synchronize(self.accelerator.device)
+            self.step([self.stage.examples.__getitems__(places)], 0.0)
+            torch.accelerator.synchronize(self.context.device)
             room = True
         except torch.OutOfMemoryError:
             room = False
-        self.state.network.zero_grad(set_to_none=True)
+        self.context.state.network.zero_grad(set_to_none=True)
         torch.accelerator.empty_cache()
         return room
 
+
+class Endless(Stop):
+    """Neither a limit nor a signal asks for a last save; signals end the process."""
+
+    def decide(self) -> tuple[float, bool]:
+        return 0.0, False
+
+    @contextmanager
+    def heeded(self) -> Iterator[None]:
+        yield
+
+
+class Program(Occasions):
+    """One occasion after another instead of the cadences', with a clock in the hand.
+
+    `waited` is the share of the steps' time in which other programs had the processor.
+    """
+
+    costs: Costs
+    peak: memory.Peak
+    waited: float
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.acts = self._acts()
+
+    def __call__(self, done: bool) -> None:
+        """After a step, the first of which is to warm up; raises Over after the last act."""
+        if next(self.acts, True):
+            raise Over
+
+    def _acts(self) -> Iterator[None]:
+        picture = self.context.folder / "previews" / "rehearsal.png"
+        step = yield from self._steady()
+        validate = self._lasting(lambda: self._on_main(self._validate))
+        preview = self._lasting(lambda: self._on_main(lambda: self._preview(picture)))
+        snapshot = self._lasting(self._snapshot)
+        last_save = self._lasting(self._save_and_wait)
+        save = yield from self._saving(step)
+        self.written()
+        self.peak = memory.peak(self.context.device)
+        self.costs = Costs(step, validate, preview, snapshot, save, last_save)
+
     def _steady(self) -> Generator[None, None, float]:
         """Seconds of a step."""
-        self._check_finite(self.log.write(self.progress))
+        self._log()
         begin, waited, steps = self._now(), _waited(), 0
         while not _enough(time.perf_counter() - begin, steps):
             yield
             steps += 1
-        self._check_finite(self.log.write(self.progress))
+        self._log()
         seconds = self._now() - begin
         self.waited = (_waited() - waited) / seconds
         return seconds / steps
 
+    def _log(self) -> None:
+        self._check_finite(self.context.log.write(self.context.progress))
+
     def _saving(self, step: float) -> Generator[None, None, float]:
         """Seconds that a save adds to the steps that are made while it is written."""
         begin, steps = self._now(), 0
-        self._save("default")
+        self.save("default")
         pause = self._now() - begin
         while self.writer.busy or not steps:
             yield
@@ -104,12 +128,8 @@ class Rehearsal(Trainer):
         return max(pause, self._now() - begin - steps * step)
 
     def _save_and_wait(self) -> None:
-        self._save("default")
-        self._written()
-
-    @property
-    def _picture(self) -> Path:
-        return self.folder / "previews" / "rehearsal.png"
+        self.save("default")
+        self.written()
 
     def _lasting(self, act: Callable[[], object]) -> float:
         """The seconds of `act`."""
@@ -123,8 +143,8 @@ class Rehearsal(Trainer):
 
     def _now(self) -> float:
         """The clock, once the device has done all it was asked for."""
-        if self.accelerator.device.type != "cpu":
-            torch.accelerator.synchronize(self.accelerator.device)
+        if self.context.device.type != "cpu":
+            torch.accelerator.synchronize(self.context.device)
         return time.perf_counter()
 
 
