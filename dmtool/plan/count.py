@@ -48,13 +48,18 @@ class Count:
         """Bytes of a checkpoint."""
         return self.network + self.averages + self.optimizer
 
-    def memory(self, kept: int) -> int:
-        """Bytes that a GPU needs when a forward pass has `kept` some: the weights, as much for
-        their gradients, their averages and the optimizer's state beside it.
+    @property
+    def resident(self) -> int:
+        """Bytes that stay on a GPU in training: weights, as much for their gradients, averages,
+        the optimizer's state, and frozen weights in float32."""
+        return self.checkpoint + self.network + 4 * self.frozen
 
-        Held-out figures take the live weights' place with a copy put aside, when nothing is kept.
+    def memory(self, kept: int) -> int:
+        """Bytes that a GPU needs when a forward pass has `kept` some.
+
+        When nothing is kept, live weights are put aside to look at the averaged ones.
         """
-        return self.checkpoint + self.network + max(kept, self.network)
+        return self.resident + max(kept, self.network)
 
 
 def count(outline: Outline, config: Train) -> Count:

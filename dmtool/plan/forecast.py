@@ -40,7 +40,7 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Occasions:
+class Calendar:
     """After which steps something happens, as the loop decides it; the last step has all."""
 
     steps: int
@@ -50,7 +50,7 @@ class Occasions:
     saves: list[int]
 
 
-def occasions(config: Train, steps: int, *, ended: bool = True) -> Occasions:
+def calendar(config: Train, steps: int, *, ended: bool = True) -> Calendar:
     """Of a training of so many steps; one that has not `ended` goes on after them.
 
     With `keep.best` each validation may be the best so far, and counts as one that saves.
@@ -64,7 +64,7 @@ def occasions(config: Train, steps: int, *, ended: bool = True) -> Occasions:
     if config.keep.best:
         saves |= validations
     taken = moments(every.snapshot) if config.ema.snapshots else set()
-    return Occasions(
+    return Calendar(
         steps, *(sorted(each) for each in (validations, moments(every.preview), taken, saves))
     )
 
@@ -76,7 +76,7 @@ def crossed(every: int, batch_size: int, steps: int) -> set[int]:
     return {-(-multiple // batch_size) for multiple in range(every, steps * batch_size + 1, every)}
 
 
-def seconds(config: Train, costs: Costs, decoding: Decoding, happens: Occasions) -> float:
+def seconds(config: Train, costs: Costs, decoding: Decoding, happens: Calendar) -> float:
     """What the steps and occasions take."""
     return (
         happens.steps * costs.step
@@ -104,7 +104,7 @@ def _reached(limit: float, config: Train, costs: Costs, decoding: Decoding, most
     low, high = 0, most
     while high - low > 1:
         middle = (low + high) // 2
-        before = occasions(config, middle - 1, ended=False)
+        before = calendar(config, middle - 1, ended=False)
         done = seconds(config, costs, decoding, before) + costs.step >= limit
         low, high = (low, middle) if done else (middle, high)
     return high
@@ -112,13 +112,13 @@ def _reached(limit: float, config: Train, costs: Costs, decoding: Decoding, most
 
 def whole(config: Train, costs: Costs, decoding: Decoding, steps: int) -> float:
     """Seconds of a training of so many steps, with what its end brings and the last save."""
-    spent = seconds(config, costs, decoding, occasions(config, steps))
+    spent = seconds(config, costs, decoding, calendar(config, steps))
     return spent - costs.save + costs.last_save
 
 
 def disk(config: Train, sizes: Sizes, steps: int) -> dict[str, int]:
     """Bytes of a finished run by kind; `keep.best` counts as one checkpoint and artifact more."""
-    happens, batch_size = occasions(config, steps), config.batch_size
+    happens, batch_size = calendar(config, steps), config.batch_size
     saves, taken = (
         [step * batch_size for step in each] for each in (happens.saves, happens.snapshots)
     )

@@ -28,6 +28,13 @@ def peak(device: torch.device) -> Peak:
     return Peak(host, int(torch.accelerator.max_memory_reserved(device)))
 
 
+def forget(device: torch.device) -> None:
+    """Let a GPU's peak begin anew: what filled the caches is not the training's."""
+    if device.type != "cpu":
+        torch.accelerator.empty_cache()
+        torch.accelerator.reset_peak_memory_stats(device)
+
+
 def free() -> int:
     """Bytes that this machine can still give to processes."""
     return int(psutil.virtual_memory().available)

@@ -43,6 +43,7 @@ class Rehearsal(Trainer):
 
     def run(self) -> None:
         """Play the program: its figures are then there."""
+        memory.forget(self.context.device)
         with suppress(Over):
             super().run()
 

@@ -11,6 +11,7 @@ from dmtool.device import DTYPES
 from dmtool.plan import forecast, memory
 from dmtool.plan.count import Count, count, kept
 from dmtool.plan.devices import SHARE, Devices
+from dmtool.plan.forecast import Sizes
 from dmtool.plan.measure import Measured
 from dmtool.plan.outline import Outline
 from dmtool.schemas import Train
@@ -29,10 +30,14 @@ def counted(name: str, config: Train, outline: Outline, others: list[Devices]) -
     dtype = torch.bfloat16 if config.dtype == "auto" else DTYPES[config.dtype]
     total, saved = count(outline, config), kept(outline, ELSEWHERE, dtype)
     micro = config.batch_size // config.accumulation
+    snapshot = len(config.ema.snapshots) * total.network // 2  # they are stored in float16
+    sizes = Sizes(total.checkpoint, artifact=total.network, snapshot=snapshot, preview=0)
+    steps = -(-(config.limit.pictures or 0) // config.batch_size)
+    used = {"micro_batch": micro, "device_estimate": total.memory(saved * micro)}
     return {
         **_facts(name, config, total, "meta", dtype),
-        "memory": {"micro_batch": micro, "device_estimate": total.memory(saved * micro)},
-        "disk": {"checkpoint": total.checkpoint, "artifact": total.network},
+        "memory": {**used, "host_for_saving": total.checkpoint},
+        "disk": {**asdict(sizes), "run": forecast.disk(config, sizes, steps) if steps else None},
         "devices": [_elsewhere(config, total, saved, each) for each in others],
     }
 
@@ -91,7 +96,7 @@ def _elsewhere(config: Train, total: Count, saved: int, devices: Devices) -> Fac
     """What other devices would make of the steps alone; `saved` bytes are kept a picture."""
     rate = devices.pictures_per_second(total.flops)
     micro = config.batch_size // config.accumulation
-    room = devices.device.memory - total.memory(0)
+    room = devices.device.memory - total.resident
     pictures, minutes = config.limit.pictures, config.limit.minutes
     seconds = [pictures / rate] if pictures else []
     seconds += [60 * minutes] if minutes else []
@@ -152,13 +157,20 @@ def _here(facts: Facts) -> str:
 
 
 def _whole(facts: Facts) -> str:
-    run, disk = facts["run"], facts["disk"]
-    written = ", ".join(f"{name} {_gb(size)}" for name, size in disk["run"].items())
+    run = facts["run"]
     return (
-        f"disk: {_gb(disk['checkpoint'])} a checkpoint; after the whole run: {written}\n"
+        f"{_disk(facts['disk'])}\n"
         f"the whole run: {run['pictures']:,} pictures in {_time(run['seconds'])}, with held-out "
         "figures, previews and saves"
     )
+
+
+def _disk(disk: Facts) -> str:
+    line = f"disk: {_gb(disk['checkpoint'])} a checkpoint, {_gb(disk['artifact'])} an artifact"
+    if disk["run"] is None:
+        return line
+    written = ", ".join(f"{name} {_gb(size)}" for name, size in disk["run"].items() if size)
+    return f"{line}; after the whole run: {written}"
 
 
 def _busy(facts: Facts) -> list[str]:
@@ -171,12 +183,12 @@ def _busy(facts: Facts) -> list[str]:
 
 
 def _estimated(facts: Facts) -> str:
-    used, disk = facts["memory"], facts["disk"]
+    used = facts["memory"]
     return (
         "device=meta: nothing was computed, all below are estimates\n"
         f"memory: {_gb(used['device_estimate'])} of a GPU in {facts['dtype']}, in micro-batches of "
-        f"{used['micro_batch']:,}\n"
-        f"disk: {_gb(disk['checkpoint'])} a checkpoint, {_gb(disk['artifact'])} an artifact"
+        f"{used['micro_batch']:,}, and {_gb(used['host_for_saving'])} of the machine for saving\n"
+        f"{_disk(facts['disk'])}"
     )
 
 

@@ -41,10 +41,10 @@ def test_what_a_picture_keeps_for_the_backward_pass():
 
 
 def test_memory_by_hand():
-    each = Count(1, 0, 1, 1, network=10, averages=20, optimizer=40)
-    # weights, gradients, averages, the optimizer's state, and activations
-    assert each.memory(100) == 10 + 10 + 20 + 40 + 100
-    assert each.memory(0) == 10 + 10 + 20 + 40 + 10, "weights put aside for the averages"
+    each = Count(1, 2, 1, 1, network=10, averages=20, optimizer=40)
+    # weights, gradients, averages, the optimizer's state, frozen weights, and activations
+    assert each.memory(100) == 10 + 10 + 20 + 40 + 8 + 100
+    assert each.memory(0) == 10 + 10 + 20 + 40 + 8 + 10, "weights put aside for the averages"
 
 
 def test_a_checkpoint_has_the_size_that_was_counted(config, tmp_path):

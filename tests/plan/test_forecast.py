@@ -34,7 +34,7 @@ def free(seen):
 
 def test_the_occasions_of_a_run_by_hand(ten):
     assert forecast.length(ten, COSTS, free) == 9
-    happens = forecast.occasions(ten, 9)
+    happens = forecast.calendar(ten, 9)
     assert happens.validations == [2, 4, 6, 8, 9]
     assert happens.previews == [3, 6, 9]
     assert happens.snapshots == [3, 5, 8, 9]
@@ -44,7 +44,7 @@ def test_the_occasions_of_a_run_by_hand(ten):
 
 
 def test_the_best_may_be_saved_at_each_validation(best):
-    happens = forecast.occasions(best, 9)
+    happens = forecast.calendar(best, 9)
     assert happens.saves == [2, 4, 6, 8, 9]
 
 
