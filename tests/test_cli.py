@@ -46,7 +46,7 @@ def test_help_answers_at_once(dmtool, tmp_path):
         (["train-vae", "keep.best=val_los"], "val_los is none of val_psnr, val_ssim"),
         (["verify-resume", "unte"], "'unte' is no stage"),
         (["plan", "vae", "-m"], "no -m, no launcher"),
-        (["plan", "unet", "run=nope"], "there is no run 'nope'"),
+        (["plan", "unet", "run=nope"], "the run 'nope' has no vae stage"),
         (["verify-resume", "vae", "-m"], "in one process: no -m, no launcher"),
         (["train-vae", "=3"], "dmtool: "),
         (["sample", "--prompt", "x", "run=nope"], "there is no run 'nope'"),

@@ -66,7 +66,7 @@ def measure(name: str, config: Train) -> Measured:
         return rehearsals[0]
 
     with TemporaryDirectory(dir=config.root, prefix=".dmtool-plan-") as root:
-        start.train(name, _apart(config, root), build, trainer)
+        start.train(name, _apart(name, config, root), build, trainer)
         (stage, loads), rehearsal = built[0], rehearsals[0]
         context, program = rehearsal.context, rehearsal.program
         gpu = context.device.type == "cuda"
@@ -84,19 +84,20 @@ def measure(name: str, config: Train) -> Measured:
         )
 
 
-def _apart(config: Train, root: str) -> Train:
+def _apart(name: str, config: Train, root: str) -> Train:
     """The same training in another place; what it begins from is found by path."""
 
-    def absolute(run: str) -> str:
+    def absolute(run: str, stage: str) -> str:
+        runs.find(run, stage, config.root)  # a missing one is said in the user's words
         return str(runs.run_dir(run, config.root).resolve())
 
     changes: dict[str, Any] = {
         "root": root,
         "wandb": Wandb(mode="disabled", project=config.wandb.project),
-        "init": config.init and absolute(config.init),
+        "init": config.init and absolute(config.init, name),
     }
     if isinstance(config, TrainUnet) and config.codec == "vae":
-        changes["from_"] = FromVae(vae=absolute(config.from_.vae or config.run))
+        changes["from_"] = FromVae(vae=absolute(config.from_.vae or config.run, "vae"))
     return replace(config, **changes)
 
 
