@@ -34,6 +34,11 @@ class Context:
     log: Log
 
     @property
+    def share(self) -> int:
+        """Pictures of a step that each process computes."""
+        return self.config.batch_size // self.accelerator.num_processes
+
+    @property
     def progress(self) -> Progress:
         return self.state.progress
 

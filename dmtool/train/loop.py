@@ -20,6 +20,7 @@ from dmtool.train.context import Context
 from dmtool.train.examples import Batch, Positions, batches
 from dmtool.train.log import Log
 from dmtool.train.occasions import Occasions
+from dmtool.train.recovery import Recovery
 from dmtool.train.stage import Stage
 from dmtool.train.step import Step
 from dmtool.train.stop import Stop
@@ -43,12 +44,12 @@ class Trainer:
         control = dist.new_group(backend="gloo") if accelerator.num_processes > 1 else None
         context = Context(stage, config, folder, accelerator, control, dtype, state, self.log)
         self.step, self.occasions = Step(context, model), Occasions(context)
-        self.stop = Stop(context)
+        self.recovery, self.stop = Recovery(context, self.occasions), Stop(context)
 
     def _state(self, dtype: torch.dtype) -> State:
         """As the run begins."""
         config, device = self.config, self.accelerator.device
-        network = self.stage.network.to(device)
+        network = self.stage.network.to(device, dtype if dtype == torch.float64 else None)
         return State(
             network,
             ema.Ema(network, ema.profile(config.ema), config.ema.snapshots),
@@ -72,11 +73,15 @@ class Trainer:
         self.log.say(f"trained: {self.folder / 'artifacts' / 'default'}")
 
     def _train(self, fraction: float) -> None:
-        for micro_batches in self._shares():
-            self.step(micro_batches, fraction)
+        for batch in self._shares():
+            self.step(batch, fraction)
             self.progress.seconds = time.monotonic() - self.started
             fraction, stop = self.stop.decide()
             self.log.advance(fraction)
+            if stop or fraction >= 1 or self.occasions.due():
+                self.step.settle()
+            if self.recovery.needed():
+                self.recovery.roll_back()
             self.occasions(fraction >= 1)
             if fraction >= 1:
                 return
@@ -91,8 +96,8 @@ class Trainer:
             "all is saved, the same command goes on"
         )
 
-    def _shares(self) -> Iterator[list[Batch]]:
-        """The micro-batches of each step of this process."""
+    def _shares(self) -> Iterator[Batch]:
+        """This process' share of each step's batch."""
         config, accelerator = self.config, self.accelerator
         parts = config.accumulation * accelerator.num_processes
         if config.batch_size % parts:
@@ -104,11 +109,9 @@ class Trainer:
             size=len(self.stage.examples),
             seed=config.seed,
             start=self.progress.pictures,
-            micro=config.batch_size // parts,
+            micro=self.step.share,
             rank=accelerator.process_index,
             world=accelerator.num_processes,
         )
         pin = accelerator.device.type == "cuda"
-        stream = batches(self.stage.examples, positions, config.data.workers, pin)
-        while True:
-            yield [next(stream) for _ in range(config.accumulation)]
+        return batches(self.stage.examples, positions, config.data.workers, pin)

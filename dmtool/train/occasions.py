@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -12,8 +11,7 @@ from typing import Any
 import torch
 
 from dmtool import runs
-from dmtool.device import autocast
-from dmtool.errors import UserError
+from dmtool.device import autocast, peak_memory
 from dmtool.train import snapshots
 from dmtool.train.checkpoint import Best, HostCopy
 from dmtool.train.context import Context
@@ -27,11 +25,16 @@ class Occasions:
         self.context = context
         self.writer = Writer()
 
+    def due(self) -> bool:
+        """Whether the time of one of them has come."""
+        every = self.context.config.every
+        return any(map(self._crossed, vars(every).values()))
+
     def __call__(self, done: bool) -> None:
         """After a step: do all whose time has come; `done` after the last one."""
         every, progress, improved = self.context.config.every, self.context.progress, False
         if done or self._crossed(every.log):
-            self._check_finite(self.context.log.write(progress))
+            self._log()
         if done or self._crossed(every.validate):
             progress.metrics |= self._on_main(self._validate)
             improved = self._improved()
@@ -50,6 +53,8 @@ class Occasions:
         Training pauses until the save before is written and the run is copied to host memory.
         """
         context = self.context
+        if not context.progress.strikes:
+            context.progress.good = context.progress.pictures
         if context.accelerator.is_main_process:
             with self._averaged():
                 card, more = context.stage.card(context.folder / "artifacts" / "default")
@@ -106,13 +111,14 @@ class Occasions:
         self.context.log.picture(self.context.progress, path)
         return {}
 
-    def _check_finite(self, figures: dict[str, float]) -> None:
-        if not all(math.isfinite(figures[name]) for name in ("loss", "grad_norm")):
-            raise UserError(
-                "the loss or its gradient is not finite at "
-                f"{self.context.progress.pictures:,} pictures (loss {figures['loss']}); the last "
-                "checkpoint is kept: go on with a lower optim.lr, or with dtype=fp32"
-            )
+    def _log(self) -> None:
+        context, progress = self.context, self.context.progress
+        more = {
+            "ema_distance": context.state.ema.distance().item(),
+            "memory_gb": round(peak_memory(context.device), 3),
+            "skipped": progress.skipped,
+        }
+        context.log.write(progress, more)
 
     def _snapshot(self) -> None:
         """Before the checkpoint, so that a run that goes on from there has all that came before."""

@@ -28,8 +28,10 @@ class Stage(Protocol):
     def examples(self) -> Examples: ...
 
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Scalars of a micro-batch; `loss` is minimised. `model` is the network, perhaps wrapped
-        for several processes."""
+        """Figures of a micro-batch of B: scalars, or [B] with NaN for examples that do not count.
+
+        `loss` is minimised. `model` is the network, perhaps wrapped for several processes.
+        """
         ...
 
     def validate(self) -> dict[str, float]:
