@@ -29,14 +29,18 @@ MOST = 4096
 
 @dataclass(frozen=True)
 class Measured:
-    """What a trial found: other programs had the processor for the share `waited` of its time,
-    `free` bytes of memory were left, and `largest` is the largest power of two of a micro-batch
-    that a GPU takes (None: not tried)."""
+    """What a trial found.
+
+    Other programs had the processor for the share `waited` of its time; micro-batches were of
+    `micro` pictures, fewer than asked for where memory ran out; `free` bytes of memory were left;
+    `largest` is the largest power of two of a micro-batch that a GPU takes (None: not tried).
+    """
 
     device: torch.device
     dtype: torch.dtype
     costs: Costs
     waited: float
+    micro: int
     loading: Loading
     peak: memory.Peak
     free: int
@@ -65,16 +69,18 @@ def measure(name: str, config: Train) -> Measured:
         rehearsals.append(Rehearsal(*arguments))
         return rehearsals[0]
 
+    apart = _apart(name, config)
     with TemporaryDirectory(dir=config.root, prefix=".dmtool-plan-") as root:
-        start.train(name, _apart(name, config, root), build, trainer)
+        start.train(name, replace(apart, root=root), build, trainer)
         (stage, loads), rehearsal = built[0], rehearsals[0]
         context, program = rehearsal.context, rehearsal.program
-        gpu = context.device.type == "cuda"
+        micro, gpu = context.share // rehearsal.step.parts, context.device.type == "cuda"
         return Measured(
             device=context.device,
             dtype=context.dtype,
             costs=program.costs,
             waited=program.waited,
+            micro=micro,
             loading=loads,
             peak=program.peak,
             free=memory.free(),
@@ -84,15 +90,14 @@ def measure(name: str, config: Train) -> Measured:
         )
 
 
-def _apart(name: str, config: Train, root: str) -> Train:
-    """The same training in another place; what it begins from is found by path."""
+def _apart(name: str, config: Train) -> Train:
+    """The same training for another place: what it begins from is found by path."""
 
     def absolute(run: str, stage: str) -> str:
         runs.find(run, stage, config.root)  # a missing one is said in the user's words
         return str(runs.run_dir(run, config.root).resolve())
 
     changes: dict[str, Any] = {
-        "root": root,
         "wandb": Wandb(mode="disabled", project=config.wandb.project),
         "init": config.init and absolute(config.init, name),
     }

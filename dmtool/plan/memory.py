@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import psutil
 import torch
+
+from dmtool.device import peak_memory
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,9 @@ class Peak:
 
 
 def peak(device: torch.device) -> Peak:
-    """The peak so far. A GPU's is what torch holds of it, beside the driver's few hundred MB."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    host = most if sys.platform == "darwin" else most * 1024
-    if device.type == "cpu":
-        return Peak(host, None)
-    return Peak(host, int(torch.accelerator.max_memory_reserved(device)))
+    """The peak so far, as a run's metrics have it."""
+    host = int(1e9 * peak_memory(torch.device("cpu")))
+    return Peak(host, None if device.type == "cpu" else int(1e9 * peak_memory(device)))
 
 
 def forget(device: torch.device) -> None:

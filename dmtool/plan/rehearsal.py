@@ -14,10 +14,11 @@ from dmtool.plan import memory
 from dmtool.plan.forecast import Costs
 from dmtool.schemas import Train
 from dmtool.train.context import Context
-from dmtool.train.examples import place
+from dmtool.train.examples import Batch, place
 from dmtool.train.loop import Trainer
 from dmtool.train.occasions import Occasions
 from dmtool.train.stage import Stage
+from dmtool.train.step import Step
 from dmtool.train.stop import Stop
 
 SECONDS, AT_MOST = 15.0, 60.0
@@ -39,6 +40,7 @@ class Rehearsal(Trainer):
         super().__init__(stage, config, folder, accelerator)
         self.context = self.occasions.context
         self.occasions = self.program = Program(self.context)
+        self.step = self.trial = Trial(self.context, self.step.model)
         self.stop = Endless(self.context)
 
     def run(self) -> None:
@@ -48,15 +50,19 @@ class Rehearsal(Trainer):
             super().run()
 
     def fits(self, micro: int) -> bool:
-        """Whether a step of one micro-batch of this size has room on the GPU."""
+        """Whether a micro-batch of this size has room on the GPU."""
         places = [place(k, len(self.stage.examples), self.config.seed) for k in range(micro)]
-        try:
-            self.step([self.stage.examples.__getitems__(places)], 0.0)
-            torch.accelerator.synchronize(self.context.device)
-            room = True
-        except torch.OutOfMemoryError:
-            room = False
-        self.context.state.network.zero_grad(set_to_none=True)
+        return self.trial.fits(self.stage.examples.__getitems__(places))
+
+
+class Trial(Step):
+    """A step that can also be tried for its memory alone."""
+
+    def fits(self, batch: Batch) -> bool:
+        """Whether the gradients of this batch, in one part, have room on the GPU."""
+        self.parts = 1
+        room = self._tried(batch, self.model, alone=True) is not None
+        self._zero()
         torch.accelerator.empty_cache()
         return room
 
@@ -114,9 +120,6 @@ class Program(Occasions):
         seconds = self._now() - begin
         self.waited = (_waited() - waited) / seconds
         return seconds / steps
-
-    def _log(self) -> None:
-        self._check_finite(self.context.log.write(self.context.progress))
 
     def _saving(self, step: float) -> Generator[None, None, float]:
         """Seconds that a save adds to the steps that are made while it is written."""

@@ -56,7 +56,7 @@ def tried(name: str, config: Train, measured: Measured, others: list[Devices]) -
         "flops_per_second": rate * total.flops,
         "waited": measured.waited,
         "seconds": {**asdict(costs), "decode": measured.loading.decode},
-        "memory": _memory(config, measured, pictures),
+        "memory": _memory(measured, pictures),
         "disk": {**asdict(measured.sizes), "run": forecast.disk(config, measured.sizes, steps)},
         "run": {"pictures": pictures, "steps": steps, "seconds": seconds},
         "devices": [_elsewhere(config, total, saved, each) for each in others],
@@ -76,10 +76,10 @@ def _facts(name: str, config: Train, total: Count, device: str, dtype: torch.dty
     }
 
 
-def _memory(config: Train, measured: Measured, pictures: int) -> Facts:
+def _memory(measured: Measured, pictures: int) -> Facts:
     """The peak when the training has ended, and the largest micro-batch: tried on a GPU, else
     estimated from what each picture keeps and what is free."""
-    micro, largest = config.batch_size // config.accumulation, measured.largest
+    micro, largest = measured.micro, measured.largest
     if largest is None:
         each = kept(measured.outline, measured.device, measured.dtype)
         largest = memory.power_of_two(micro + measured.free / each)
