@@ -17,7 +17,7 @@ from dmtool.plan.outline import Outline
 from dmtool.plan.rehearsal import Rehearsal
 from dmtool.schemas import FromVae, LatentShape, Train, TrainUnet, Wandb
 from dmtool.train import start
-from dmtool.train.examples import Examples, place
+from dmtool.train.examples import place
 from dmtool.train.unet import UnetStage
 from dmtool.train.upsampler import UpsamplerStage
 from dmtool.train.vae import VaeStage
@@ -54,40 +54,50 @@ def measure(name: str, config: Train) -> Measured:
 
     Caches are read and filled as in training.
     """
-    built: list[tuple[Any, Loading]] = []
-    rehearsals: list[Rehearsal] = []
-
-    def build(config: Train, device: torch.device) -> Any:
-        stage: Any = BUILD[name](config, device)
-        examples: Examples = stage.examples
-        loads = loading(examples, config)
-        stage.examples = Few(examples, loads.rows)
-        built.append((stage, loads))
-        return stage
-
-    def trainer(*arguments: Any) -> Rehearsal:
-        rehearsals.append(Rehearsal(*arguments))
-        return rehearsals[0]
-
-    apart = _apart(name, config)
+    kept, apart = _Kept(name), _apart(name, config)
     with TemporaryDirectory(dir=config.root, prefix=".dmtool-plan-") as root:
-        start.train(name, replace(apart, root=root), build, trainer)
-        (stage, loads), rehearsal = built[0], rehearsals[0]
-        context, program = rehearsal.context, rehearsal.program
-        micro, gpu = context.share // rehearsal.step.parts, context.device.type == "cuda"
-        return Measured(
-            device=context.device,
-            dtype=context.dtype,
-            costs=program.costs,
-            waited=program.waited,
-            micro=micro,
-            loading=loads,
-            peak=program.peak,
-            free=memory.free(),
-            largest=memory.largest(rehearsal.fits, MOST) if gpu else None,
-            sizes=_sizes(Path(root) / config.run / name),
-            outline=_outline(stage),
-        )
+        start.train(name, replace(apart, root=root), kept.build, kept.trainer)
+        return _found(kept, _sizes(Path(root) / config.run / name))
+
+
+class _Kept:
+    """What `start.train` makes on the way: the stage, on few examples, and its trainer."""
+
+    stage: Any
+    loading: Loading
+    rehearsal: Rehearsal
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def build(self, config: Train, device: torch.device) -> Any:
+        self.stage = BUILD[self.name](config, device)
+        self.loading = loading(self.stage.examples, config)
+        self.stage.examples = Few(self.stage.examples, self.loading.rows)
+        return self.stage
+
+    def trainer(self, *arguments: Any) -> Rehearsal:
+        self.rehearsal = Rehearsal(*arguments)
+        return self.rehearsal
+
+
+def _found(kept: _Kept, sizes: Sizes) -> Measured:
+    rehearsal = kept.rehearsal
+    context, program = rehearsal.context, rehearsal.program
+    micro, gpu = context.share // rehearsal.step.parts, context.device.type == "cuda"
+    return Measured(
+        device=context.device,
+        dtype=context.dtype,
+        costs=program.costs,
+        waited=program.waited,
+        micro=micro,
+        loading=kept.loading,
+        peak=program.peak,
+        free=memory.free(),
+        largest=memory.largest(rehearsal.fits, MOST) if gpu else None,
+        sizes=sizes,
+        outline=_outline(kept.stage),
+    )
 
 
 def _apart(name: str, config: Train) -> Train:

@@ -33,7 +33,7 @@ def train(config: TrainUnet) -> None:
     train_stage("unet", config, UnetStage)
 
 
-def _check_shape(vae: Artifact, wanted: LatentShape | None) -> None:
+def check_shape(vae: Artifact, wanted: LatentShape | None) -> None:
     """UserError if the autoencoder does not make what `latent` says."""
     made = LatentShape(channels=vae.card["latent"]["channels"], factor=vae.card["factor"])
     if wanted is not None and wanted != made:
@@ -135,7 +135,7 @@ class UnetStage:
         if config.codec == "pixels":
             return None
         vae = runs.find(config.from_.vae or config.run, "vae", config.root)
-        _check_shape(vae, config.latent)
+        check_shape(vae, config.latent)
         return vae
 
     def _resolution(self) -> int:

@@ -2,8 +2,11 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
+from accelerate import Accelerator
 
 from dmtool import plan as planning
 from dmtool.config import validate
@@ -12,8 +15,11 @@ from dmtool.errors import UserError
 from dmtool.hydra_main import composed
 from dmtool.plan import devices, memory, outline, rehearsal
 from dmtool.plan.loading import Few, loading
+from dmtool.runs import Artifact
 from dmtool.schemas import HFText, LatentShape, TrainUnet
 from dmtool.train.examples import place
+from dmtool.train.unet import check_shape
+from dmtool.train.vae import VaeStage
 
 
 def test_stable_diffusion_is_counted_without_its_weights(dmtool, tmp_path):
@@ -48,6 +54,14 @@ def test_a_shape_that_nobody_states_is_asked_for(tmp_path):
     with pytest.raises(UserError, match="text encoder 'nobody/knows'"):
         text = HFText(kind="hf", name="nobody/knows", layers=[-1], max_length=9)
         outline.of_config(replace(stated, text=text))
+
+
+def test_another_autoencoder_than_was_planned_with_is_refused():
+    vae = Artifact(Path("runs/r"), {"latent": {"channels": 8}, "factor": 4})
+    check_shape(vae, None)
+    check_shape(vae, LatentShape(channels=8, factor=4))
+    with pytest.raises(UserError, match="4 channels at 1/8 of the size, and .* makes 8 at 1/4"):
+        check_shape(vae, LatentShape(channels=4, factor=8))
 
 
 @pytest.mark.slow
@@ -94,6 +108,23 @@ def test_the_largest_micro_batch_by_trying(room, found):
     tried = []
     assert memory.largest(lambda n: bool(tried.append(n)) or n <= room, most=1024) == found
     assert tried == [2**i for i in range(len(tried))] and tried[-1] <= 1024
+
+
+def test_a_micro_batch_without_room_is_found_and_let_go(config, monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.accelerator, "empty_cache", lambda: None)  # of a GPU that is not here
+    stage = VaeStage(config(), torch.device("cpu"))
+    losses = stage.losses
+
+    def cramped(model, batch):
+        if len(batch["image"]) > 4:
+            raise torch.OutOfMemoryError("injected")
+        return losses(model, batch)
+
+    monkeypatch.setattr(stage, "losses", cramped)
+    accelerator = Accelerator(cpu=True, mixed_precision="no")
+    tried = rehearsal.Rehearsal(stage, config(), tmp_path, accelerator)
+    assert memory.largest(tried.fits, most=64) == 4
+    assert all(parameter.grad is None for parameter in stage.network.parameters())
 
 
 def test_powers_of_two():
