@@ -60,7 +60,7 @@ def test_another_autoencoder_than_was_planned_with_is_refused():
     vae = Artifact(Path("runs/r"), {"latent": {"channels": 8}, "factor": 4})
     check_shape(vae, None)
     check_shape(vae, LatentShape(channels=8, factor=4))
-    with pytest.raises(UserError, match="4 channels at 1/8 of the size, and .* makes 8 at 1/4"):
+    with pytest.raises(UserError, match=r"4 channels at 1/8 of the size, and .* makes 8 at 1/4"):
         check_shape(vae, LatentShape(channels=4, factor=8))
 
 
