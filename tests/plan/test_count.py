@@ -49,7 +49,9 @@ def test_memory_by_hand():
 
 def test_a_checkpoint_has_the_size_that_was_counted(config, tmp_path):
     """With both optimizers, and three averages."""
-    trained = config(f"root={tmp_path}", "run=r", "optim=muon", "ema.sigma_rel=0.08")
+    trained = config(
+        f"root={tmp_path}", "run=r", "optim=muon", "optim.matrices=all", "ema.sigma_rel=0.08"
+    )
     vae.train(trained)
     stage = tmp_path / "r/vae"
     counted = count(outline.of_config(trained), trained)

@@ -15,6 +15,7 @@ from dmtool.errors import UserError
 from dmtool.hydra_main import composed
 from dmtool.plan import devices, memory, outline, rehearsal
 from dmtool.plan.loading import Few, loading
+from dmtool.processes import ALONE
 from dmtool.runs import Artifact
 from dmtool.schemas import HFText, LatentShape, TrainUnet
 from dmtool.train.examples import place
@@ -122,7 +123,7 @@ def test_a_micro_batch_without_room_is_found_and_let_go(config, monkeypatch, tmp
 
     monkeypatch.setattr(stage, "losses", cramped)
     accelerator = Accelerator(cpu=True, mixed_precision="no")
-    tried = rehearsal.Rehearsal(stage, config(), tmp_path, accelerator)
+    tried = rehearsal.Rehearsal(stage, config(), tmp_path, accelerator, ALONE)
     assert memory.largest(tried.fits, most=64) == 4
     assert all(parameter.grad is None for parameter in stage.network.parameters())
 
