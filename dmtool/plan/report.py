@@ -176,9 +176,10 @@ def _disk(disk: Facts) -> str:
 def _busy(facts: Facts) -> list[str]:
     if facts["waited"] < BUSY:
         return []
+    quiet = _time(facts["run"]["seconds"] * (1 - facts["waited"]))
     return [
         f"this machine is busy: other programs had the processor for {facts['waited']:.0%} of the "
-        "steps' time; the times are those of a machine as busy"
+        f"steps' time, and the forecast is for a machine as busy; on a quiet one about {quiet}"
     ]
 
 
