@@ -176,10 +176,11 @@ def _disk(disk: Facts) -> str:
 def _busy(facts: Facts) -> list[str]:
     if facts["waited"] < BUSY:
         return []
-    quiet = _time(facts["run"]["seconds"] * (1 - facts["waited"]))
+    quiet = facts["pictures_per_second"] / (1 - min(facts["waited"], 0.99))
     return [
         f"this machine is busy: other programs had the processor for {facts['waited']:.0%} of the "
-        f"steps' time, and the forecast is for a machine as busy; on a quiet one about {quiet}"
+        f"steps' time, and the forecast is for a machine as busy; on a quiet one about {quiet:,.0f} "
+        "pictures/s"
     ]
 
 
