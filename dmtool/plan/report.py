@@ -179,8 +179,8 @@ def _busy(facts: Facts) -> list[str]:
     quiet = facts["pictures_per_second"] / (1 - min(facts["waited"], 0.99))
     return [
         f"this machine is busy: other programs had the processor for {facts['waited']:.0%} of the "
-        f"steps' time, and the forecast is for a machine as busy; on a quiet one about {quiet:,.0f} "
-        "pictures/s"
+        f"steps' time, and the forecast is for a machine as busy; on a quiet one about "
+        f"{quiet:,.0f} pictures/s"
     ]
 
 
