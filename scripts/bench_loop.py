@@ -31,7 +31,7 @@ from dmtool.schemas import TrainUnet
 from dmtool.train import unet
 from dmtool.train.step import Step
 
-STEPS, WARM, REPEATS = 60, 10, 3
+STEPS, WARM, REPEATS = 40, 8, 3
 """Steps of a training, those at its beginning that do not count, trainings of each kind."""
 
 VAE = ["experiment=demo_vae", "limit.minutes=null", "limit.pictures=16", "held_out=16"]

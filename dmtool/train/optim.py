@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
-from dmtool.errors import require
+from dmtool.errors import UserError, require
 from dmtool.schemas import MuonOptim, Optim, OptimBase, Scheduled, ScheduleFreeOptim
 from dmtool.train.groups import Parameters, groups
 from dmtool.train.muon import Muon
@@ -38,6 +38,11 @@ def _build(network: nn.Module, config: Optim) -> list[Optimizer]:
     if not isinstance(config, MuonOptim):
         return [_adam(network, list(network.parameters()), config)]
     matrices = _matrices(network, config)
+    if not matrices:
+        raise UserError(
+            f"optim=muon with optim.matrices={config.matrices} finds no matrix in this network: "
+            "take optim.matrices=all, or another optim"
+        )
     taken = {id(parameter) for parameter in matrices}
     rest = [parameter for parameter in network.parameters() if id(parameter) not in taken]
     sorted_ = groups(network, matrices, config, config.muon_lr)

@@ -33,7 +33,7 @@ def log(folder, words, first, last):
     for pictures in range(first + 8, last + 1, 8):
         progress.pictures = pictures
         log.collect({"loss": torch.tensor(100.0 * first + pictures)})
-        log.write(progress)
+        log.write(progress, {})
     Image.new("RGB", (6, 4), (250, 0, last)).save(folder / "preview.png")
     log.picture(progress, folder / "preview.png")
     return log
@@ -56,6 +56,8 @@ def test_tensorboard_shows_each_point_once_after_a_kill(tmp_path):
 
 
 def test_wandb_offline_goes_on_in_the_same_run(tmp_path, monkeypatch):
+    import wandb
+
     monkeypatch.setenv("WANDB_SILENT", "true")
     words = ["track=[wandb]", "wandb.mode=offline"]
     identities, told = set(), []
@@ -63,6 +65,7 @@ def test_wandb_offline_goes_on_in_the_same_run(tmp_path, monkeypatch):
         ended = log(tmp_path, words, first, last)
         identities.add(ended._trackers[0].run.id)
         ended._trackers[0].finish()
+    wandb.teardown()  # its own process closes the files, and is slow on a busy machine
     for piece in sorted(tmp_path.glob("wandb/offline-run-*/run-*.wandb")):
         told += list(history(piece))
     assert len(identities) == 1
