@@ -13,13 +13,12 @@ VAE = [
 ]  # fmt: skip
 ME = {"id": "e", "name": "me"}
 BUCKET = {
-    "id": "b", "name": "w", "displayName": "w", "config": "{}", "historyLineCount": 0,
+    "id": "b", "displayName": "w", "config": "{}", "historyLineCount": 0,
     "project": {"id": "p", "name": "dmtool", "entity": ME},
 }  # fmt: skip
 ANSWERS = {
     "viewer": {"id": "v", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}},
     "model": {"id": "m", "name": "dmtool", "entity": ME, "bucket": None},
-    "upsertBucket": {"bucket": BUCKET, "inserted": True},
 }
 
 
@@ -39,7 +38,9 @@ class Handler(BaseHTTPRequestHandler):
         if server.silent:
             server.closing.wait()
             return
-        answer = json.dumps({"data": ANSWERS}).encode()
+        bucket = BUCKET | {"name": json.loads(body)["variables"].get("name")}
+        started = {"upsertBucket": {"bucket": bucket, "inserted": True}}
+        answer = json.dumps({"data": ANSWERS | started}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(answer)))
