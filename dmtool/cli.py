@@ -33,6 +33,7 @@ HYDRA = {"allow_extra_args": True, "ignore_unknown_options": True}
 Seed = Annotated[
     int | None, typer.Option(min=0, help="Picture i is drawn from (seed, i); default: 0.")
 ]
+Stage = Annotated[str, typer.Argument(help="vae, unet or upsampler.")]
 OVERRIDES = "All further words are Hydra's: key=value, group=option, --cfg job, -m for sweeps."
 
 
@@ -62,23 +63,42 @@ def _train(name: str, arguments: list[str]) -> None:
         hydra_main.run(name, getattr(tasks, name), arguments)
 
 
-@app.command("verify-resume", context_settings=HYDRA, epilog=OVERRIDES)
-def verify_resume(
+@app.command(context_settings=HYDRA, epilog=OVERRIDES)
+def plan(
     context: typer.Context,
-    stage: Annotated[str, typer.Argument(help="vae, unet or upsampler.")],
+    stage: Stage,
+    devices: Annotated[str | None, typer.Option(help="Others to estimate: 8xA100,T4.")] = None,
+    out: Annotated[str | None, typer.Option(help="JSON file of all figures.")] = None,
 ) -> None:
+    """Try a stage's training for a minute: its speed, memory, disk, and hours to the end."""
+    with exit_codes():
+        interruptible()
+        _check_stage("plan", stage, context.args)
+        from dmtool import hydra_main, tasks
+
+        task = partial(tasks.plan, stage=stage, devices=devices, out=out)
+        hydra_main.run(f"train_{stage}", task, context.args)
+
+
+@app.command("verify-resume", context_settings=HYDRA, epilog=OVERRIDES)
+def verify_resume(context: typer.Context, stage: Stage) -> None:
     """Check that a stage's training, killed and resumed, ends like one that was not."""
     with exit_codes():
-        from dmtool.schemas import STAGES
-
-        if stage not in STAGES:
-            raise UserError(f"{stage!r} is no stage; type: dmtool verify-resume vae (or unet, ...)")
-        if {"-m", "--multirun"} & set(context.args) or "WORLD_SIZE" in os.environ:
-            raise UserError("verify-resume starts its trainings itself: no -m, no launcher")
+        _check_stage("verify-resume", stage, context.args)
     from dmtool import hydra_main, tasks
 
     task = partial(tasks.verify_resume, stage=stage, words=context.args)
     hydra_main.run(f"train_{stage}", task, context.args)
+
+
+def _check_stage(command: str, stage: str, arguments: list[str]) -> None:
+    """UserError for what is no stage, and where several processes or jobs were asked for."""
+    from dmtool.schemas import STAGES
+
+    if stage not in STAGES:
+        raise UserError(f"{stage!r} is no stage; type: dmtool {command} vae (or unet, ...)")
+    if {"-m", "--multirun"} & set(arguments) or "WORLD_SIZE" in os.environ:
+        raise UserError(f"{command} trains for itself, in one process: no -m, no launcher")
 
 
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)

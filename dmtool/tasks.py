@@ -53,6 +53,15 @@ def train_upsampler(config: DictConfig) -> None:
         upsampler.train(checked)
 
 
+def plan(config: DictConfig, stage: str, devices: str | None, out: str | None) -> None:
+    with exit_codes(), _no_empty_directory():
+        checked = validate(config, STAGES[stage])
+        from dmtool import plan as planning
+        from dmtool.plan import devices as others
+
+        print(planning.plan(stage, checked, others.parse(devices), Path(out) if out else None))
+
+
 def verify_resume(config: DictConfig, stage: str, words: list[str]) -> None:
     with _job(), _no_empty_directory():
         checked = validate(config, STAGES[stage])

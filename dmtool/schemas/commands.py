@@ -201,6 +201,14 @@ class FromVae(Schema):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LatentShape(Schema):
+    """What an autoencoder makes of pictures: `channels`, at 1 / `factor` of their size."""
+
+    channels: Count
+    factor: Count
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preview(Schema):
     prompts: list[str]
     seed: Natural
@@ -212,6 +220,7 @@ class TrainUnet(Train):
 
     codec: Literal["vae", "pixels"]
     from_: Annotated[FromVae, From]
+    latent: LatentShape | None
     text: Text
     unet: UNet
     noise: Noise
@@ -226,6 +235,8 @@ class TrainUnet(Train):
             if self.resolution is None:
                 raise ValueError("codec=pixels needs resolution=, the pictures' size in pixels")
             _fits(self.resolution, self.unet.factor, "unet")
+            if self.latent is not None:
+                raise ValueError("codec=pixels has no autoencoder: leave latent=null")
 
 
 @dataclass(frozen=True, kw_only=True)

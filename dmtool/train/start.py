@@ -25,6 +25,7 @@ from dmtool.train.loop import Trainer
 from dmtool.train.stage import Stage
 
 C = TypeVar("C", bound=Train)
+MakeTrainer = Callable[[Stage, Train, Path, Accelerator, Group], Trainer]
 
 FREE = {"limit", "every", "keep", "track", "wandb", "alert", "root", "run", "device", "preview",
         "sampler", "guidance", "accumulation", "compute", "init", "held_out",
@@ -33,13 +34,18 @@ FREE = {"limit", "every", "keep", "track", "wandb", "alert", "root", "run", "dev
 (`compute` its rounding)."""
 
 
-def train(name: str, config: C, build: Callable[[C, torch.device], Stage]) -> None:
+def train(
+    name: str,
+    config: C,
+    build: Callable[[C, torch.device], Stage],
+    trainer: MakeTrainer = Trainer,
+) -> None:
     """Train a stage in `root/run/name`, from the beginning or from where it was left."""
     trackers.check_installed(config)
     device = pick_device(config.device)
     with processes.started(device, config.timeout) as group:
         accelerator = _accelerator(device, group)
-        _train(name, config, build, accelerator, group)
+        _train(name, config, build, trainer, accelerator, group)
     accelerator.end_training()
 
 
@@ -47,6 +53,7 @@ def _train(
     name: str,
     config: C,
     build: Callable[[C, torch.device], Stage],
+    trainer: MakeTrainer,
     accelerator: Accelerator,
     group: Group,
 ) -> None:
@@ -65,7 +72,7 @@ def _train(
         _start_from(stage, runs.find(config.init, name, config.root))
     if group.main:
         print(*(f"{name}: {line}" for line in report(stage.source)), sep="\n")
-    Trainer(stage, config, folder, accelerator, group).run()
+    trainer(stage, config, folder, accelerator, group).run()
 
 
 def _accelerator(device: torch.device, group: Group) -> Accelerator:
