@@ -103,7 +103,7 @@ class Alive:
         self.cause = Cause(code, self.rank, self.name, f"ended: {line}")
         self._linger()
         main = self._cause_of(0)
-        if self.rank and main and (main.code, main.what) == (code, self.cause.what):
+        if self.rank and main and (main.rank, main.what) == (0, self.cause.what):
             raise SystemExit(code)
         if self.rank and isinstance(error, UserError | CheckFailed | Stopped):
             raise type(error)(f"{self.name}: {line}") from error

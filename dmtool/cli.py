@@ -187,6 +187,8 @@ def ema(
     from dmtool import hydra_main, tasks
 
     with exit_codes():
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise UserError("dmtool ema is the work of one process: start it without a launcher")
         if (sigma_rel is None) == (search is None):
             raise UserError("give either --sigma-rel WIDTH or --search WIDTH,WIDTH,...")
         if search is None and (metric or keep):

@@ -123,3 +123,11 @@ def test_the_wheel_finds_its_configs_from_an_empty_directory(tmp_path):
     assert done.stdout.startswith(str(site))
     assert "heads: 4" in done.stdout and "kind: minilm" in done.stdout
     assert not list(empty.iterdir())
+
+
+def test_what_one_process_does_is_not_done_by_several(dmtool, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = dmtool("ema", "run=x", "--sigma-rel", "0.1", cwd=tmp_path, code=2)
+    assert "start it without a launcher" in done.stderr
+    done = dmtool("train-vae", "-m", "seed=1,2", cwd=tmp_path, code=2)
+    assert "-m sweeps do not go with several processes" in done.stderr
