@@ -127,6 +127,7 @@ class Train(Machine):
     resolution: Count | None
     batch_size: Count
     accumulation: Count
+    parallel: Literal["auto", "ddp", "fsdp2"]
     limit: Limit
     optim: Optim
     ema: Ema

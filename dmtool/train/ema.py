@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dmtool.schemas import Ema as EmaConfig
 from dmtool.schemas import ExponentialEma
+from dmtool.train.shard import local
 
 Weights = dict[str, Tensor]
 
@@ -102,13 +103,13 @@ class Ema:
     @torch.no_grad()
     def update(self, batch_size: int, pictures: int) -> None:
         """Average in the weights after a step of `batch_size`, `pictures` seen in all."""
-        live = self.network.state_dict()
+        live = {name: local(tensor) for name, tensor in self.network.state_dict().items()}
         names = [name for name, tensor in live.items() if tensor.is_floating_point()]
         targets = [live[name].float() for name in names]
         others = [name for name, tensor in live.items() if not tensor.is_floating_point()]
         for each, weights in self.averages.items():
             share = each.share(batch_size, pictures)
-            torch._foreach_lerp_([weights[name] for name in names], targets, share)
+            torch._foreach_lerp_([local(weights[name]) for name in names], targets, share)
             for name in others:
                 weights[name].copy_(live[name])
 

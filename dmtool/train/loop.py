@@ -26,10 +26,11 @@ from dmtool.device import autocast, pick_dtype
 from dmtool.errors import STOPS, Stopped, UserError
 from dmtool.rng import generator
 from dmtool.schemas import Train
-from dmtool.train import ema, optim, snapshots
+from dmtool.train import ema, optim, parallel, snapshots
 from dmtool.train.checkpoint import Best, HostCopy, Progress, State
 from dmtool.train.examples import Batch, Examples, Positions, batches
 from dmtool.train.log import Log
+from dmtool.train.shard import gathered, whole
 from dmtool.train.writer import Writer
 
 
@@ -73,7 +74,8 @@ class Trainer:
     def __init__(self, stage: Stage, config: Train, folder: Path, accelerator: Accelerator) -> None:
         self.stage, self.config, self.folder, self.accelerator = stage, config, folder, accelerator
         self.dtype = pick_dtype(config.dtype, accelerator.device)
-        network = stage.network.to(accelerator.device)
+        self.parallel = parallel.build(config.parallel, stage.network, accelerator, self.dtype)
+        network = self.parallel.trained
         scaler = GradScaler(accelerator.device.type, enabled=self.dtype == torch.float16)
         self.progress = Progress()
         self.state = State(
@@ -82,12 +84,13 @@ class Trainer:
             optim.build(network, config.optim),
             scaler,
             self.progress,
+            self.parallel.team,
         )
         with accelerator.main_process_first():  # it puts damaged checkpoints aside
             self.resumed = self.state.load_newest(folder / "checkpoints")
         if accelerator.is_main_process:
             snapshots.forget_after(folder / "snapshots", self.progress.pictures)
-        self.model = accelerator.prepare_model(network)
+        self.model = self.parallel.model
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.log = Log(folder, config, stage.name, self.progress.pictures, accelerator)
         self.started = time.monotonic() - self.progress.seconds
@@ -152,7 +155,7 @@ class Trainer:
         for i, batch in enumerate(micro_batches):
             last = i == len(micro_batches) - 1
             self._seed(i)
-            with nullcontext() if last else self.accelerator.no_sync(self.model):
+            with nullcontext() if last else self.parallel.accumulating():
                 with autocast(self.accelerator.device, self.dtype):
                     losses = self.stage.losses(self.model, move(batch, self.accelerator.device))
                 scaler.scale(losses["loss"] / len(micro_batches)).backward()
@@ -160,6 +163,7 @@ class Trainer:
         for optimizer in self.state.optimizers:
             scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters, config.optim.clip, foreach=True)
+        norm = gathered(norm)
         for optimizer in self.state.optimizers:
             scaler.step(optimizer)
             optimizer.zero_grad(set_to_none=True)
@@ -221,18 +225,11 @@ class Trainer:
         self.progress.best = Best(metric, value, self.progress.pictures)
         return True
 
-    @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """Within it the network has the averaged weights, to be looked at."""
-        self.state.network.eval()
-        with self.state.ema.applied(), torch.no_grad():
-            yield
-
     def _on_main(self, act: Callable[[], dict[str, float]]) -> dict[str, float]:
         """What `act` finds of the averaged weights on the main process, for all processes."""
         box: list[dict[str, float]] = [{}]
-        if self.accelerator.is_main_process:
-            with self._averaged():
+        with self.parallel.averaged(self.state.ema):
+            if self.accelerator.is_main_process:
                 box = [act()]
         if self.control is not None:
             dist.broadcast_object_list(box, group=self.control)
@@ -262,8 +259,11 @@ class Trainer:
     def _snapshot(self) -> None:
         """Before the checkpoint, so that a run that goes on from there has all that came before."""
         average, seen = self.state.ema, self.progress.pictures
-        if average.snapshots and self.accelerator.is_main_process:
-            averages = {each.sigma_rel: average.averages[each] for each in average.snapshots}
+        main = self.accelerator.is_main_process
+        averages = {
+            each.sigma_rel: whole(average.averages[each], keep=main) for each in average.snapshots
+        }
+        if averages and main:
             snapshots.save(self.folder / "snapshots", seen, averages, self.config.every.snapshot)
 
     def _save(self, *names: str) -> None:
@@ -271,9 +271,12 @@ class Trainer:
 
         Training pauses until the save before is written and the run is copied to host memory.
         """
-        if self.accelerator.is_main_process:
-            with self._averaged():
+        card: dict[str, Any] = {}
+        more: runs.Fill = runs.nothing
+        with self.parallel.averaged(self.state.ema):
+            if self.accelerator.is_main_process:
                 card, more = self.stage.card(self.folder / "artifacts" / "default")
+        if self.accelerator.is_main_process or self.parallel.team:
             self.writer.wait()
             copy = self.state.copy()
             self.writer.start(partial(self._write, copy, names, card, more))
@@ -281,17 +284,17 @@ class Trainer:
     def _write(
         self, copy: HostCopy, names: tuple[str, ...], card: dict[str, Any], more: runs.Fill
     ) -> None:
-        """The checkpoint comes last: when it is there, so are the artifacts of its moment."""
+        def artifacts() -> None:
+            for name in names:
+                runs.save(self.folder / "artifacts" / name, copy.weights, card | progress, more)
+
         progress = {
             "pictures_seen": copy.progress.pictures,
             "complete": copy.progress.done,
             "ema": self.state.ema.exported.card(),
             "metrics": copy.progress.metrics,
         }
-        weights = self.state.ema.exported_in(copy.tensors["ema"])
-        for name in names:
-            runs.save(self.folder / "artifacts" / name, weights, card | progress, more)
-        copy.write(self.folder / "checkpoints", self.config.keep)
+        copy.write(self.folder / "checkpoints", self.config.keep, artifacts)
 
     def _written(self) -> None:
         """Wait until what was saved is on the disk, on all processes."""

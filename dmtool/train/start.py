@@ -19,12 +19,13 @@ from dmtool.data.source import Source, report
 from dmtool.device import pick_device
 from dmtool.errors import UserError
 from dmtool.schemas import Noise, Train
+from dmtool.train import parallel
 from dmtool.train.loop import Stage, Trainer
 
 C = TypeVar("C", bound=Train)
 
 FREE = {"limit", "every", "keep", "wandb", "root", "run", "device", "preview", "sampler",
-        "guidance", "accumulation", "init", "held_out"}  # fmt: skip
+        "guidance", "accumulation", "parallel", "init", "held_out"}  # fmt: skip
 """Settings that may differ when a run goes on: they change nothing in what is learned."""
 
 
@@ -51,6 +52,7 @@ def train(name: str, config: C, build: Callable[[C, torch.device], Stage]) -> No
 
 
 def _accelerator(config: Train) -> Accelerator:
+    parallel.refuse_other_engines()
     device = pick_device(config.device)
     expected = int(os.environ.get("WORLD_SIZE", "1"))
     if expected == 1 and device.index is not None:

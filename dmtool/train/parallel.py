@@ -1,0 +1,144 @@
+"""How the processes of a training share its network: a copy each (DDP), or a shard each (FSDP2)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from copy import deepcopy
+from typing import Any, Literal, Protocol, cast
+
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+
+from dmtool.errors import UserError
+from dmtool.train.ema import Ema
+from dmtool.train.shard import shard, whole
+from dmtool.train.together import Team
+
+Kind = Literal["ddp", "fsdp2"]
+
+FSDP2 = "accelerate launch --config_file scripts/accelerate/fsdp2.yaml -m dmtool ..."
+
+
+class Parallel(Protocol):
+    """What the loop asks of the processes together; every method is called by all of them."""
+
+    trained: nn.Module
+    """Has the parameters that are stepped, averaged and saved."""
+    model: nn.Module
+    """What losses call: it brings the gradients together."""
+
+    @property
+    def team(self) -> Team | None:
+        """Those that write a checkpoint together; None: the main process does it alone."""
+        ...
+
+    def accumulating(self) -> AbstractContextManager[None]:
+        """Within it gradients are added up in each process and not yet brought together."""
+        ...
+
+    def averaged(self, ema: Ema) -> AbstractContextManager[None]:
+        """Within it the stage's network has the averaged weights, on the main process."""
+        ...
+
+
+class Copies:
+    """Every process has the whole network."""
+
+    team = None
+
+    def __init__(self, network: nn.Module, accelerator: Accelerator) -> None:
+        self.accelerator = accelerator
+        self.trained = network.to(accelerator.device)
+        self.model = accelerator.prepare_model(self.trained)
+
+    def accumulating(self) -> AbstractContextManager[None]:
+        return cast(AbstractContextManager[None], self.accelerator.no_sync(self.model))
+
+    @contextmanager
+    def averaged(self, ema: Ema) -> Iterator[None]:
+        if not self.accelerator.is_main_process:
+            yield
+            return
+        self.trained.eval()
+        with ema.applied(), torch.no_grad():
+            yield
+
+
+class Shards:
+    """Every process has a part of each parameter, of its gradient, state and averages.
+
+    The stage's own network stays whole for looking at the averages, on the main process's CPU
+    between the looks.
+    """
+
+    def __init__(self, network: nn.Module, accelerator: Accelerator, dtype: torch.dtype) -> None:
+        self.accelerator, self.seen = accelerator, network
+        mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
+        reshard = _told("FSDP_RESHARD_AFTER_FORWARD", "true")
+        sharded = shard(deepcopy(network), mesh, dtype, reshard=reshard)
+        self.trained = self.model = cast(nn.Module, sharded)
+        self.team = Team(dist.new_group(backend="gloo"))
+        if not accelerator.is_main_process:
+            network.to("meta")
+
+    @contextmanager
+    def accumulating(self) -> Iterator[None]:
+        model = cast(Any, self.model)
+        model.set_requires_gradient_sync(False)
+        try:
+            yield
+        finally:
+            model.set_requires_gradient_sync(True)
+
+    @contextmanager
+    def averaged(self, ema: Ema) -> Iterator[None]:
+        main = self.accelerator.is_main_process
+        weights = whole(ema.weights, keep=main)
+        if not main:
+            yield
+            return
+        self.seen.load_state_dict(weights)
+        self.seen.to(self.accelerator.device).eval()
+        with torch.no_grad():
+            yield
+        self.seen.to("cpu")
+
+
+def build(kind: str, network: nn.Module, accelerator: Accelerator, dtype: torch.dtype) -> Parallel:
+    """Share a network among the processes; `auto` is as accelerate's configuration says.
+
+    One process has nothing to share.
+    """
+    if kind == "auto":
+        kind = "fsdp2" if _told("ACCELERATE_USE_FSDP") else "ddp"
+    if kind == "fsdp2" and accelerator.num_processes > 1:
+        return Shards(network, accelerator, dtype)
+    return Copies(network, accelerator)
+
+
+def refuse_other_engines() -> None:
+    """UserError if accelerate's configuration asks for what this training does not do."""
+    if _told("ACCELERATE_USE_DEEPSPEED"):
+        raise UserError(
+            "DeepSpeed is not supported, FSDP2 shards the same: for ZeRO-3 type "
+            f"{FSDP2}; for ZeRO-1 and ZeRO-2 set fsdp_reshard_after_forward: false in that file"
+        )
+    if _told("ACCELERATE_USE_MEGATRON_LM"):
+        raise UserError(f"Megatron-LM is not supported; to shard a network type: {FSDP2}")
+    if not _told("ACCELERATE_USE_FSDP"):
+        return
+    if os.environ.get("FSDP_VERSION", "1") != "2":
+        raise UserError(f"FSDP 1 is not supported, set fsdp_version: 2, or type: {FSDP2}")
+    for name in ("OFFLOAD_PARAMS", "ACTIVATION_CHECKPOINTING"):
+        if _told(f"FSDP_{name}"):
+            raise UserError(f"fsdp_{name.lower()} is not supported: set it to false")
+
+
+def _told(variable: str, otherwise: str = "false") -> bool:
+    """Whether accelerate's launcher has set a switch."""
+    return os.environ.get(variable, otherwise).lower() in ("true", "1")

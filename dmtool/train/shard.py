@@ -1,0 +1,65 @@
+"""A network's parameters in shards: each process holds its part of every tensor (FSDP2).
+
+A shard is a DTensor: whole in its shape, a part of its first dimension in this process's memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
+
+from dmtool.nn.autoencoder import Middle
+from dmtool.nn.layers import ResBlock, Upsample
+from dmtool.nn.text import TextBlock
+from dmtool.nn.unet import Block, Transformer
+
+BLOCKS = (ResBlock, Block, Transformer, TextBlock, Middle, Upsample)
+"""What is gathered, computed and let go at a time; what is in none of these stays gathered from
+the forward to the backward pass."""
+
+
+def shard(network: nn.Module, mesh: DeviceMesh, dtype: torch.dtype, *, reshard: bool) -> FSDPModule:
+    """Shard a network in place over the mesh, block by block, and move it to the mesh's device.
+
+    Parameters are stored, stepped and averaged as they are and gathered in `dtype`; gradients are
+    summed over the processes in float32 at least. Inputs are left to autocast: a noise level of
+    999 is no number in half precision. With `reshard` blocks are let go after the forward pass and
+    gathered again for the backward pass.
+    """
+    half = dtype in (torch.bfloat16, torch.float16)
+    policy = MixedPrecisionPolicy(
+        param_dtype=dtype if half else None,
+        reduce_dtype=torch.float32 if half else None,
+        cast_forward_inputs=False,
+    )
+    inner_first = [module for module in network.modules() if isinstance(module, BLOCKS)][::-1]
+    for module in inner_first:
+        fully_shard(module, mesh=mesh, reshard_after_forward=reshard, mp_policy=policy)
+    return fully_shard(network, mesh=mesh, reshard_after_forward=False, mp_policy=policy)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """This process's part of a shard, in the same memory; a plain tensor as it is."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def gathered(tensor: Tensor) -> Tensor:
+    """The whole of a shard; all processes must call it. A plain tensor as it is."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def whole(weights: Mapping[str, Tensor], *, keep: bool) -> dict[str, Tensor]:
+    """The weights with all shards gathered, one at a time, on the CPU of the processes that `keep`
+    them; plain tensors as they are. All processes must call it.
+    """
+    found = {}
+    for name, tensor in weights.items():
+        full = gathered(tensor.detach())
+        if keep:
+            found[name] = full.cpu() if isinstance(tensor, DTensor) else full
+    return found
