@@ -99,9 +99,14 @@ def expand(coefficient: Tensor, like: Tensor) -> Tensor:
     return coefficient.reshape(-1, *[1] * (like.dim() - 1)).to(like)
 
 
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
 @dataclass
 class Denoiser:
-    """`network(x, c_noise, cond) -> F` as a denoiser, in float32 whatever the network computes in.
+    """`network(x, c_noise, cond) -> F` as a denoiser, in x_t's type whatever the network computes
+    in.
 
     Args:
         network: maps x_t [B, C, H, W], c_noise [B] and a Cond to F, of x_t's shape.
@@ -118,7 +123,8 @@ class Denoiser:
     def predict(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """The network's raw prediction F."""
         level = c_noise(self.hears, log_snr(*self.schedule(t.double())))
-        return self.network(x_t, level.to(x_t.device, torch.float32), cond).to(x_t.dtype)
+        level = level.to(x_t.device, _wide(x_t.dtype))
+        return self.network(x_t, level, cond).to(x_t.dtype)
 
     def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
         c_skip, c_out = x0_coefficients(self.prediction, *self.schedule(t.double()))
@@ -128,12 +134,13 @@ class Denoiser:
     def loss(
         self, x_0: Tensor, eps: Tensor, t: Tensor, cond: Cond, weighting: str, gamma: float
     ) -> Tensor:
-        """The weighted squared error of the prediction for each example, [B], in float32."""
+        """The weighted squared error of the prediction for each example, [B], at least float32."""
         alpha, sigma = self.schedule(t.double())
         x_t = expand(alpha, x_0) * x_0 + expand(sigma, x_0) * eps
         a, b = target_coefficients(self.prediction, alpha, sigma)
         target = expand(a, x_0) * x_0 + expand(b, x_0) * eps
-        error = (self.predict(x_t, t, cond).float() - target.float()) ** 2
+        wide = _wide(target.dtype)
+        error = (self.predict(x_t, t, cond).to(wide) - target.to(wide)) ** 2
         weight = loss_weight(weighting, gamma, self.prediction, alpha, sigma)
         return weight.to(error) * error.flatten(1).mean(1)
 

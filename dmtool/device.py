@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from contextlib import AbstractContextManager
 
 import torch
 
 from dmtool.errors import UserError
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {
+    "fp64": torch.float64,
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
 
 
 def pick_device(name: str) -> torch.device:
@@ -36,7 +43,10 @@ def _available(kind: str) -> bool:
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """`auto` is bfloat16 where the processor is fast at it, else float32."""
+    """`auto` is bfloat16 where the processor is fast at it, else float32; UserError for float64
+    where there is none."""
+    if name == "fp64" and device.type == "mps":
+        raise UserError("dtype=fp64 is not available on mps; use device=cpu, or dtype=fp32")
     if name != "auto":
         return DTYPES[name]
     return torch.bfloat16 if _fast_bf16(device) else torch.float32
@@ -51,5 +61,18 @@ def _fast_bf16(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
-    """Compute matrix products and convolutions in `dtype`; nothing changes for float32."""
-    return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
+    """Compute matrix products and convolutions in a half-precision `dtype`.
+
+    Nothing changes for others: the weights then have the precision that is computed in.
+    """
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype.itemsize == 2)
+
+
+def peak_memory(device: torch.device) -> float:
+    """The most memory that this process has taken so far, in GB: of the device, or of the host."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    if device.type == "mps":
+        return torch.mps.driver_allocated_memory() / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

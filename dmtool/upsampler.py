@@ -33,7 +33,8 @@ def augmented(denoiser: Denoiser, low: Tensor, eps: Tensor, t: Tensor) -> dict[s
     alpha, sigma = denoiser.schedule(t.double())
     level = c_noise(denoiser.hears, log_snr(alpha, sigma))
     noised = expand(alpha, low) * low + expand(sigma, low) * eps
-    return {"low_res": noised, "low_res_level": level.to(low.device, torch.float32)}
+    wide = torch.promote_types(noised.dtype, torch.float32)
+    return {"low_res": noised, "low_res_level": level.to(low.device, wide)}
 
 
 @dataclass

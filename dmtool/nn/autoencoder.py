@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dmtool.nn.layers import Attention, ResBlock, Upsample
+from dmtool.nn.layers import Attention, ResBlock, Upsample, wide
 
 EPS = 1e-6  # of the norms, as in Stable Diffusion
 
@@ -92,16 +92,21 @@ class Autoencoder(nn.Module):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures [B, 3, H, W] in [-1, 1] -> mean and log-variance, [B, C, H / f, W / f] each."""
-        mean, log_variance = self.encoder(F.pixel_unshuffle(x, self.patch)).chunk(2, dim=1)
+        x = F.pixel_unshuffle(self._typed(x), self.patch)
+        mean, log_variance = self.encoder(x).chunk(2, dim=1)
         return mean, log_variance.clamp(-30, 20)
 
     def decode(self, z: Tensor) -> Tensor:
         """Latents [B, C, h, w] -> pictures [B, 3, f h, f w], about [-1, 1]."""
-        return F.pixel_shuffle(self.decoder(z), self.patch)
+        return F.pixel_shuffle(self.decoder(self._typed(z)), self.patch)
 
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Pictures and standard normal noise of the latents' shape -> a reconstruction from a
         sample of the posterior, and the posterior's mean and log-variance."""
         mean, log_variance = self.encode(x)
-        z = mean + torch.exp(log_variance.float() / 2) * noise
+        z = mean + torch.exp(wide(log_variance) / 2) * noise
         return self.decode(z), mean, log_variance
+
+    def _typed(self, x: Tensor) -> Tensor:
+        """In the weights' type."""
+        return x.to(next(self.parameters()).dtype)

@@ -17,11 +17,17 @@ def zero(module: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
     return module
 
 
+def wide(x: Tensor) -> Tensor:
+    """The same, in float32 if it was in less."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def sinusoid(level: Tensor, width: int, max_period: float = 10_000.0) -> Tensor:
     """Sinusoidal embedding [B, width] of levels [B], cosines first (as in Stable Diffusion)."""
     half = width // 2
-    exponent = torch.arange(half, device=level.device, dtype=torch.float32) / half
-    angles = level.float()[:, None] * torch.exp(-math.log(max_period) * exponent)
+    level = wide(level)
+    exponent = torch.arange(half, device=level.device, dtype=level.dtype) / half
+    angles = level[:, None] * torch.exp(-math.log(max_period) * exponent)
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
@@ -39,11 +45,11 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Te
 
 
 def explicit_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """The same by two matrix products and a softmax in float32."""
+    """The same by two matrix products and a softmax in at least float32."""
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     if mask is not None:
         scores = scores.masked_fill(~mask[:, None, None, :], torch.finfo(scores.dtype).min)
-    return scores.softmax(-1, dtype=torch.float32).to(v.dtype) @ v
+    return wide(scores).softmax(-1).to(v.dtype) @ v
 
 
 class Attention(nn.Module):

@@ -182,9 +182,12 @@ class UNet(nn.Module):
     ) -> Tensor:
         """x [B, C, H, W], level [B], states [B, L, D], mask [B, L], pooled [B, P] -> [B, C, H, W].
 
-        H and W must be divisible by patch * 2 ** (levels - 1).
+        H and W must be divisible by patch * 2 ** (levels - 1). Inputs take the weights' type.
         """
         extras = extras or {}
+        x = self._typed(x)
+        states = None if states is None else self._typed(states)
+        pooled = None if pooled is None else self._typed(pooled)
         embedding = self._embed(level, pooled, extras)
         if states is not None and self.embed_text is not None:
             states = self.embed_text((states - self.text_mean) / self.text_std)
@@ -208,10 +211,13 @@ class UNet(nn.Module):
         h = F.pixel_shuffle(h, self.patch)
         return h if self.residual is None else h + extras[self.residual]
 
+    def _typed(self, x: Tensor) -> Tensor:
+        return x.to(self.conv_in.weight.dtype)
+
     def _embed(self, level: Tensor, pooled: Tensor | None, extras: Mapping[str, Tensor]) -> Tensor:
-        embedding = self.embed(sinusoid(level, self.width))
+        embedding = self.embed(self._typed(sinusoid(level, self.width)))
         for name, layer in self.embed_levels.items():
-            embedding = embedding + layer(sinusoid(extras[name], self.width))
+            embedding = embedding + layer(self._typed(sinusoid(extras[name], self.width)))
         if self.embed_pooled is not None and pooled is not None:
             standard = (pooled - self.pooled_mean) / self.pooled_std
             embedding = embedding + self.embed_pooled(standard)

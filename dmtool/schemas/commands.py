@@ -113,8 +113,21 @@ class Machine(Schema):
     run: Annotated[str, Field(pattern=r"^[^\s]+$")]
     root: str
     device: str
-    dtype: Literal["auto", "fp32", "bf16", "fp16"]
     seed: Natural
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovery(Schema):
+    """What becomes of steps whose loss or gradient is not finite, beside being skipped.
+
+    When there are `after` more of them than finite ones since, the run goes back to the last
+    checkpoint before them and on past them, its learning rate times `lr_factor`; at most
+    `rollbacks` times.
+    """
+
+    after: Count
+    rollbacks: Natural
+    lr_factor: Annotated[float, Field(gt=0, le=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,11 +136,13 @@ class Train(Machine):
 
     figures: ClassVar[Figures]
 
+    dtype: Literal["auto", "fp32", "bf16", "fp16", "fp64"]
     data: Data
     resolution: Count | None
     batch_size: Count
     accumulation: Count
     parallel: Literal["auto", "ddp", "fsdp2"]
+    recovery: Recovery
     limit: Limit
     optim: Optim
     ema: Ema
@@ -264,6 +279,7 @@ class Use(Machine):
     """What all commands that sample share."""
 
     from_: Annotated[FromUse, From]
+    dtype: Literal["auto", "fp32", "bf16", "fp16"]
     artifact: str
     sampler: Sampler
     guidance: Guidance

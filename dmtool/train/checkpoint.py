@@ -44,13 +44,23 @@ class Best:
 
 @dataclass
 class Progress:
-    """How far a run is: pictures seen, seconds spent, and whether its limit is reached."""
+    """How far a run is: pictures seen, seconds spent, and whether its limit is reached.
+
+    `skipped` counts the steps that were not finite, `strikes` how many more of them there were than
+    finite ones since; `offender` is where the last of them began, `good` the last checkpoint
+    without a strike, `rollbacks` how often the run has gone back (see `recovery`).
+    """
 
     pictures: int = 0
     seconds: float = 0.0
     done: bool = False
     metrics: dict[str, float] = field(default_factory=dict)
     best: Best | None = None
+    skipped: int = 0
+    strikes: int = 0
+    offender: int | None = None
+    good: int | None = None
+    rollbacks: int = 0
 
     def load(self, saved: dict[str, Any]) -> None:
         """Take up the progress of a checkpoint."""
@@ -90,6 +100,7 @@ class HostCopy:
     def _forget(self, folder: Path, keep: Keep) -> None:
         saved = _all(folder)
         kept = retained([int(path.name) for path in saved], keep, self.progress.best)
+        kept.add(self.progress.good or 0)
         for path in saved:
             if int(path.name) not in kept:
                 runs.remove_directory(path)
@@ -176,7 +187,7 @@ class State:
         damaged: list[Path] = []
         for path in reversed(_all(folder)):
             try:
-                self._load(path)
+                self.load(path)
             except (ValueError, KeyError, OSError) as error:
                 log.warning("%s cannot be used, taking the one before: %s", path, error)
                 damaged.append(path)
@@ -189,7 +200,8 @@ class State:
             raise UserError(f"no checkpoint in {folder} is whole; delete {run} to begin anew")
         return False
 
-    def _load(self, path: Path) -> None:
+    def load(self, path: Path) -> None:
+        """Take up a checkpoint; ValueError, KeyError or OSError if it is damaged."""
         shards = _verify(path)
         state = json.loads((path / "state.json").read_text())
         if shards or self.team:

@@ -11,9 +11,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+from dmtool.nn.layers import wide
 from dmtool.schemas import Ema as EmaConfig
 from dmtool.schemas import ExponentialEma
-from dmtool.train.shard import local
+from dmtool.train.shard import local, norm
 
 Weights = dict[str, Tensor]
 
@@ -81,7 +82,7 @@ def profile(config: EmaConfig) -> Profile:
 
 
 class Ema:
-    """Averages of all floating-point weights, in float32: the exported one, and `snapshots`.
+    """Averages of all floating-point weights, in at least float32: one to export, and `snapshots`.
 
     The averages count pictures: no start-up phase is to be set, the first step forgets the initial
     weights, and they do not depend on how pictures are grouped into steps and processes. An
@@ -105,13 +106,22 @@ class Ema:
         """Average in the weights after a step of `batch_size`, `pictures` seen in all."""
         live = {name: local(tensor) for name, tensor in self.network.state_dict().items()}
         names = [name for name, tensor in live.items() if tensor.is_floating_point()]
-        targets = [live[name].float() for name in names]
+        targets = [wide(live[name]) for name in names]
         others = [name for name, tensor in live.items() if not tensor.is_floating_point()]
         for each, weights in self.averages.items():
             share = each.share(batch_size, pictures)
             torch._foreach_lerp_([local(weights[name]) for name in names], targets, share)
             for name in others:
                 weights[name].copy_(live[name])
+
+    @torch.no_grad()
+    def distance(self) -> Tensor:
+        """How far the weights are from the exported average, relative to its norm: a scalar."""
+        live = self.network.state_dict()
+        names = [name for name, tensor in live.items() if tensor.is_floating_point()]
+        averaged = [self.weights[name] for name in names]
+        differences = [wide(live[name]) - self.weights[name] for name in names]
+        return norm(differences) / norm(averaged)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -143,7 +153,7 @@ class Ema:
 
 def _copy(network: nn.Module) -> Weights:
     return {
-        name: tensor.detach().clone().float() if tensor.is_floating_point() else tensor.clone()
+        name: wide(tensor.detach().clone()) if tensor.is_floating_point() else tensor.clone()
         for name, tensor in network.state_dict().items()
     }
 

@@ -16,8 +16,8 @@ from dmtool.device import autocast, pick_device, pick_dtype
 from dmtool.errors import UserError
 from dmtool.schemas import STAGES, Lengths, Train
 from dmtool.train import posthoc, snapshots
-from dmtool.train.loop import Stage
 from dmtool.train.posthoc import Fit
+from dmtool.train.stage import Stage
 from dmtool.train.unet import UnetStage
 from dmtool.train.upsampler import UpsamplerStage
 from dmtool.train.vae import VaeStage

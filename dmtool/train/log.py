@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,8 +33,7 @@ class Log:
         self.main = accelerator.is_main_process
         self.path = folder / "metrics.jsonl"
         self.lr = 0.0
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._totals: dict[str, Tensor] = {}
         self._since = time.monotonic(), pictures
         self._bar: Any = None
         if self.main:
@@ -60,26 +60,30 @@ class Log:
         """Move the bar to this progress in [0, 1]."""
         self._bar.update(int(min(fraction, 1) * PARTS) - self._bar.n)
 
-    def collect(self, scalars: dict[str, Tensor]) -> None:
-        """Add to the means of the next line; nothing is fetched from the device."""
-        for name, value in scalars.items():
-            value = value.detach().float()
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-            self._counts[name] = self._counts.get(name, 0) + 1
+    def collect(self, values: dict[str, Tensor]) -> None:
+        """Add all finite numbers to the means of the next line; nothing is fetched from the device.
 
-    def write(self, progress: Progress) -> dict[str, float]:
-        """Write the means since the last line, over all processes, and return them."""
-        names = list(self._sums)
-        means = torch.stack([self._sums[name] / self._counts[name] for name in names])
-        means = self.accelerator.reduce(means, reduction="mean")
-        figures = dict(zip(names, means.tolist(), strict=True))
-        self._sums, self._counts = {}, {}
+        Names must be the same on all processes.
+        """
+        for name, value in values.items():
+            value = value.detach().float()
+            finite = value.isfinite()
+            total = torch.stack([torch.where(finite, value, 0).sum(), finite.sum()])
+            self._totals[name] = self._totals.get(name, 0) + total
+
+    def write(self, progress: Progress, more: dict[str, float]) -> None:
+        """Write the means since the last line, over all processes, and what main adds."""
+        names = list(self._totals)
+        totals = self.accelerator.reduce(torch.stack([self._totals[name] for name in names]))
+        means = (totals[:, 0] / totals[:, 1]).tolist()
+        figures = {name: mean for name, mean in zip(names, means, strict=True) if mean == mean}
+        self._totals = {}
         now, (then, seen) = time.monotonic(), self._since
         rate = (progress.pictures - seen) / max(now - then, 1e-9)
         self._since = now, progress.pictures
-        self._bar.set_postfix_str(f"{figures['loss']:.4f} loss, {rate:.0f} pictures/s")
-        self.figures(progress, figures | {"lr": self.lr, "pictures_per_second": rate})
-        return figures
+        loss = figures.get("loss", math.nan)
+        self._bar.set_postfix_str(f"{loss:.4f} loss, {rate:.0f} pictures/s")
+        self.figures(progress, figures | {"lr": self.lr, "pictures_per_second": rate, **more})
 
     def figures(self, progress: Progress, figures: dict[str, float]) -> None:
         """Append one line to metrics.jsonl."""

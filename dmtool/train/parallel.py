@@ -6,20 +6,19 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
-from typing import Any, Literal, Protocol, cast
+from typing import Protocol, cast
 
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule
 
 from dmtool.errors import UserError
 from dmtool.train.ema import Ema
 from dmtool.train.shard import shard, whole
 from dmtool.train.together import Team
-
-Kind = Literal["ddp", "fsdp2"]
 
 FSDP2 = "accelerate launch --config_file scripts/accelerate/fsdp2.yaml -m dmtool ..."
 
@@ -37,8 +36,8 @@ class Parallel(Protocol):
         """Those that write a checkpoint together; None: the main process does it alone."""
         ...
 
-    def accumulating(self) -> AbstractContextManager[None]:
-        """Within it gradients are added up in each process and not yet brought together."""
+    def accumulating(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Within it gradients of `model` are added up in each process, not yet brought together."""
         ...
 
     def averaged(self, ema: Ema) -> AbstractContextManager[None]:
@@ -56,8 +55,8 @@ class Copies:
         self.trained = network.to(accelerator.device)
         self.model = accelerator.prepare_model(self.trained)
 
-    def accumulating(self) -> AbstractContextManager[None]:
-        return cast(AbstractContextManager[None], self.accelerator.no_sync(self.model))
+    def accumulating(self, model: nn.Module) -> AbstractContextManager[None]:
+        return cast(AbstractContextManager[None], self.accelerator.no_sync(model))
 
     @contextmanager
     def averaged(self, ema: Ema) -> Iterator[None]:
@@ -87,8 +86,8 @@ class Shards:
             network.to("meta")
 
     @contextmanager
-    def accumulating(self) -> Iterator[None]:
-        model = cast(Any, self.model)
+    def accumulating(self, model: nn.Module) -> Iterator[None]:
+        assert isinstance(model, FSDPModule)
         model.set_requires_gradient_sync(False)
         try:
             yield
@@ -116,6 +115,8 @@ def build(kind: str, network: nn.Module, accelerator: Accelerator, dtype: torch.
     """
     if kind == "auto":
         kind = "fsdp2" if _told("ACCELERATE_USE_FSDP") else "ddp"
+    if dtype == torch.float64:
+        network = network.to(dtype)
     if kind == "fsdp2" and accelerator.num_processes > 1:
         return Shards(network, accelerator, dtype)
     return Copies(network, accelerator)

@@ -5,13 +5,14 @@ A shard is a DTensor: whole in its shape, a part of its first dimension in this 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
+from torch.nn.utils import get_total_norm
 
 from dmtool.nn.autoencoder import Middle
 from dmtool.nn.layers import ResBlock, Upsample
@@ -51,6 +52,14 @@ def local(tensor: Tensor) -> Tensor:
 def gathered(tensor: Tensor) -> Tensor:
     """The whole of a shard; all processes must call it. A plain tensor as it is."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def norm(tensors: Sequence[Tensor]) -> Tensor:
+    """The Euclidean norm of all together, a scalar; all processes must call it."""
+    shards = [tensor for tensor in tensors if isinstance(tensor, DTensor)]
+    others = [tensor for tensor in tensors if not isinstance(tensor, DTensor)]
+    norms = [gathered(get_total_norm(part)) for part in (shards, others) if part]
+    return torch.linalg.vector_norm(torch.stack(norms))
 
 
 def whole(weights: Mapping[str, Tensor], *, keep: bool) -> dict[str, Tensor]:

@@ -20,7 +20,8 @@ from dmtool.device import pick_device
 from dmtool.errors import UserError
 from dmtool.schemas import Noise, Train
 from dmtool.train import parallel
-from dmtool.train.loop import Stage, Trainer
+from dmtool.train.loop import Trainer
+from dmtool.train.stage import Stage
 
 C = TypeVar("C", bound=Train)
 

@@ -25,7 +25,7 @@ from dmtool.train.captions import Captions
 from dmtool.train.examples import Batch, Place, normals, uniforms
 from dmtool.train.start import data_card, process_card
 from dmtool.train.start import train as train_stage
-from dmtool.train.times import draw_times
+from dmtool.train.times import by_level, draw_times
 
 
 def train(config: TrainUnet) -> None:
@@ -86,7 +86,7 @@ class UnetExamples:
 
 
 class UnetStage:
-    """See `train.loop.Stage`."""
+    """See `train.stage.Stage`."""
 
     name = "unet"
 
@@ -157,7 +157,7 @@ class UnetStage:
         losses = denoise.build(model, self.process).loss(
             batch["x_0"], batch["eps"], batch["t"], batch["cond"], weighting.kind, weighting.gamma
         )
-        return {"loss": losses.mean()}
+        return {"loss": losses.mean(), **by_level(losses, batch["t"])}
 
     def validate(self) -> dict[str, float]:
         """The held-out loss at evenly spread times and fixed noise, uniformly weighted."""

@@ -21,7 +21,7 @@ from dmtool.train.captions import Captions
 from dmtool.train.examples import Batch, Place, in_order, normals, uniforms
 from dmtool.train.start import data_card, process_card
 from dmtool.train.start import train as train_stage
-from dmtool.train.times import draw_times
+from dmtool.train.times import by_level, draw_times
 from dmtool.upsampler import Upsampler, augmented, enlarge
 
 
@@ -62,7 +62,7 @@ class UpsamplerExamples:
 
 
 class UpsamplerStage:
-    """See `train.loop.Stage`."""
+    """See `train.stage.Stage`."""
 
     name = "upsampler"
 
@@ -100,7 +100,7 @@ class UpsamplerStage:
         losses = denoiser.loss(
             large, batch["eps"], batch["t"], cond, weighting.kind, weighting.gamma
         )
-        return {"loss": losses.mean()}
+        return {"loss": losses.mean(), **by_level(losses, batch["t"])}
 
     def validate(self) -> dict[str, float]:
         """PSNR of enlarged held-out pictures, and of bicubic enlargement beside it."""

@@ -19,6 +19,7 @@ from dmtool.data.transforms import to_tensor, to_uint8
 from dmtool.evaluate.quality import psnr, ssim
 from dmtool.latents import whitening
 from dmtool.nn.autoencoder import Autoencoder
+from dmtool.nn.layers import wide
 from dmtool.runs import Fill, nothing
 from dmtool.schemas import TrainVae
 from dmtool.sheet import tile
@@ -57,7 +58,7 @@ class VaeExamples:
 
 
 class VaeStage:
-    """See `train.loop.Stage`."""
+    """See `train.stage.Stage`."""
 
     name = "vae"
 
@@ -80,8 +81,8 @@ class VaeStage:
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         x = to_tensor(batch["image"])
         output, mean, log_variance = model(x, batch["noise"])
-        mean, log_variance = mean.float(), log_variance.float()
-        error = ERRORS[self.config.loss.reconstruction](output.float(), x)
+        output, mean, log_variance = wide(output), wide(mean), wide(log_variance)
+        error = ERRORS[self.config.loss.reconstruction](output, x)
         # nats per picture value, so that the weight means the same at every size
         kl = (mean**2 + log_variance.exp() - 1 - log_variance).sum() / 2 / x.numel()
         return {"loss": error + self.config.loss.kl * kl, "reconstruction": error, "kl": kl}

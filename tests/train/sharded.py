@@ -16,7 +16,7 @@ from dmtool.nn.unet import UNet
 from dmtool.schemas import Keep, Optim
 from dmtool.train import optim
 from dmtool.train.checkpoint import Progress, State
-from dmtool.train.ema import Ema, Exponential, Power
+from dmtool.train.ema import Ema, Power
 from dmtool.train.shard import gathered, shard, whole
 from dmtool.train.together import Team
 

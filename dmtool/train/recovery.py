@@ -1,0 +1,93 @@
+"""Back to the last good checkpoint, and past what was not finite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from dmtool import runs
+from dmtool.cond import Cond
+from dmtool.errors import UserError
+from dmtool.train import snapshots
+from dmtool.train.checkpoint import Progress
+from dmtool.train.context import Context
+from dmtool.train.examples import Batch, place
+from dmtool.train.occasions import Occasions
+
+
+class Recovery:
+    """After repeated steps that were not finite."""
+
+    def __init__(self, context: Context, occasions: Occasions) -> None:
+        self.context, self.occasions = context, occasions
+
+    def needed(self) -> bool:
+        """Whether there were too many, alike on all processes: they share their gradients."""
+        return self.context.progress.strikes >= self.context.config.recovery.after
+
+    def roll_back(self) -> None:
+        """Take up the last checkpoint before them, and go on with the pictures after them.
+
+        Saves the offending batch; UserError if the run has gone back too often already.
+        """
+        context, progress = self.context, self.context.progress
+        self.occasions.written()
+        offending = context.on_main(self._save_offending)
+        found = (
+            f"{progress.strikes} steps were not finite, the last one from picture "
+            f"{progress.offender:,} on; its batch is in {offending}"
+        )
+        if progress.rollbacks == context.config.recovery.rollbacks:
+            raise UserError(
+                f"{found}. The run has gone back {progress.rollbacks} times already, as "
+                "recovery.rollbacks allows: look at these pictures, then begin anew with a lower "
+                "optim.lr, or with dtype=fp32"
+            )
+        source = self._restore()
+        progress.rollbacks += 1
+        progress.strikes, progress.good = 0, None
+        rate = context.config.recovery.lr_factor**progress.rollbacks
+        context.log.say(
+            f"{found}. Going on from {progress.pictures:,} pictures with {source} and "
+            f"{rate:g} times the learning rate"
+        )
+        self.occasions.save("default")
+
+    def _restore(self) -> str:
+        """Everything of the checkpoint but how far the run is."""
+        context, progress = self.context, self.context.progress
+        here, good = Progress(**vars(progress)), progress.good
+        if good is None:
+            return "the weights as they are (there is no earlier checkpoint)"
+        context.state.load(context.folder / "checkpoints" / f"{good:012d}")
+        vars(progress).update(vars(here))
+        if context.accelerator.is_main_process:
+            snapshots.forget_after(context.folder / "snapshots", good)
+        return f"the weights of {good:,}"
+
+    def _save_offending(self) -> Path:
+        """The global batch, drawn again: it follows from its first picture's number."""
+        config, start = self.context.config, self.context.progress.offender
+        assert start is not None
+        examples = self.context.stage.examples
+        numbers = range(start, start + config.batch_size)
+        places = [place(k, len(examples), config.seed) for k in numbers]
+        file = self.context.folder / "offending" / f"{start:012d}.safetensors"
+        file.parent.mkdir(exist_ok=True)
+        rows = Tensor([row for _, row in places]).long()
+        runs.write_tensors(file, {"row": rows, **flat(examples.__getitems__(places))})
+        return file
+
+
+def flat(batch: Batch) -> dict[str, Tensor]:
+    """A batch's tensors by name; those of its conditions by `cond.NAME`."""
+    tensors: dict[str, Tensor] = {}
+    for name, value in batch.items():
+        if isinstance(value, Cond):
+            named = {"states": value.states, "mask": value.mask, "pooled": value.pooled}
+            named |= value.extras
+            tensors |= {f"{name}.{key}": each for key, each in named.items() if each is not None}
+        else:
+            tensors[name] = value
+    return tensors

@@ -1,0 +1,48 @@
+"""What a stage is to the loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from dmtool import runs
+from dmtool.data.source import Source
+from dmtool.train.examples import Batch, Examples
+
+
+class Stage(Protocol):
+    """A network, examples, and a batch's losses."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def source(self) -> Source: ...
+
+    @property
+    def network(self) -> nn.Module: ...
+
+    @property
+    def examples(self) -> Examples: ...
+
+    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Figures of a micro-batch of B: scalars, or [B] with NaN for examples that do not count.
+
+        `loss` is minimised. `model` is the network, perhaps wrapped for several processes.
+        """
+        ...
+
+    def validate(self) -> dict[str, float]:
+        """Figures on held-out examples, at fixed times and noise, of the network as it is."""
+        ...
+
+    def preview(self, path: Path) -> None:
+        """Write a PNG of what the network does to fixed examples."""
+        ...
+
+    def card(self, folder: Path) -> tuple[dict[str, Any], runs.Fill]:
+        """The artifact's card (it will stand in `folder`), and what writes its further files,
+        which is called later, on another thread."""
+        ...

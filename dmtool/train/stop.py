@@ -1,0 +1,49 @@
+"""When a training ends: at its limit, or after a signal to stop."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import torch
+
+from dmtool.errors import STOPS
+from dmtool.train.context import Context
+
+
+class Stop:
+    """Decides alike on all processes."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._signal = 0
+
+    def decide(self) -> tuple[float, bool]:
+        """(progress in [0, 1], whether to stop now)."""
+        limit, progress, fractions = self.context.config.limit, self.context.progress, [0.0]
+        if limit.pictures:
+            fractions.append(progress.pictures / limit.pictures)
+        if limit.minutes:
+            fractions.append(progress.seconds / 60 / limit.minutes)
+        decision = torch.tensor([max(fractions), float(self._signal)], dtype=torch.float64)
+        fraction, stop = self.context.largest(decision).tolist()
+        return fraction, bool(stop)
+
+    @contextmanager
+    def heeded(self) -> Iterator[None]:
+        """Within it a signal ends the run after the current step; a second SIGINT at once."""
+        old = {number: signal.signal(number, self._handle) for number in STOPS}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if number == self._signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._signal = number
+        print("\nfinishing this step, then saving", file=sys.stderr)

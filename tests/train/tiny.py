@@ -1,0 +1,34 @@
+"""Tiny trainings of the three stages, in this process."""
+
+import torch
+from accelerate import Accelerator
+
+from dmtool import hydra_main
+from dmtool.config import validate
+from dmtool.schemas import STAGES
+from dmtool.train.lengths import BUILD
+from dmtool.train.loop import Trainer
+
+COMMON = [
+    "data=shapes", "data.count=40", "data.size=16", "resolution=16", "limit.minutes=null",
+    "batch_size=8", "every.log=8", "optim.warmup=0", "held_out=2", "dtype=fp32",
+]  # fmt: skip
+STAGE = {
+    "vae": ["vae.widths=[16]", "vae.groups=8"],
+    "unet": ["codec=pixels", "text=scratch", "text.width=32", "text.depth=1", "text.max_length=64",
+             "unet.widths=[32]", "unet.patch=2", "unet.groups=8", "unet.heads=2",
+             "unet.text_width=null", "sampler.steps=1", "preview.prompts=[a]"],
+    "upsampler": ["upsampler.widths=[16]", "upsampler.blocks=[1]", "upsampler.depths=[0]",
+                  "upsampler.groups=8", "sampler.steps=1"],
+}  # fmt: skip
+
+
+def trainer(stage, root, *words):
+    """A trainer that begins in `root/STAGE`, or goes on there."""
+    config = hydra_main.composed(f"train_{stage}", [*COMMON, *STAGE[stage], *words])
+    checked = validate(config, STAGES[stage])
+    accelerator = Accelerator(cpu=True)
+    torch.manual_seed(checked.seed)
+    (root / stage).mkdir(parents=True, exist_ok=True)
+    built = BUILD[stage](checked, accelerator.device)
+    return Trainer(built, checked, root / stage, accelerator)
