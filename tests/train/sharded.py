@@ -13,8 +13,7 @@ from dmtool.cond import Cond
 from dmtool.network import NoisePredictor
 from dmtool.nn.text import TextTransformer
 from dmtool.nn.unet import UNet
-from dmtool.schemas import Keep, Optim
-from dmtool.train import optim
+from dmtool.schemas import Keep
 from dmtool.train.checkpoint import Progress, State
 from dmtool.train.ema import Ema, Power
 from dmtool.train.shard import gathered, shard, whole
@@ -22,10 +21,7 @@ from dmtool.train.together import Team
 
 BATCH, PARTS = 8, 2
 KEEP = Keep(last=9, every=None, best=None)
-OPTIM = Optim(
-    kind="adamw", lr=1e-3, muon_lr=1e-3, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.01, clip=0.01,
-    schedule="constant", warmup=0, final=1.0,
-)  # fmt: skip
+CLIP = 0.01
 
 
 def network():
@@ -49,13 +45,16 @@ def start():
         mesh = init_device_mesh("cpu", (dist.get_world_size(),))
         made = shard(made, mesh, torch.float64, reshard=True)
         team = Team(dist.new_group(backend="gloo"))
-    made.unet.embed.register_forward_pre_hook(lambda _, given: (given[0].double(),))
     average = Ema(made, Power(0.1), [0.05])
-    return State(made, average, optim.build(made, OPTIM), GradScaler("cpu"), Progress(), team)
+    weights, vectors = (
+        [p for p in made.parameters() if (p.dim() > 1) is big] for big in (True, False)
+    )
+    optimizers = [torch.optim.AdamW(part, lr=1e-3, fused=True) for part in (weights, vectors)]
+    return State(made, average, optimizers, GradScaler("cpu"), Progress(), team)
 
 
 def train(state, until, folder=None):
-    """Up to so many pictures, each process on its share of each batch; save after each step."""
+    """Up to so many pictures, each process on its share of each batch; save then into `folder`."""
     rank, world = (dist.get_rank(), dist.get_world_size()) if state.team else (0, 1)
     parameters, progress = list(state.network.parameters()), state.progress
     while progress.pictures < until:
@@ -65,15 +64,15 @@ def train(state, until, folder=None):
             if state.team:
                 state.network.set_requires_gradient_sync(i == PARTS - 1)
             (loss(state.network, {name: x[rows] for name, x in batch.items()}) / PARTS).backward()
-        norm = gathered(nn.utils.clip_grad_norm_(parameters, OPTIM.clip, foreach=True))
-        assert norm > 10 * OPTIM.clip
+        norm = gathered(nn.utils.clip_grad_norm_(parameters, CLIP, foreach=True))
+        assert norm > 10 * CLIP
         for optimizer in state.optimizers:
             optimizer.step()
             optimizer.zero_grad()
         progress.pictures += BATCH
         state.ema.update(BATCH, progress.pictures)
-        if folder:
-            state.copy().write(folder, KEEP)
+    if folder:
+        state.copy().write(folder, KEEP)
 
 
 def examples(pictures):
@@ -96,7 +95,7 @@ def content(state):
         for j, values in optimizer.state_dict()["state"].items():
             made[f"optimizer {i} {j}"] = values
     return {
-        f"{file} {name}": tensor
+        f"{file} {name}": tensor.clone()
         for file, tensors in made.items()
         for name, tensor in whole(tensors, keep=True).items()
     }
