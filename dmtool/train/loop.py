@@ -33,7 +33,7 @@ class Trainer:
     def __init__(self, stage: Stage, config: Train, folder: Path, accelerator: Accelerator) -> None:
         self.stage, self.config, self.folder, self.accelerator = stage, config, folder, accelerator
         dtype = pick_dtype(config.dtype, accelerator.device)
-        shared = parallel.build(config.parallel, stage.network, accelerator, dtype)
+        shared = parallel.build(config, stage.network, accelerator, dtype)
         state = self._state(shared, dtype)
         with accelerator.main_process_first():  # it puts damaged checkpoints aside
             self.resumed = state.load_newest(folder / "checkpoints")

@@ -16,6 +16,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule
 
 from dmtool.errors import UserError
+from dmtool.schemas import Train
 from dmtool.train.ema import Ema
 from dmtool.train.shard import shard, whole
 from dmtool.train.together import Team
@@ -108,18 +109,26 @@ class Shards:
         self.seen.to("cpu")
 
 
-def build(kind: str, network: nn.Module, accelerator: Accelerator, dtype: torch.dtype) -> Parallel:
+def build(
+    config: Train, network: nn.Module, accelerator: Accelerator, dtype: torch.dtype
+) -> Parallel:
     """Share a network among the processes; `auto` is as accelerate's configuration says.
 
     One process has nothing to share.
     """
+    kind = config.parallel
     if kind == "auto":
         kind = "fsdp2" if _told("ACCELERATE_USE_FSDP") else "ddp"
     if dtype == torch.float64:
         network = network.to(dtype)
-    if kind == "fsdp2" and accelerator.num_processes > 1:
-        return Shards(network, accelerator, dtype)
-    return Copies(network, accelerator)
+    if kind == "ddp" or accelerator.num_processes == 1:
+        return Copies(network, accelerator)
+    if config.optim.kind == "muon":
+        raise UserError(
+            "optim=muon needs whole matrices, which FSDP2 divides: take optim=adamw, or "
+            "parallel=ddp"
+        )
+    return Shards(network, accelerator, dtype)
 
 
 def refuse_other_engines() -> None:
