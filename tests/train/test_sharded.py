@@ -1,16 +1,12 @@
 """Trainings in shards: the same as whole ones, and their checkpoints on any number of processes."""
 
 import shutil
-import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
+import sharded
 import torch
 from safetensors.torch import load_file, save_file
-
-sys.path.insert(0, str(Path(__file__).parent))
-import sharded
 
 STEPS = 20
 END, HALF = STEPS * sharded.BATCH, STEPS * sharded.BATCH // 2
