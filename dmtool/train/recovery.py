@@ -41,8 +41,8 @@ class Recovery:
         if progress.rollbacks == context.config.recovery.rollbacks:
             raise UserError(
                 f"{found}. The run has gone back {progress.rollbacks} times already, as "
-                "recovery.rollbacks allows: look at these pictures, then begin anew with a lower "
-                "optim.lr, or with dtype=fp32"
+                "recovery.rollbacks allows: look at these pictures, then begin another run= with "
+                f"a lower optim.lr or dtype=fp32; init={context.config.run} takes the weights over"
             )
         source = self._restore()
         progress.rollbacks += 1

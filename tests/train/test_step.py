@@ -14,24 +14,9 @@ from dmtool.train import gate, times
 from dmtool.train.share import more
 
 
-class Poisoned:
-    """Examples whose noise is NaN for pictures `first` up to `last` of the run."""
-
-    def __init__(self, examples, first, last):
-        self.examples, self.bad = examples, range(first, last)
-
-    def __len__(self):
-        return len(self.examples)
-
-    def __getitems__(self, places):
-        batch = self.examples.__getitems__(places)
-        batch["noise"][[k in self.bad for k, _ in places]] = torch.nan
-        return batch
-
-
 def poisoned(root, first, last, *words):
     trainer = tiny.trainer("vae", root, "optim.schedule=constant", *words)
-    trainer.stage.examples = Poisoned(trainer.stage.examples, first, last)
+    trainer.stage.examples = tiny.Poisoned(trainer.stage.examples, first, last)
     return trainer
 
 

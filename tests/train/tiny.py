@@ -32,3 +32,18 @@ def trainer(stage, root, *words):
     (root / stage).mkdir(parents=True, exist_ok=True)
     built = BUILD[stage](checked, accelerator.device)
     return Trainer(built, checked, root / stage, accelerator)
+
+
+class Poisoned:
+    """Examples whose noise is NaN for pictures `first` up to `last` of the run."""
+
+    def __init__(self, examples, first, last):
+        self.examples, self.bad = examples, range(first, last)
+
+    def __len__(self):
+        return len(self.examples)
+
+    def __getitems__(self, places):
+        batch = self.examples.__getitems__(places)
+        batch["noise"][[k in self.bad for k, _ in places]] = torch.nan
+        return batch

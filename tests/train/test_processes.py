@@ -1,0 +1,72 @@
+"""The same training on any number of processes and in any number of parts."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from tiny import STAGE
+
+WORKER = Path(__file__).with_name("worker.py")
+SPLITS = {"1 x 16": (1, 1), "2 x 8": (2, 1), "4 x 4": (4, 1), "1 x 4 x 4": (1, 4)}
+"""Processes, and the parts of each one's share: of a batch of 16."""
+
+
+def launch(processes, job, root, *words):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone",
+               f"--nproc_per_node={processes}", WORKER, job, root, *words]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def weights(folder):
+    """Those of the newest checkpoint, and of the exported average."""
+    newest = max((folder / "checkpoints").glob("[0-9]*"))
+    for file in (newest / "model.safetensors", folder / "artifacts/default/model.safetensors"):
+        yield load_file(file)
+
+
+def distance(a, b):
+    """The norm of the difference over that of the weights."""
+    squares = [((a[name] - b[name]).square().sum(), a[name].square().sum()) for name in a]
+    difference, whole = (sum(each) for each in zip(*squares, strict=True))
+    return (difference / whole).sqrt().item()
+
+
+def curve(folder, name):
+    lines = map(json.loads, (folder / "metrics.jsonl").open())
+    return [(line["pictures"], line[name]) for line in lines if name in line]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    home = tmp_path_factory.mktemp("proof")
+    for name, (processes, parts) in SPLITS.items():
+        launch(processes, "proof", home / name, f"accumulation={parts}")
+    return home
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGE)
+def test_all_splits_of_a_batch_give_the_same_training(home, stage):
+    whole, *others = (home / name for name in SPLITS)
+    for other in others:
+        pairs = zip(*(weights(each / "fp64" / stage) for each in (whole, other)), strict=True)
+        assert all(distance(a, b) <= 1e-8 for a, b in pairs)
+        for name, tolerance in (("loss", 1e-3), ("lr", 0)):
+            ours, theirs = (curve(each / "fp32" / stage, name) for each in (whole, other))
+            assert len(ours) == 20
+            assert theirs == [(n, pytest.approx(value, rel=tolerance, abs=0)) for n, value in ours]
+
+
+@pytest.mark.slow
+def test_a_bad_batch_and_memory_that_runs_out_in_one_process_of_two(tmp_path):
+    """Both are agreed upon by all, and the training is that of one process."""
+    for processes in (1, 2):
+        launch(processes, "faults", tmp_path / f"{processes}")
+    for a, b in zip(*(weights(tmp_path / each / "vae") for each in "12"), strict=True):
+        assert 0 <= distance(a, b) <= 1e-8

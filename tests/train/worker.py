@@ -1,0 +1,41 @@
+"""`torchrun worker.py JOB ROOT OVERRIDES`: trainings on several processes, for their tests."""
+
+import sys
+from pathlib import Path
+
+import tiny
+import torch
+
+STEPS = ["batch_size=16", "limit.pictures=320", "every.log=16"]
+
+
+def proof(root, *words):
+    """All three stages in double and single precision."""
+    for dtype in ("fp64", "fp32"):
+        for stage in tiny.STAGE:
+            tiny.trainer(stage, root / dtype, *STEPS, f"dtype={dtype}", *words).run()
+
+
+def faults(root, *words):
+    """Picture 30 is bad; memory suffices for two pictures in process 1, for all in the others."""
+    trainer = tiny.trainer("vae", root, *STEPS, "dtype=fp64", *words)
+    trainer.stage.examples = tiny.Poisoned(trainer.stage.examples, 30, 31)
+    losses, rank = trainer.stage.losses, trainer.accelerator.process_index
+
+    def full(model, batch):
+        if rank == 1 and len(batch["image"]) > 2:
+            raise torch.OutOfMemoryError
+        return losses(model, batch)
+
+    trainer.stage.losses = full
+    trainer.run()
+    assert (trainer.progress.skipped, trainer.progress.offender) == (1, 16), rank
+    assert trainer.step.parts == (1 if trainer.accelerator.num_processes == 1 else 4), rank
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    job, root, *words = sys.argv[1:]
+    {"proof": proof, "faults": faults}[job](Path(root), *words)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
