@@ -16,6 +16,12 @@ def proof(root, *words):
             tiny.trainer(stage, root / dtype, *STEPS, f"dtype={dtype}", *words).run()
 
 
+def shards(root, *words):
+    """A noise predictor in shards, saved at half the way."""
+    words = ["parallel=fsdp2", "dtype=fp64", "every.checkpoint=160", *words]
+    tiny.trainer("unet", root, *STEPS, *words).run()
+
+
 def faults(root, *words):
     """Picture 30 is bad; memory suffices for two pictures in process 1, for all in the others."""
     trainer = tiny.trainer("vae", root, *STEPS, "dtype=fp64", *words)
@@ -36,6 +42,6 @@ def faults(root, *words):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     job, root, *words = sys.argv[1:]
-    {"proof": proof, "faults": faults}[job](Path(root), *words)
+    {"proof": proof, "shards": shards, "faults": faults}[job](Path(root), *words)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
