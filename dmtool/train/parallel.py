@@ -116,12 +116,16 @@ def build(
 
     One process has nothing to share.
     """
-    kind = config.parallel
-    if kind == "auto":
-        kind = "fsdp2" if _told("ACCELERATE_USE_FSDP") else "ddp"
+    kind, engine = config.parallel, "fsdp2" if _told("ACCELERATE_USE_FSDP") else "ddp"
     if dtype == torch.float64:
         network = network.to(dtype)
-    if kind == "ddp" or accelerator.num_processes == 1:
+    if accelerator.num_processes == 1:
+        return Copies(network, accelerator)
+    if kind == "ddp" and engine == "fsdp2":
+        raise UserError(
+            "parallel=ddp, but accelerate's configuration says FSDP: take parallel=auto"
+        )
+    if "fsdp2" not in (kind, engine):
         return Copies(network, accelerator)
     if config.optim.kind == "muon":
         raise UserError(

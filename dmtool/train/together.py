@@ -70,6 +70,7 @@ def write(tensors: Mapping[str, Tensor], folder: Path, team: Team) -> dict[str, 
 
 def _write(tensors: dict[str, Any], folder: Path, group: dist.ProcessGroup) -> tuple[str, str]:
     storage = HuggingFaceStorageWriter(str(folder), save_distributed=True)
+    storage.per_thread_copy_ahead = 0  # all is on the host: wake no GPU on this thread
     with _plain_errors():
         dcp.save(tensors, storage_writer=storage, process_group=group)
     (mine,) = folder.glob(f"shard-{dist.get_rank(group) + 1:05d}-*.safetensors")
