@@ -3,7 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup demo test test-slow lint format
+.PHONY: help setup demo curves test test-slow lint format
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -13,11 +13,16 @@ setup: $(STAMP)  ## create .venv and install dmtool into it
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dmtool needs Python 3.11 or newer; try: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,sweep,dev]'
 	touch $@
 
 demo: $(STAMP)  ## train, sample and measure the whole chain on packaged pictures
 	$(BIN)/dmtool demo
+
+curves: demo  ## make the demo's losses the reference of check-run
+	for stage in vae unet upsampler; do \
+		$(BIN)/dmtool check-run demo $$stage --write dmtool/curves/demo_$$stage.json || exit 1; \
+	done
 
 test: $(STAMP)  ## the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"

@@ -11,11 +11,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
-from dmtool import latents, pipeline, runs
+from dmtool import latents, pipeline, processes, runs
 from dmtool.data.transforms import open_picture, to_image, to_pixels, to_rgb, to_tensor, to_uint8
 from dmtool.device import autocast, pick_device, pick_dtype
 from dmtool.errors import UserError
 from dmtool.evaluate.quality import psnr
+from dmtool.processes import Group
 from dmtool.schemas import Use
 
 MAX_PIXELS = 2**26
@@ -25,31 +26,44 @@ WHITE = (255, 255, 255)
 def reconstruct(config: Use, files: Sequence[Path], out: Path | None) -> None:
     """Write each picture as the run's autoencoder gives it back, and print its PSNR."""
     device = pick_device(config.device)
-    codec = latents.load(runs.find(config.run, "vae", config.root, config.artifact), device)
+    with processes.started(device, config.timeout) as group:
+        codec = latents.load(runs.find(config.run, "vae", config.root, config.artifact), device)
 
-    def through(picture: Tensor) -> Tensor:
-        return codec.decode(codec.encode(picture))
+        def through(picture: Tensor) -> Tensor:
+            return codec.decode(codec.encode(picture))
 
-    for file in files:
-        before = _read(file)
-        after = _through(before, through, codec.factor, 1, config)
-        path = _save(after, file, "reconstructed", config, out)
-        print(f"{path}: PSNR {psnr(before[None], after[None]).item():.2f} dB")
+        def act(i: int, file: Path) -> str:
+            before = _read(file)
+            after = _through(before, through, codec.factor, 1, config)
+            path = _save(after, file, "reconstructed", config, out)
+            return f"{path}: PSNR {psnr(before[None], after[None]).item():.2f} dB"
+
+        _each(files, act, group)
 
 
 def upscale(config: Use, files: Sequence[Path], prompt: str, out: Path | None) -> None:
     """Write each picture enlarged by the run's upsampler."""
     device = pick_device(config.device)
-    run = config.from_.upsampler or config.run
-    artifact = runs.find(run, "upsampler", config.root, config.upsample.artifact)
-    upsampler = pipeline.load_upsampler(artifact, config.upsample, device)
-    unet = artifact.card["network"]
-    multiple = max(1, unet["patch"] * 2 ** (len(unet["widths"]) - 1) // upsampler.factor)
+    with processes.started(device, config.timeout) as group:
+        run = config.from_.upsampler or config.run
+        artifact = runs.find(run, "upsampler", config.root, config.upsample.artifact)
+        upsampler = pipeline.load_upsampler(artifact, config.upsample, device)
+        unet = artifact.card["network"]
+        multiple = max(1, unet["patch"] * 2 ** (len(unet["widths"]) - 1) // upsampler.factor)
 
-    for i, file in enumerate(files):
-        enlarge = partial(upsampler, prompts=[prompt], keys=[(config.seed, i)])
-        enlarged = _through(_read(file), enlarge, multiple, upsampler.factor, config)
-        print(_save(enlarged, file, f"x{upsampler.factor}", config, out))
+        def act(i: int, file: Path) -> str:
+            enlarge = partial(upsampler, prompts=[prompt], keys=[(config.seed, i)])
+            enlarged = _through(_read(file), enlarge, multiple, upsampler.factor, config)
+            return str(_save(enlarged, file, f"x{upsampler.factor}", config, out))
+
+        _each(files, act, group)
+
+
+def _each(files: Sequence[Path], act: Callable[[int, Path], str], group: Group) -> None:
+    """`act` on each file and its number, in one process of the group; print what it says."""
+    said = [act(i, file) for i, file in group.share(list(enumerate(files)))]
+    for line in group.merge(said):
+        print(line)
 
 
 def _read(file: Path) -> Tensor:

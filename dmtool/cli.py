@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,9 @@ from dmtool.errors import UserError, exit_codes, interruptible
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us, and we say one line
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a lost process is one line of ours
+if not sys.stderr.isatty():
+    os.environ.setdefault("TQDM_DISABLE", "1")  # a bar in a file is one endless line
 
 app = typer.Typer(
     name="dmtool",
@@ -29,6 +33,7 @@ HYDRA = {"allow_extra_args": True, "ignore_unknown_options": True}
 Seed = Annotated[
     int | None, typer.Option(min=0, help="Picture i is drawn from (seed, i); default: 0.")
 ]
+Stage = Annotated[str, typer.Argument(help="vae, unet or upsampler.")]
 OVERRIDES = "All further words are Hydra's: key=value, group=option, --cfg job, -m for sweeps."
 
 
@@ -58,23 +63,42 @@ def _train(name: str, arguments: list[str]) -> None:
         hydra_main.run(name, getattr(tasks, name), arguments)
 
 
-@app.command("verify-resume", context_settings=HYDRA, epilog=OVERRIDES)
-def verify_resume(
+@app.command(context_settings=HYDRA, epilog=OVERRIDES)
+def plan(
     context: typer.Context,
-    stage: Annotated[str, typer.Argument(help="vae, unet or upsampler.")],
+    stage: Stage,
+    devices: Annotated[str | None, typer.Option(help="Others to estimate: 8xA100,T4.")] = None,
+    out: Annotated[str | None, typer.Option(help="JSON file of all figures.")] = None,
 ) -> None:
+    """Try a stage's training for a minute: its speed, memory, disk, and hours to the end."""
+    with exit_codes():
+        interruptible()
+        _check_stage("plan", stage, context.args)
+        from dmtool import hydra_main, tasks
+
+        task = partial(tasks.plan, stage=stage, devices=devices, out=out)
+        hydra_main.run(f"train_{stage}", task, context.args)
+
+
+@app.command("verify-resume", context_settings=HYDRA, epilog=OVERRIDES)
+def verify_resume(context: typer.Context, stage: Stage) -> None:
     """Check that a stage's training, killed and resumed, ends like one that was not."""
     with exit_codes():
-        from dmtool.schemas import STAGES
-
-        if stage not in STAGES:
-            raise UserError(f"{stage!r} is no stage; type: dmtool verify-resume vae (or unet, ...)")
-        if {"-m", "--multirun"} & set(context.args) or "WORLD_SIZE" in os.environ:
-            raise UserError("verify-resume starts its trainings itself: no -m, no launcher")
+        _check_stage("verify-resume", stage, context.args)
     from dmtool import hydra_main, tasks
 
     task = partial(tasks.verify_resume, stage=stage, words=context.args)
     hydra_main.run(f"train_{stage}", task, context.args)
+
+
+def _check_stage(command: str, stage: str, arguments: list[str]) -> None:
+    """UserError for what is no stage, and where several processes or jobs were asked for."""
+    from dmtool.schemas import STAGES
+
+    if stage not in STAGES:
+        raise UserError(f"{stage!r} is no stage; type: dmtool {command} vae (or unet, ...)")
+    if {"-m", "--multirun"} & set(arguments) or "WORLD_SIZE" in os.environ:
+        raise UserError(f"{command} trains for itself, in one process: no -m, no launcher")
 
 
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)
@@ -213,6 +237,45 @@ def info(
         from dmtool import info as information
 
         typer.echo(information.describe(run, root))
+
+
+@app.command()
+def watch(
+    run: Annotated[str, typer.Argument(help="A run's name or directory.")],
+    stage: Annotated[str | None, typer.Argument(help="Default: the one that wrote last.")] = None,
+    root: Annotated[str, typer.Option(help="The directory of runs.")] = "runs",
+    once: Annotated[bool, typer.Option("--once", help="Print one frame and end.")] = False,
+) -> None:
+    """Show a training's curves and its latest preview in the terminal, also while it runs."""
+    with exit_codes():
+        from dmtool.watch import live
+
+        show = live.once if once or not sys.stdout.isatty() else live.live
+        show(run, stage, root)
+
+
+@app.command("check-run")
+def check_run(
+    run: Annotated[str, typer.Argument(help="A run's name or directory.")],
+    stage: Annotated[str | None, typer.Argument(help="Default: all that were begun.")] = None,
+    root: Annotated[str, typer.Option(help="The directory of runs.")] = "runs",
+    curve: Annotated[
+        Path | None, typer.Option(help="Reference to compare with; default: the demo's.")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option(help="Make the run's own curve a reference: a JSON file.")
+    ] = None,
+) -> None:
+    """Judge a training by its figures: exit code 3 if something is unhealthy."""
+    with exit_codes():
+        if curve and write:
+            raise UserError("--curve compares, --write makes a reference: give one of them")
+        from dmtool.health import check
+
+        if write:
+            check.write(run, stage, root, write)
+        else:
+            check.check(run, stage, root, curve)
 
 
 @cache.command("ls")

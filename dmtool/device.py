@@ -26,6 +26,11 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise UserError(f"device={name} is unknown; use auto, cpu, cuda, cuda:1 or mps") from error
+    if device.type == "meta":
+        raise UserError(
+            "device=meta has shapes and no numbers, for dmtool plan alone: to train, add "
+            "device=auto (or cpu, cuda, ...)"
+        )
     if not _available(device.type):
         raise UserError(f"device={name} is not available on this machine; try device=auto")
     return device

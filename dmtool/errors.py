@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import NoReturn
 
 FAULT, MISTAKE, FAILED, RESUMABLE = 1, 2, 3, 75
 """Exit codes: our fault, the user's mistake, a check failed, stopped and resumable."""
@@ -32,6 +31,14 @@ class Stopped(Exception):
     """Work was interrupted after its state was saved: the same command goes on, exit code 75."""
 
 
+class JobFailed(Exception):
+    """A job of a sweep failed: `line` says how, in words, and `code` as an exit code."""
+
+    def __init__(self, line: str, code: int) -> None:
+        super().__init__(line, code)
+        self.line, self.code = line, code
+
+
 def require(module: str, extra: str) -> None:
     """Raise a UserError that says what to install if `module` of optional `extra` is absent."""
     if find_spec(module) is None:
@@ -48,19 +55,28 @@ def exit_codes() -> Iterator[None]:
     """
     try:
         yield
-    except UserError as error:
-        _leave(str(error), MISTAKE)
-    except CheckFailed as failed:
-        _leave(str(failed), FAILED)
-    except Stopped as stopped:
-        _leave(str(stopped), RESUMABLE)
-    except KeyboardInterrupt:
-        _leave("interrupted; the same command goes on from what was saved", RESUMABLE)
-    except Exception as error:
-        if _disk_full(error):
-            _leave(f"the disk is full, earlier checkpoints are kept: {error}", RESUMABLE)
-        traceback.print_exc()
-        raise SystemExit(FAULT) from error
+    except (Exception, KeyboardInterrupt) as error:
+        code, line = verdict(error)
+        if code == FAULT:
+            traceback.print_exc()
+        else:
+            print(f"dmtool: {line}", file=sys.stderr)
+        raise SystemExit(code) from error
+
+
+def verdict(error: BaseException) -> tuple[int, str]:
+    """The exit code that an error stands for, and the line that says so."""
+    if isinstance(error, UserError):
+        return MISTAKE, str(error)
+    if isinstance(error, CheckFailed):
+        return FAILED, str(error)
+    if isinstance(error, Stopped):
+        return RESUMABLE, str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return RESUMABLE, "interrupted; the same command goes on from what was saved"
+    if _disk_full(error):
+        return RESUMABLE, f"the disk is full, earlier checkpoints are kept: {error}"
+    return FAULT, f"{type(error).__name__}: {error}"
 
 
 def interruptible() -> None:
@@ -69,12 +85,7 @@ def interruptible() -> None:
         signal.signal(number, signal.default_int_handler)
 
 
-def _leave(line: str, code: int) -> NoReturn:
-    print(f"dmtool: {line}", file=sys.stderr)
-    raise SystemExit(code)
-
-
-def _disk_full(error: Exception) -> bool:
+def _disk_full(error: BaseException) -> bool:
     """Also as Rust's libraries (safetensors, tokenizers) report it, by text alone."""
     number = getattr(error, "errno", None)
     return number in DISK_FULL or any(f"(os error {code})" in str(error) for code in DISK_FULL)

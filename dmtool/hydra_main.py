@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from dmtool.config import conf_dir, container, flat, in_one_line, nearest
-from dmtool.errors import UserError, exit_codes
+from dmtool.errors import JobFailed, UserError, exit_codes
 
 
 def run(name: str, task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
@@ -27,6 +27,9 @@ def run(name: str, task: Callable[[DictConfig], None], arguments: Sequence[str])
         main = hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")
         try:
             main(task)()  # the task leaves by SystemExit: all else is about the arguments
+        except JobFailed as failed:
+            print(f"dmtool: {failed.line}", file=sys.stderr)
+            raise SystemExit(failed.code) from failed
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise UserError(_explain(error, name)) from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,19 @@ from dmtool.nn.text import TextTransformer
 from dmtool.nn.unet import UNet
 from dmtool.schemas import UNet as UNetConfig
 from dmtool.text import TextEncoder
+
+
+class TextShape(Protocol):
+    """What a network must know of its text encoder: channels of the states and of the pooled
+    vector (0: none), and the part of it that is learned with the network."""
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def pooled_dim(self) -> int: ...
+
+    def network(self) -> TextTransformer | None: ...
 
 
 class NoisePredictor(nn.Module):
@@ -38,7 +51,7 @@ class NoisePredictor(nn.Module):
 def describe(
     config: UNetConfig,
     channels: int,
-    text: TextEncoder,
+    text: TextShape,
     images: dict[str, int] | None = None,
     levels: list[str] | None = None,
     residual: str | None = None,
@@ -57,7 +70,7 @@ def describe(
     }
 
 
-def build(arguments: dict[str, Any], text: TextEncoder) -> NoisePredictor:
+def build(arguments: dict[str, Any], text: TextShape) -> NoisePredictor:
     """The network of these U-Net arguments, with fresh weights."""
     return NoisePredictor(UNet(**arguments), text.network())
 

@@ -29,7 +29,7 @@ from dmtool import files
 from dmtool.cache import file_digest
 from dmtool.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 """Version of the card's format."""
 
 Fill = Callable[[Path], None]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image, PngImagePlugin
 from tqdm import tqdm
 
-from dmtool import pipeline, runs
+from dmtool import pipeline, processes, runs
+from dmtool.device import pick_device
 from dmtool.errors import UserError
 from dmtool.pipeline import Picture, Pipeline, Request
+from dmtool.processes import Group
 from dmtool.schemas import Use
 from dmtool.sheet import contact_sheet, tile
 
@@ -25,43 +26,59 @@ def sample(
 ) -> None:
     """Write `n` pictures of each prompt to `out` (default: the run's `samples`).
 
-    The sheet of all and the films stand beside that directory, which holds pictures alone.
+    Each picture is made by one process. The sheet of all and the films stand beside that
+    directory, which holds pictures alone.
     """
-    chain = pipeline.load(config)
-    if not chain.text.dim and any(prompts):
-        raise UserError(f'the run {config.run!r} was trained without text: use --prompt ""')
-    folder = out or runs.run_dir(config.run, config.root) / "samples"
-    folder.mkdir(parents=True, exist_ok=True)
-    sheet, films = (folder.with_name(f"{folder.name}-{kind}") for kind in ("sheet.png", "film"))
-    shown: list[tuple[Image.Image, str]] = []
-    for name, picture in _named(chain, prompts, n, config.seed, negative, film):
-        write(folder / f"{name}.png", picture, chain)
+    with processes.started(pick_device(config.device), config.timeout) as group:
+        chain = pipeline.load(config)
+        if not chain.text.dim and any(prompts):
+            raise UserError(f'the run {config.run!r} was trained without text: use --prompt ""')
+        folder = out or runs.run_dir(config.run, config.root) / "samples"
+        requests = [
+            Request(prompt, (config.seed, i), negative) for prompt in prompts for i in range(n)
+        ]
+        _paint(chain, requests, n, folder, film, group)
+        group.wait()
+        if group.main:
+            _report(chain, requests, n, folder)
+
+
+def _paint(
+    chain: Pipeline, requests: list[Request], n: int, folder: Path, film: bool, group: Group
+) -> None:
+    """Write this process's share of the pictures and their films."""
+    films = folder.with_name(f"{folder.name}-film")
+    for place in (folder, films) if film else (folder,):
+        place.mkdir(parents=True, exist_ok=True)
+    numbers = group.share(range(len(requests)))
+    pictures = chain.pictures((requests[number] for number in numbers), film)
+    bar = tqdm(pictures, total=len(numbers), desc="sampling", unit="pic", disable=group.silent)
+    for number, picture in zip(numbers, bar, strict=True):
+        name = _name(number, requests[number], n)
+        write(folder / name, picture, chain)
         if picture.film is not None:
-            films.mkdir(exist_ok=True)
-            tile(picture.film, columns=len(picture.film) // 2).save(films / f"{name}.png")
-        if len(shown) < SHOWN:
-            shown.append((picture.image(), picture.request.prompt))
-    images, captions = zip(*shown, strict=True)
+            tile(picture.film, columns=len(picture.film) // 2).save(films / name)
+
+
+def _report(chain: Pipeline, requests: list[Request], n: int, folder: Path) -> None:
+    """The sheet of the first pictures, and a line about all."""
+    sheet = folder.with_name(f"{folder.name}-sheet.png")
+    names = [_name(number, request, n) for number, request in enumerate(requests)][:SHOWN]
+    images = [Image.open(folder / name) for name in names]
+    captions = [request.prompt for request in requests[:SHOWN]]
     contact_sheet(images, captions, columns=n if n > 1 else 4).save(sheet)
     settings = chain.settings()
     print(
-        f"{len(prompts) * n} pictures in {folder} (look at {sheet}); "
+        f"{len(requests)} pictures in {folder} (look at {sheet}); "
         f"{settings['sampler']}, {settings['steps']} steps, {settings['calls']} calls, "
         f"{settings['network_evaluations']} network evaluations each"
     )
 
 
-def _named(
-    chain: Pipeline, prompts: list[str], n: int, seed: int, negative: str, film: bool
-) -> Iterator[tuple[str, Picture]]:
-    """(file name, picture): picture i of a prompt is drawn from (seed, i)."""
-    requests = [Request(prompt, (seed, i), negative) for prompt in prompts for i in range(n)]
-    pictures = tqdm(
-        chain.pictures(requests, film), total=len(requests), desc="sampling", unit="pic"
-    )
-    for number, picture in enumerate(pictures):
-        seed, i = picture.request.key
-        yield f"{number // n:03d}-{slug(picture.request.prompt)}-seed{seed}-{i}", picture
+def _name(number: int, request: Request, n: int) -> str:
+    """The file of a picture; `n` are of the same prompt."""
+    seed, i = request.key
+    return f"{number // n:03d}-{slug(request.prompt)}-seed{seed}-{i}.png"
 
 
 def slug(prompt: str) -> str:

@@ -78,9 +78,9 @@ def half(values: Tensor) -> Tensor:
     return narrow if narrow.isfinite().all() else values
 
 
-def _silent(missing: list[int]) -> bool:
-    """One bar for the processes of a run."""
-    return not missing or os.environ.get("LOCAL_RANK", "0") != "0"
+def _silent(missing: list[int]) -> bool | None:
+    """One bar for the processes of a run; None has tqdm look for a terminal."""
+    return not missing or os.environ.get("LOCAL_RANK", "0") != "0" or None
 
 
 def _shard(entry: Path, number: int, rows: range, encode: Encode) -> Path:

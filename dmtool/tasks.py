@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from dmtool.config import validate
-from dmtool.errors import exit_codes
+from dmtool.errors import RESUMABLE, JobFailed, exit_codes, verdict
 from dmtool.schemas import (
     STAGES,
     EvalFid,
@@ -30,7 +30,7 @@ C = TypeVar("C", bound=Train)
 
 
 def train_vae(config: DictConfig) -> None:
-    with exit_codes(), _no_empty_directory():
+    with _job(), _no_empty_directory():
         checked = _own_run(validate(config, TrainVae))
         from dmtool.train import vae
 
@@ -38,7 +38,7 @@ def train_vae(config: DictConfig) -> None:
 
 
 def train_unet(config: DictConfig) -> None:
-    with exit_codes(), _no_empty_directory():
+    with _job(), _no_empty_directory():
         checked = _own_run(validate(config, TrainUnet))
         from dmtool.train import unet
 
@@ -46,15 +46,24 @@ def train_unet(config: DictConfig) -> None:
 
 
 def train_upsampler(config: DictConfig) -> None:
-    with exit_codes(), _no_empty_directory():
+    with _job(), _no_empty_directory():
         checked = _own_run(validate(config, TrainUpsampler))
         from dmtool.train import upsampler
 
         upsampler.train(checked)
 
 
-def verify_resume(config: DictConfig, stage: str, words: list[str]) -> None:
+def plan(config: DictConfig, stage: str, devices: str | None, out: str | None) -> None:
     with exit_codes(), _no_empty_directory():
+        checked = validate(config, STAGES[stage])
+        from dmtool import plan as planning
+        from dmtool.plan import devices as others
+
+        print(planning.plan(stage, checked, others.parse(devices), Path(out) if out else None))
+
+
+def verify_resume(config: DictConfig, stage: str, words: list[str]) -> None:
+    with _job(), _no_empty_directory():
         checked = validate(config, STAGES[stage])
         from dmtool import verify
 
@@ -64,7 +73,7 @@ def verify_resume(config: DictConfig, stage: str, words: list[str]) -> None:
 def sample(
     config: DictConfig, prompts: list[str], n: int, negative: str, out: str | None, film: bool
 ) -> None:
-    with exit_codes():
+    with _job():
         checked = validate(config, Use)
         from dmtool import sample as sampling
 
@@ -72,7 +81,7 @@ def sample(
 
 
 def eval_fid(config: DictConfig, real: str | None, fake: str | None, out: str | None) -> None:
-    with exit_codes():
+    with _job():
         checked = validate(config, EvalFid)
         from dmtool.evaluate import fid
 
@@ -83,7 +92,7 @@ def eval_fid(config: DictConfig, real: str | None, fake: str | None, out: str | 
 
 
 def reconstruct(config: DictConfig, files: list[str], out: str | None) -> None:
-    with exit_codes():
+    with _job():
         checked = validate(config, Use)
         from dmtool import apply
 
@@ -91,7 +100,7 @@ def reconstruct(config: DictConfig, files: list[str], out: str | None) -> None:
 
 
 def upscale(config: DictConfig, files: list[str], prompt: str, out: str | None) -> None:
-    with exit_codes():
+    with _job():
         checked = validate(config, Use)
         from dmtool import apply
 
@@ -102,7 +111,7 @@ def upscale(config: DictConfig, files: list[str], prompt: str, out: str | None) 
 def ema(
     config: DictConfig, sigma_rel: float | None, widths: list[float], metric: str | None, keep: bool
 ) -> None:
-    with exit_codes():
+    with _job():
         checked = validate(config, Lengths)
         from dmtool.train import lengths
 
@@ -113,7 +122,7 @@ def ema(
 
 
 def data(config: DictConfig, out: str | None) -> None:
-    with exit_codes():
+    with _job():
         checked = validate(config, HasData).data
         from dmtool.data import inspect, source
 
@@ -126,10 +135,28 @@ def data(config: DictConfig, out: str | None) -> None:
 
 def _own_run(config: C) -> C:
     """In a sweep each job has its own run, as its directory says."""
-    hydra = HydraConfig.get()
-    if hydra.mode != RunMode.MULTIRUN:
-        return config
-    return replace(config, run=f"{config.run}-{hydra.job.num}")
+    return replace(config, run=f"{config.run}-{HydraConfig.get().job.num}") if _sweep() else config
+
+
+def _sweep() -> bool:
+    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
+
+
+@contextmanager
+def _job() -> Iterator[None]:
+    """Leave with an exit code; in a sweep let the other jobs go on, unless it was interrupted.
+
+    Hydra raises JobFailed in the process that the sweep was started from when all have ended.
+    """
+    try:
+        with exit_codes():
+            yield
+    except SystemExit as end:
+        error, code = end.__cause__, end.code
+        if not _sweep() or error is None or code == RESUMABLE:
+            raise
+        job = f"job {HydraConfig.get().job.num} of the sweep"
+        raise JobFailed(f"{job} failed: {verdict(error)[1]}", verdict(error)[0]) from error
 
 
 @contextmanager

@@ -72,7 +72,7 @@ def _settings(config: Train, steps: int) -> list[str]:
     seldom = [f"every.{name}={pictures}" for name in ("log", "validate", "preview")]
     words = ["limit.minutes=null", f"limit.pictures={pictures}", *seldom,
              f"every.checkpoint={pictures // 4}", "keep.last=9", "keep.best=null",
-             f"held_out={config.batch_size}", "wandb.mode=disabled"]  # fmt: skip
+             f"held_out={config.batch_size}", "track=[]"]  # fmt: skip
     if isinstance(config, TrainUnet) and config.codec == "vae":
         words.append(f"from.vae={_absolute(config.from_.vae or config.run, config)}")
     if config.init:

@@ -221,6 +221,49 @@ def test_stages_that_do_not_fit_are_refused_with_both_values(home, dmtool):
 
 
 @pytest.mark.slow
+def test_processes_share_out_pictures_and_figures(home, monkeypatch):
+    """Three processes write what one does, to rounding, and say it once."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    many = ["torch.distributed.run", "--standalone", "--nproc_per_node=3", "-m", "--"]
+
+    def call(launch, *words):
+        command = [sys.executable, "-m", *launch, "dmtool", *words, "sampler.steps=2"]
+        done = subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    names = ("alone", "shared")
+    for name, launch in zip(names, ([], many), strict=True):
+        paint = ["sample", *PROMPTS, "--n", "2", "run=tiny", "--out", name]
+        assert call(launch, *paint, "--film").count("6 pictures") == 1
+        words = ["eval-fid", "run=tiny", "count=10", "dtype=fp32", "--out", f"{name}.json"]
+        assert call(launch, *words).count("written to") == 1
+        two = ["eval-fid", "--real", "alone", "--fake", name, "--out", f"{name}-two.json"]
+        assert call(launch, *two).count("(6 real, 6 generated pictures)") == 1
+        assert call(launch, "reconstruct", f"{name}-sheet.png", "run=tiny").count("PSNR") == 1
+    for ending in ("", "-film"):
+        files = sorted(path.name for path in (home / f"alone{ending}").iterdir())
+        assert len(files) == 6
+        assert files == sorted(path.name for path in (home / f"shared{ending}").iterdir())
+        for file in files:
+            one, three = (
+                Image.open(home / f"{name}{ending}" / file) for name in ("alone", "shared")
+            )
+            assert one.text == three.text
+            assert np.abs(np.asarray(one).astype(int) - np.asarray(three)).max() <= 2
+    one, three = (json.loads((home / f"{name}.json").read_text()) for name in names)
+    assert three["n_fake"] == one["n_fake"] == 10 and three["floor"] == one["floor"]
+    figures = [each["figures"]["all"] for each in (one, three)]
+    assert figures[1]["fd"] == pytest.approx(figures[0]["fd"], rel=1e-3)
+    same, other = (
+        json.loads((home / f"{name}-two.json").read_text()) for name in ("alone", "shared")
+    )
+    assert abs(same["value"]) < 1e-3 and abs(other["value"]) < 0.5
+    call(many, "sample", "--prompt", "x", "run=tiny", "--out", "single")
+    assert len(list((home / "single").iterdir())) == 1
+
+
+@pytest.mark.slow
 def test_two_processes_fill_the_same_caches_as_one(home, dmtool, tmp_path, monkeypatch):
     words = ["train-unet", *QUICK, *UNET, "data.count=600", "data.flip=true", "from.vae=tiny",
              "limit.minutes=null", "limit.pictures=16"]  # fmt: skip

@@ -19,7 +19,7 @@ from dmtool.schemas import UNet as UNetConfig
 
 CONFIG = {
     "kind": "unet", "patch": 1, "widths": [16, 32], "blocks": [1, 1], "depths": [0, 1],
-    "middle_depth": 0, "heads": 2, "groups": 8, "modulation": "add", "pooled": True,
+    "middle_depth": 0, "heads": 2, "groups": 8, "modulation": "add", "gate": "silu", "pooled": True,
     "text_width": None, "dropout": 0.0,
 }  # fmt: skip
 SETTINGS = Sampler(kind="heun", steps=3, grid="uniform", eta=0.0, variance="small")

@@ -103,6 +103,26 @@ def test_a_longer_limit_extends_a_finished_run_and_damage_is_passed_over(dmtool,
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("words", ["optim=adamw", "optim.matrices=all", "optim=schedule_free"])
+def test_every_optimizer_goes_on_alike_however_often_it_is_looked_at(dmtool, tmp_path, words):
+    """The resumed run is validated and previewed more often, and computed with checkpoints."""
+    changed = ("limit.pictures", words.partition("=")[0] + "=")
+    short = [word for word in PIXELS if not word.startswith(changed)] + [words, "optim.warmup=80"]
+    short.append("limit.pictures=240")
+    often = ["every.validate=16", "held_out=4", "every.preview=80", "compute.checkpointing=true"]
+    dmtool("train-unet", "run=straight", *short, cwd=tmp_path)
+    process = start(tmp_path, "train-unet", "run=r", *short)
+    checkpoint = tmp_path / "runs/r/unet/checkpoints/000000000160"
+    while not checkpoint.exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    dmtool("train-unet", "run=r", *short, *often, cwd=tmp_path)
+    assert weights(tmp_path, "straight") == weights(tmp_path, "r")
+
+
+@pytest.mark.slow
 def test_two_processes_train_the_same_model_as_one(dmtool, tmp_path):
     from safetensors.torch import load_file
 

@@ -90,10 +90,10 @@ def test_damaged_and_missing_weights_are_refused(artifact):
         artifact.tensors()
 
 
-@pytest.mark.parametrize("text", ['{"format": 2}', "{}", "[]", "3"])
+@pytest.mark.parametrize("text", ['{"format": 1}', "{}", "[]", "3"])
 def test_an_unknown_format_is_refused(artifact, text):
     (artifact.path / "card.json").write_text(text)
-    found = json.loads(text)["format"] if text == '{"format": 2}' else None
+    found = json.loads(text)["format"] if text == '{"format": 1}' else None
     with pytest.raises(UserError, match=f"format {found}, this dmtool reads {FORMAT}"):
         load(artifact.path)
 

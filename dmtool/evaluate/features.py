@@ -83,7 +83,7 @@ def extract(
     extractor: FeatureExtractor, images: Iterable[Tensor], batch_size: int
 ) -> NDArray[np.float32]:
     """Features [N, dim] of a stream of uint8 RGB `images` [3, H, W], `batch_size` at once."""
-    stream, features = iter(images), []
+    stream, features = iter(images), [torch.empty(0, extractor.dim)]
     while batch := list(islice(stream, batch_size)):
         features.append(extractor(torch.stack(batch)).cpu())
     return torch.cat(features).numpy()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
-from dmtool import cache, pipeline, runs
+from dmtool import pipeline, processes, runs, shards
 from dmtool.config import container, validate
 from dmtool.data import source
 from dmtool.data.pictures import Pictures
@@ -23,6 +24,7 @@ from dmtool.evaluate.features import FeatureExtractor
 from dmtool.evaluate.folders import compare_folders
 from dmtool.evaluate.record import record
 from dmtool.pipeline import Pipeline, Request
+from dmtool.processes import Group
 from dmtool.schemas import Data, EvalFid, HasData
 
 Features = np.ndarray[Any, Any]
@@ -30,22 +32,41 @@ Features = np.ndarray[Any, Any]
 
 def folders(config: EvalFid, real: Path, fake: Path, out: Path | None) -> None:
     """Print (and write to `out`) the distance between the pictures of two folders."""
-    extractor = features.load(config.extractor, pick_device(config.device))
-    result = compare_folders(real, fake, extractor, config.batch_size)
-    print(
-        f"{result['metric']}: {result['value']:.3f} "
-        f"({result['n_real']} real, {result['n_fake']} generated pictures)"
-    )
-    if out:
-        runs.write_text(out, json.dumps(result, indent=1) + "\n")
+    with _processes(config) as group:
+        extractor = features.load(config.extractor, pick_device(config.device))
+        result = compare_folders(real, fake, extractor, config.batch_size, group)
+        if group.main:
+            print(
+                f"{result['metric']}: {result['value']:.3f} "
+                f"({result['n_real']} real, {result['n_fake']} generated pictures)"
+            )
+            if out:
+                runs.write_text(out, json.dumps(result, indent=1) + "\n")
 
 
 def run(config: EvalFid, out: Path | None) -> None:
     """Sample one picture for each chosen caption, measure them, write and print the figures.
 
     The reference, and the gallery of retrieval, are all pictures of the set; the protocol is that
-    of `evaluate.generated`.
+    of `evaluate.generated`. Every picture is made, and seen, by one process.
     """
+    with _processes(config) as group:
+        result = _measure(config, group)
+        if group.main:
+            path = (
+                out or runs.run_dir(config.run, config.root) / "eval" / f"fid-{config.split}.json"
+            )
+            runs.write_text(path, json.dumps(result, indent=1) + "\n")
+            print(summary(result))
+            print(f"written to {path}")
+
+
+def _processes(config: EvalFid) -> AbstractContextManager[Group]:
+    return processes.started(pick_device(config.device), config.timeout)
+
+
+def _measure(config: EvalFid, group: Group) -> dict[str, Any]:
+    """The figures with all that they depend on, on the main process."""
     chain = pipeline.load(config)
     data = _data(config)
     loaded = source.load(data)
@@ -60,16 +81,15 @@ def run(config: EvalFid, out: Path | None) -> None:
     real = _real(pictures, extractor, loaded.fingerprint, config.batch_size)
     rows = _rows(loaded.dataset["key"], data, config)
     captions = [row[0] if row else "" for row in loaded.dataset["caption"]]
-    fake = _fake(chain, extractor, rows, captions, config)
+    fake = _fake(chain, extractor, rows, captions, config, group)
+    if not group.main:
+        return {}
     result = record(extractor, len(real), len(fake))
     result |= {"split": config.split, "seed": config.seed, "settings": chain.settings()}
     result |= {"data": loaded.fingerprint, "resolution": pictures.resolution}
     result["figures"] = generated.evaluate(fake, real, np.array(rows), captions)
     result["floor"] = generated.floor(real, len(rows), config.seed)
-    path = out or runs.run_dir(config.run, config.root) / "eval" / f"fid-{config.split}.json"
-    runs.write_text(path, json.dumps(result, indent=1) + "\n")
-    print(summary(result))
-    print(f"written to {path}")
+    return result
 
 
 def summary(result: dict[str, Any]) -> str:
@@ -114,7 +134,7 @@ def _rows(keys: list[str], data: Data, config: EvalFid) -> list[int]:
 def _real(
     pictures: Pictures, extractor: FeatureExtractor, fingerprint: str, batch_size: int
 ) -> Features:
-    """Features [M, d] of all pictures, extracted once and kept."""
+    """Features [M, d] of all pictures, extracted once, by all processes together, and kept."""
     key = {
         "data": fingerprint,
         "resolution": pictures.resolution,
@@ -122,13 +142,12 @@ def _real(
         "extractor": extractor.describe(),
     }
 
-    def build(folder: Path) -> None:
-        rows = tqdm(range(len(pictures)), desc="features of real pictures", unit="pic")
-        images: Iterator[Tensor] = (pictures[row, row]["image"] for row in rows)
-        np.save(folder / "features.npy", features.extract(extractor, images, batch_size))
+    def encode(rows: range) -> dict[str, Tensor]:
+        images = (pictures[row, row]["image"] for row in rows)
+        return {"features": torch.from_numpy(features.extract(extractor, images, batch_size))}
 
-    folder = cache.directory("features", key, build)
-    return cast(Features, np.load(folder / "features.npy", allow_pickle=False))
+    filled = shards.filled("features", key, len(pictures), encode)
+    return torch.cat(filled.column("features")).numpy()
 
 
 def _fake(
@@ -137,8 +156,11 @@ def _fake(
     rows: list[int],
     captions: list[str],
     config: EvalFid,
+    group: Group,
 ) -> Features:
-    """Features [N, d] of one picture a caption, drawn from (seed, row)."""
-    requests = (Request(captions[row], (config.seed, row)) for row in rows)
-    pictures = tqdm(chain.pictures(requests), total=len(rows), desc="sampling", unit="pic")
-    return features.extract(extractor, (p.pixels for p in pictures), config.batch_size)
+    """Features [N, d] of one picture a caption, drawn from (seed, row), on the main process."""
+    mine = group.share(rows)
+    pictures = chain.pictures(Request(captions[row], (config.seed, row)) for row in mine)
+    bar = tqdm(pictures, total=len(mine), desc="sampling", unit="pic", disable=group.silent)
+    found = features.extract(extractor, (picture.pixels for picture in bar), config.batch_size)
+    return np.array(group.merge(list(found)))

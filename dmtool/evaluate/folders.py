@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from dmtool.errors import UserError
 from dmtool.evaluate.features import FeatureExtractor
 from dmtool.evaluate.frechet import Moments, frechet_distance
 from dmtool.evaluate.record import record
+from dmtool.processes import ALONE, Group
 
 WHITE = (255, 255, 255)
 MAX_PIXELS = 2**28
@@ -25,24 +26,32 @@ SHOWN = 5  # unreadable files named in the message
 
 
 def compare_folders(
-    real: Path, fake: Path, extractor: FeatureExtractor, batch_size: int
+    real: Path, fake: Path, extractor: FeatureExtractor, batch_size: int, group: Group = ALONE
 ) -> dict[str, Any]:
     """The distance between all pictures below two folders, as a record for JSON.
 
     Each picture goes from its native size straight into the extractor's own resize, RGB over
-    white. Raises UserError if a folder is missing, has fewer than two pictures, or has one that
-    cannot be read: leaving it out would change the figure.
+    white, in one process of the group. Raises UserError if a folder is missing, has fewer than two
+    pictures, or has one that cannot be read: leaving it out would change the figure.
     """
-    files = {folder: _pictures(folder) for folder in (real, fake)}
-    moments = [_moments(folder, files[folder], extractor, batch_size) for folder in (real, fake)]
-    found = frechet_distance(*moments)
-    return record(extractor, moments[0].n, moments[1].n) | {
-        "value": found.distance,
-        "mean_term": found.mean_term,
-        "cov_term": found.cov_term,
-        "real": str(real),
-        "fake": str(fake),
-    }
+    files = [_pictures(folder) for folder in (real, fake)]
+    parts = [
+        group.gather(_part(folder, group.share(each), extractor, batch_size, group.silent))
+        for folder, each in zip((real, fake), files, strict=True)
+    ]
+
+    def compare() -> dict[str, Any]:
+        moments = [_whole(*each) for each in zip((real, fake), files, parts, strict=True)]
+        found = frechet_distance(*moments)
+        return record(extractor, moments[0].n, moments[1].n) | {
+            "value": found.distance,
+            "mean_term": found.mean_term,
+            "cov_term": found.cov_term,
+            "real": str(real),
+            "fake": str(fake),
+        }
+
+    return group.on_main(compare)
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -60,14 +69,32 @@ def _visible(path: Path) -> bool:
     return not any(part.startswith(".") for part in path.parts)
 
 
-def _moments(
-    folder: Path, files: list[Path], extractor: FeatureExtractor, batch_size: int
-) -> Moments:
+Part = tuple[Moments, list[str]]
+"""What is found of some pictures: their features' moments, and those that cannot be read."""
+
+
+def _part(
+    folder: Path,
+    files: Sequence[Path],
+    extractor: FeatureExtractor,
+    batch_size: int,
+    silent: bool | None,
+) -> Part:
     moments = Moments.empty(extractor.dim)
     bad: list[str] = []
-    inputs = _inputs(folder, files, extractor, bad)
+    bar = tqdm(files, desc=f"features of {folder.name}", unit="pictures", disable=silent)
+    inputs = _inputs(folder, bar, extractor, bad)
     while batch := list(islice(inputs, batch_size)):
         moments.update(extractor.features(torch.cat(batch)).cpu())
+    return moments, bad
+
+
+def _whole(folder: Path, files: list[Path], parts: list[Part]) -> Moments:
+    """All parts together; UserError if one has a picture that cannot be read."""
+    moments = Moments.empty(len(parts[0][0].mean))
+    for part, _ in parts:
+        moments.merge(part)
+    bad = sorted(name for _, names in parts for name in names)
     if bad:
         more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
         raise UserError(
@@ -78,10 +105,10 @@ def _moments(
 
 
 def _inputs(
-    folder: Path, files: list[Path], extractor: FeatureExtractor, bad: list[str]
+    folder: Path, files: Iterable[Path], extractor: FeatureExtractor, bad: list[str]
 ) -> Iterator[Tensor]:
     """The network's input [1, 3, S, S] for each picture, up to the first one that is bad."""
-    for path in tqdm(files, desc=f"features of {folder.name}", unit="pictures"):
+    for path in files:
         try:
             image = to_rgb(open_picture(path.read_bytes(), MAX_PIXELS), WHITE)
         except Exception as error:  # decoders raise anything: all bad files are named together

@@ -90,6 +90,18 @@ class Autoencoder(nn.Module):
         decoder += [nn.Conv2d(before, colours, 3, padding=1)]
         self.decoder = nn.Sequential(*decoder)
 
+    @property
+    def ends(self) -> tuple[nn.Module, ...]:
+        """The convolutions that join the network to pictures and latents."""
+        encoder, decoder = list(self.encoder), list(self.decoder)
+        return encoder[0], *encoder[-2:], *decoder[:2], decoder[-1]
+
+    @property
+    def regions(self) -> list[nn.Module]:
+        """The repeated blocks."""
+        layers = [*self.encoder, *self.decoder]
+        return [layer for layer in layers if isinstance(layer, ResBlock | Middle)]
+
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures [B, 3, H, W] in [-1, 1] -> mean and log-variance, [B, C, H / f, W / f] each."""
         x = F.pixel_unshuffle(self._typed(x), self.patch)

@@ -25,6 +25,11 @@ class TextTransformer(nn.Module):
         for weight in (self.token.weight, self.position):
             nn.init.normal_(weight, std=0.02)
 
+    @property
+    def regions(self) -> list[nn.Module]:
+        """The repeated blocks."""
+        return list(self.blocks)
+
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """ids [B, L], mask [B, L] (True = a token) -> states [B, L, width], pooled [B, width].
 

@@ -19,12 +19,12 @@ from dmtool.nn.layers import Attention, FeedForward, ResBlock, Upsample, sinusoi
 class Block(nn.Module):
     """Self-attention, attention to the text, feed-forward; each behind a layer norm."""
 
-    def __init__(self, width: int, heads: int, text_dim: int | None) -> None:
+    def __init__(self, width: int, heads: int, gate: str, text_dim: int | None) -> None:
         super().__init__()
         self.norm1, self.self_attention = nn.LayerNorm(width), Attention(width, heads)
         if text_dim is not None:
             self.norm2, self.text_attention = nn.LayerNorm(width), Attention(width, heads, text_dim)
-        self.norm3, self.feed_forward = nn.LayerNorm(width), FeedForward(width)
+        self.norm3, self.feed_forward = nn.LayerNorm(width), FeedForward(width, gate)
 
     def forward(self, x: Tensor, states: Tensor | None, mask: Tensor | None) -> Tensor:
         x = x + self.self_attention(self.norm1(x))
@@ -37,12 +37,12 @@ class Transformer(nn.Module):
     """`depth` blocks over the pixels of a feature map [B, C, H, W], added to it."""
 
     def __init__(
-        self, width: int, depth: int, heads: int, groups: int, text_dim: int | None
+        self, width: int, depth: int, heads: int, gate: str, groups: int, text_dim: int | None
     ) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(groups, width, eps=1e-6)
         self.proj_in = nn.Conv2d(width, width, 1)
-        self.blocks = nn.ModuleList(Block(width, heads, text_dim) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, heads, gate, text_dim) for _ in range(depth))
         self.proj_out = zero(nn.Conv2d(width, width, 1))
 
     def forward(self, x: Tensor, states: Tensor | None, mask: Tensor | None) -> Tensor:
@@ -77,6 +77,7 @@ class UNet(nn.Module):
         middle_depth: transformer depth between the two middle residual blocks.
         heads, groups: of all attention and group norms.
         modulation: `add` or `scale_shift`, see ResBlock.
+        gate: `gelu` or `silu`, see FeedForward.
         text_dim: channels of the text states, None for no text.
         pooled_dim: channels of the pooled text vector that is standardised by the buffers
             `pooled_mean` and `pooled_std` and added to the level's embedding; None: there is none.
@@ -104,6 +105,7 @@ class UNet(nn.Module):
         heads: int,
         groups: int,
         modulation: str,
+        gate: str,
         text_dim: int | None,
         pooled_dim: int | None,
         text_width: int | None,
@@ -138,7 +140,9 @@ class UNet(nn.Module):
             return ResBlock(before, after, groups, embedding, modulation, dropout)
 
         def transformer(width: int, depth: int) -> Transformer | None:
-            return Transformer(width, depth, heads, groups, text_dim) if depth else None
+            if not depth:
+                return None
+            return Transformer(width, depth, heads, gate, groups, text_dim)
 
         inputs = (channels + sum(images.values())) * patch**2
         self.conv_in = nn.Conv2d(inputs, widths[0], 3, padding=1)
@@ -170,6 +174,18 @@ class UNet(nn.Module):
                 self.upsample.append(Upsample(width, width))
         self.norm_out = nn.GroupNorm(groups, width)
         self.conv_out = zero(nn.Conv2d(width, channels * patch**2, 3, padding=1))
+
+    @property
+    def ends(self) -> tuple[nn.Module, ...]:
+        """The convolutions that join the network to its input and output."""
+        return self.conv_in, self.conv_out
+
+    @property
+    def regions(self) -> list[nn.Module]:
+        """The repeated blocks."""
+        levels = [*self.down, *self.up]
+        stages = [stage for level in levels for stage in level]
+        return [*stages, self.middle, self.middle_res]
 
     def forward(
         self,

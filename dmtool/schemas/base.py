@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 Count = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
@@ -14,6 +14,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Channel = Annotated[int, Field(ge=0, le=255)]
 OneOf = Field(discriminator="kind")
 From = Field(alias="from")  # a word that Python keeps for itself
+Listed = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+"""One word may stand for a list of it."""
 
 
 class Schema:

@@ -12,34 +12,20 @@ from dmtool.schemas.base import (
     Count,
     Fraction,
     From,
+    Listed,
     Natural,
     NonNegative,
     OneOf,
     Positive,
     Schema,
 )
+from dmtool.schemas.optim import Optim
 from dmtool.schemas.parts import Data, Guidance, Noise, Sampler, Text, UNet, Vae
 
 Figures = dict[str, Callable[[float, float], float]]
 """Names of held-out figures, each with the function that picks the better of two: min or max."""
 
 # --- training -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Optim(Schema):
-    """`muon` orthogonalises the hidden matrices' steps; all else is stepped by AdamW."""
-
-    kind: Literal["adamw", "muon"]
-    lr: Positive
-    muon_lr: Positive
-    betas: tuple[Fraction, Fraction]
-    eps: Positive
-    weight_decay: NonNegative
-    clip: Positive
-    schedule: Literal["constant", "cosine", "linear"]
-    warmup: Natural
-    final: Fraction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +78,15 @@ class Every(Schema):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Compute(Schema):
+    """How a step is computed; see `train/compute.py`."""
+
+    checkpointing: bool
+    channels_last: bool
+    compile: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Keep(Schema):
     """Which checkpoints stay: the newest, one of each so many pictures, the best by a figure."""
 
@@ -102,18 +97,30 @@ class Keep(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class Wandb(Schema):
-    mode: Literal["disabled", "offline", "online"]
+    """`timeout`: the seconds that its server has to answer."""
+
+    mode: Literal["offline", "online"]
     project: str
+    timeout: Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alert(Schema):
+    """`stall`: seconds without a step after which the run says so; `null` is never."""
+
+    stall: Positive | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine(Schema):
-    """Where runs stand and what computes."""
+    """Where runs stand and what computes. `timeout`: seconds without a sign of life after which a
+    process of several is lost."""
 
     run: Annotated[str, Field(pattern=r"^[^\s]+$")]
     root: str
     device: str
     seed: Natural
+    timeout: Positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +149,7 @@ class Train(Machine):
     batch_size: Count
     accumulation: Count
     parallel: Literal["auto", "ddp", "fsdp2"]
+    compute: Compute
     recovery: Recovery
     limit: Limit
     optim: Optim
@@ -150,13 +158,17 @@ class Train(Machine):
     keep: Keep
     held_out: Count
     init: str | None
+    track: Annotated[list[Literal["wandb", "tensorboard"]], Listed]
     wandb: Wandb
+    alert: Alert
 
     def __post_init__(self) -> None:
         if self.keep.best is not None and self.keep.best not in self.figures:
             raise ValueError(f"keep.best={self.keep.best} is none of {', '.join(self.figures)}")
         if "/" in self.run:
             raise ValueError(f"run={self.run} is a path; give a name, and the directory as root=")
+        if self.compute.channels_last and self.optim.kind == "adam8bit":
+            raise ValueError("optim=adam8bit undoes compute.channels_last: leave one of them")
         if self.batch_size % self.accumulation:
             raise ValueError(
                 f"batch_size={self.batch_size} is not divisible by accumulation={self.accumulation}"
@@ -190,6 +202,14 @@ class FromVae(Schema):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LatentShape(Schema):
+    """What an autoencoder makes of pictures: `channels`, at 1 / `factor` of their size."""
+
+    channels: Count
+    factor: Count
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preview(Schema):
     prompts: list[str]
     seed: Natural
@@ -201,6 +221,7 @@ class TrainUnet(Train):
 
     codec: Literal["vae", "pixels"]
     from_: Annotated[FromVae, From]
+    latent: LatentShape | None
     text: Text
     unet: UNet
     noise: Noise
@@ -215,6 +236,8 @@ class TrainUnet(Train):
             if self.resolution is None:
                 raise ValueError("codec=pixels needs resolution=, the pictures' size in pixels")
             _fits(self.resolution, self.unet.factor, "unet")
+            if self.latent is not None:
+                raise ValueError("codec=pixels has no autoencoder: leave latent=null")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,3 +342,10 @@ class HasData(Schema):
     """The data section alone, as `dmtool data` takes it."""
 
     data: Data
+
+
+@dataclass(frozen=True, kw_only=True)
+class HasOptim(Schema):
+    """The optimizer's section alone."""
+
+    optim: Optim

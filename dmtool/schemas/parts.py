@@ -147,6 +147,7 @@ class UNet(Schema):
     heads: Count
     groups: Count
     modulation: Literal["add", "scale_shift"]
+    gate: Literal["gelu", "silu"]
     pooled: bool
     text_width: Count | None
     dropout: Annotated[float, Field(ge=0, lt=1)]

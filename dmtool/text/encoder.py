@@ -63,6 +63,11 @@ class TextEncoder(ABC):
         """A new network that turns a trainable encoder's ids into states; None if it is frozen."""
         return None
 
+    @property
+    def frozen(self) -> int:
+        """How many weights it has that are not trained."""
+        return 0
+
     def save(self, folder: Path) -> None:
         """Write to `folder` what the card cannot hold and `from_card` will read there."""
         return None

@@ -44,7 +44,7 @@ class FrozenEncoder(TextEncoder):
     ) -> None:
         self.config, self.name, self._network, self.device = config, name, network, device
         self._model = network.model.to(device)
-        self._layers = _layers(config.layers, network.model.config.num_hidden_layers)
+        self._layers = chosen_layers(config.layers, network.model.config.num_hidden_layers)
         self.max_length = config.max_length
         self.pooled_dim = int(network.model.config.hidden_size)
         self.dim = self.pooled_dim * len(self._layers)
@@ -71,6 +71,10 @@ class FrozenEncoder(TextEncoder):
         every = (*out.hidden_states[:-1], out.last_hidden_state)
         states = torch.cat([every[layer] for layer in self._layers], -1)
         return Cond(states * mask[..., None], mask, self._pooled(out, mask))
+
+    @property
+    def frozen(self) -> int:
+        return sum(parameter.numel() for parameter in self._model.parameters())
 
     def card(self) -> dict[str, Any]:
         sha256, config = self._network.sha256, asdict(self.config)
@@ -104,7 +108,7 @@ def hf(config: HFText, device: torch.device | str, folder: Path | None = None) -
     return FrozenEncoder(config, config.name, network, device)
 
 
-def _layers(layers: Sequence[int], depth: int) -> list[int]:
+def chosen_layers(layers: Sequence[int], depth: int) -> list[int]:
     """Indices into the depth + 1 hidden states, none negative."""
     for layer in layers:
         if not -depth - 1 <= layer <= depth:

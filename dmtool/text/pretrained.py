@@ -128,6 +128,20 @@ def read(folder: Path) -> Pretrained:
     return Pretrained(family, model.float().eval().requires_grad_(False), tokenizer, sha256)
 
 
+def configuration(place: Path | dict[str, Any]) -> Any:
+    """The configuration, as transformers has it, of the network in a folder or of this content."""
+    content = place if isinstance(place, dict) else _json(place / "config.json")
+    kind = _supported(content, place)
+    whole = transformers.AutoConfig.for_model(**{**content, "model_type": kind})
+    return getattr(whole, "text_config", whole)  # of CLIP with its picture encoder
+
+
+def unloaded(configuration: Any) -> Any:
+    """The network of a configuration with fresh weights, on the current device."""
+    model = _class(FAMILIES[configuration.model_type].model)
+    return getattr(model, "from_config", model)(configuration)
+
+
 def weights_digest(folder: Path) -> str:
     """The sha256 of model.safetensors, or of the names and sha256 of its shards."""
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
@@ -143,13 +157,17 @@ def weights_digest(folder: Path) -> str:
 
 
 def _family(folder: Path) -> Family:
-    kind = _json(folder / "config.json").get("model_type")
+    return FAMILIES[_supported(_json(folder / "config.json"), folder)]
+
+
+def _supported(content: dict[str, Any], place: object) -> str:
+    kind = content.get("model_type")
     if kind not in FAMILIES:
         raise UserError(
-            f"{folder}: text encoders of type {kind!r} are not supported; these are: "
+            f"{place}: text encoders of type {kind!r} are not supported; these are: "
             + ", ".join(sorted(FAMILIES))
         )
-    return FAMILIES[kind]
+    return str(kind)
 
 
 def _json(path: Path) -> dict[str, Any]:

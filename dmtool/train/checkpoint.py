@@ -21,10 +21,10 @@ from dmtool import runs
 from dmtool.cache import file_digest
 from dmtool.errors import UserError
 from dmtool.schemas import Keep
-from dmtool.train import together
+from dmtool.train import team
 from dmtool.train.ema import Ema
 from dmtool.train.shard import local, whole
-from dmtool.train.together import Team
+from dmtool.train.team import Team
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class SharedCopy(HostCopy):
         aside = folder / f".{self._name}.shards{runs.PARTIAL}"
         self.team.lead(first)
         self.team.lead(partial(shutil.rmtree, aside, ignore_errors=True))
-        sums = together.write(_united(self.tensors), aside, self.team)
+        sums = team.write(_united(self.tensors), aside, self.team)
         self.team.lead(partial(self._finish, folder, keep, aside, sums))
 
     def _finish(self, folder: Path, keep: Keep, aside: Path, sums: dict[str, str]) -> None:
@@ -216,10 +216,10 @@ class State:
     def _load_parts(self, path: Path, state: dict[str, Any]) -> None:
         """Whether it was written whole or in shards, by however many processes."""
         weights = _united({"model": self.network.state_dict(), "ema": self.ema.state()})
-        stored = together.stored(path)
+        stored = team.stored(path)
         rest = {name: tensor for name, tensor in stored.items() if name not in weights}
         tensors = _empty(self.optimizers, rest)
-        together.read(path, weights | tensors)
+        team.read(path, weights | tensors)
         _unflatten(self.optimizers, tensors, state)
 
 

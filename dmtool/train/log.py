@@ -1,44 +1,49 @@
-"""What a run tells: the progress bar, metrics.jsonl, and Weights & Biases by a switch."""
+"""What a run tells: metrics.jsonl, progress to the user, trackers, and alerts when it hangs."""
 
 from __future__ import annotations
 
-import json
 import math
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
-from dmtool import runs
+from dmtool import metrics
 from dmtool.schemas import Train
+from dmtool.train import trackers
 from dmtool.train.checkpoint import Progress
-
-BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-PARTS = 10_000  # of the bar: it shows progress in [0, 1], be it of pictures or of minutes
+from dmtool.train.display import Display, display
+from dmtool.train.watchdog import Watchdog
 
 
 class Log:
-    """Scalars are collected on the device and fetched only when a line is written."""
+    """Scalars are collected on the device and fetched only when a line is written.
+
+    Only the main process tells anything. `progress` is the run's own, which moves on.
+    """
 
     def __init__(
-        self, folder: Path, config: Train, stage: str, pictures: int, accelerator: Accelerator
+        self, folder: Path, config: Train, stage: str, progress: Progress, accelerator: Accelerator
     ) -> None:
-        self.accelerator, self.stage = accelerator, stage
+        self.accelerator, self.stage, self.progress = accelerator, stage, progress
         self.main = accelerator.is_main_process
-        self.path = folder / "metrics.jsonl"
+        self.path = folder / metrics.NAME
         self.lr = 0.0
         self._totals: dict[str, Tensor] = {}
-        self._since = time.monotonic(), pictures
-        self._bar: Any = None
+        self._since = time.monotonic(), progress.pictures
+        self._display: Display | None = None
+        stall = config.alert.stall if self.main else None
+        self._watchdog = Watchdog(stall, self._stalled) if stall else None
+        self._trackers: list[trackers.Tracker] = []
         if self.main:
-            _forget_after(self.path, pictures)
-        self.wandb = _wandb(folder, config, stage) if self.main else None
+            told = metrics.forget_after(self.path, progress.pictures)
+            self._trackers = trackers.build(folder, config, stage, progress.pictures, told)
 
     def say(self, text: str) -> None:
         """One line to the user, from the main process only."""
@@ -47,18 +52,25 @@ class Log:
 
     @contextmanager
     def bar(self, fraction: float) -> Iterator[None]:
-        """A progress bar with loss, pictures/s and ETA."""
-        first = int(fraction * PARTS)
-        with tqdm(
-            total=PARTS, initial=first, desc=self.stage, bar_format=BAR, disable=not self.main
-        ) as self._bar:
-            yield
-        if self.wandb is not None:
-            self.wandb.finish()
+        """Within it the run shows how far it is, tells its trackers, and is watched for stalls."""
+        for tracker in self._trackers:
+            tracker.start()
+        self._display = display(self.stage, fraction) if self.main else None
+        try:
+            with self._watchdog.watching() if self._watchdog else nullcontext():
+                yield
+        finally:
+            if self._display:
+                self._display.close()
+        for tracker in self._trackers:
+            tracker.finish()
 
     def advance(self, fraction: float) -> None:
-        """Move the bar to this progress in [0, 1]."""
-        self._bar.update(int(min(fraction, 1) * PARTS) - self._bar.n)
+        """A step has ended; progress is now this, in [0, 1]."""
+        if self._watchdog:
+            self._watchdog.beat()
+        if self._display:
+            self._display.advance(fraction)
 
     def collect(self, values: dict[str, Tensor]) -> None:
         """Add all finite numbers to the means of the next line; nothing is fetched from the device.
@@ -81,46 +93,31 @@ class Log:
         now, (then, seen) = time.monotonic(), self._since
         rate = (progress.pictures - seen) / max(now - then, 1e-9)
         self._since = now, progress.pictures
-        loss = figures.get("loss", math.nan)
-        self._bar.set_postfix_str(f"{loss:.4f} loss, {rate:.0f} pictures/s")
+        if self._display:
+            self._display.figures(progress.pictures, figures.get("loss", math.nan), rate)
         self.figures(progress, figures | {"lr": self.lr, "pictures_per_second": rate, **more})
 
     def figures(self, progress: Progress, figures: dict[str, float]) -> None:
         """Append one line to metrics.jsonl."""
         if not self.main:
             return
-        line = {"pictures": progress.pictures, "seconds": round(progress.seconds, 3), **figures}
-        with open(self.path, "a") as file:
-            file.write(json.dumps(line) + "\n")
-        if self.wandb is not None:
-            self.wandb.log(figures, step=progress.pictures)
+        self._append(progress, figures)
+        for tracker in self._trackers:
+            tracker.log(figures, progress.pictures)
 
     def picture(self, progress: Progress, path: Path) -> None:
         """Show a preview where there is somebody to show it to."""
-        if self.wandb is not None:
-            import wandb
+        for tracker in self._trackers:
+            tracker.picture(path, progress.pictures)
 
-            self.wandb.log({"preview": wandb.Image(str(path))}, step=progress.pictures)
+    def _stalled(self, seconds: float, where: str) -> None:
+        """On the watchdog's thread; trackers come last, one of them may be what hangs."""
+        text = f"no step has ended for {seconds:.0f} s: waiting in {where}"
+        tqdm.write(f"{self.stage}: alert: {text}", file=sys.stderr)
+        self._append(self.progress, {"alert": text})
+        for tracker in self._trackers:
+            tracker.alert(text, self.progress.pictures)
 
-
-def _forget_after(path: Path, pictures: int) -> None:
-    """Drop the lines that a run going on from `pictures` will write again."""
-    if path.exists():
-        lines = [line for line in path.read_text().splitlines() if line.endswith("}")]
-        kept = [line for line in lines if json.loads(line)["pictures"] <= pictures]
-        runs.write_text(path, "".join(f"{line}\n" for line in kept))
-
-
-def _wandb(folder: Path, config: Train, stage: str) -> Any:
-    if config.wandb.mode == "disabled":
-        return None
-    import wandb
-
-    return wandb.init(
-        project=config.wandb.project,
-        name=f"{config.run}/{stage}",
-        dir=folder,
-        mode=config.wandb.mode,
-        resume="allow",
-        id=f"{folder.parent.name}-{stage}",
-    )
+    def _append(self, progress: Progress, figures: dict[str, float] | dict[str, str]) -> None:
+        line = {"pictures": progress.pictures, "seconds": round(progress.seconds, 3), **figures}
+        metrics.append(self.path, line)

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from accelerate import Accelerator
 from torch.amp.grad_scaler import GradScaler
 
 from dmtool.device import pick_dtype
 from dmtool.errors import Stopped, UserError
+from dmtool.processes import Group
 from dmtool.schemas import Train
 from dmtool.train import ema, optim, parallel, snapshots
 from dmtool.train.checkpoint import Progress, State
@@ -30,8 +30,11 @@ from dmtool.train.stop import Stop
 class Trainer:
     """Trains a stage in its run directory until its limit, from where it was left."""
 
-    def __init__(self, stage: Stage, config: Train, folder: Path, accelerator: Accelerator) -> None:
+    def __init__(
+        self, stage: Stage, config: Train, folder: Path, accelerator: Accelerator, group: Group
+    ) -> None:
         self.stage, self.config, self.folder, self.accelerator = stage, config, folder, accelerator
+        self.group = group
         dtype = pick_dtype(config.dtype, accelerator.device)
         shared = parallel.build(config, stage.network, accelerator, dtype)
         state = self._state(shared, dtype)
@@ -40,12 +43,9 @@ class Trainer:
         if accelerator.is_main_process:
             snapshots.forget_after(folder / "snapshots", state.progress.pictures)
         self.progress = state.progress
-        self.log = Log(folder, config, stage.name, self.progress.pictures, accelerator)
+        self.log = Log(folder, config, stage.name, self.progress, accelerator)
         self.started = time.monotonic() - self.progress.seconds
-        control = dist.new_group(backend="gloo") if accelerator.num_processes > 1 else None
-        context = Context(
-            stage, config, folder, accelerator, control, shared, dtype, state, self.log
-        )
+        context = Context(stage, config, folder, accelerator, shared, group, dtype, state, self.log)
         self.step, self.occasions = Step(context), Occasions(context)
         self.recovery, self.stop = Recovery(context, self.occasions), Stop(context)
 
@@ -77,15 +77,17 @@ class Trainer:
 
     def _train(self, fraction: float) -> None:
         for batch in self._shares():
+            self.group.mark()
             self.step(batch, fraction)
             self.progress.seconds = time.monotonic() - self.started
             fraction, stop = self.stop.decide()
             self.log.advance(fraction)
             if stop or fraction >= 1 or self.occasions.due():
                 self.step.settle()
-            if self.recovery.needed():
-                self.recovery.roll_back()
-            self.occasions(fraction >= 1)
+            with self.group.busy():
+                if self.recovery.needed():
+                    self.recovery.roll_back()
+                self.occasions(fraction >= 1)
             if fraction >= 1:
                 return
             if stop:

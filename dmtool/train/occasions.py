@@ -65,8 +65,9 @@ class Occasions:
 
     def written(self) -> None:
         """Wait until what was saved is on the disk, on all processes."""
-        self.writer.wait()
-        self.context.on_main(lambda: None)
+        with self.context.group.busy():
+            self.writer.wait()
+        self.context.group.wait()
 
     def _crossed(self, every: int) -> bool:
         seen = self.context.progress.pictures
@@ -90,7 +91,7 @@ class Occasions:
         """What `act` finds of the averaged weights on the main process, for all processes."""
         context = self.context
         with context.parallel.averaged(context.state.ema), autocast(context.device, context.dtype):
-            return context.on_main(act)
+            return context.group.on_main(act)
 
     def _validate(self) -> dict[str, float]:
         metrics = self.context.stage.validate()

@@ -3,55 +3,99 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
+import torch
 from torch import nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW, Optimizer
 
-from dmtool.schemas import Optim
-
-Parameters = list[nn.Parameter]
+from dmtool.errors import UserError, require
+from dmtool.schemas import MuonOptim, Optim, OptimBase, Scheduled, ScheduleFreeOptim
+from dmtool.train.groups import Parameters, groups
+from dmtool.train.muon import Muon
+from dmtool.train.schedule_free import ScheduleFree
 
 
 def build(network: nn.Module, config: Optim) -> list[Optimizer]:
-    """The optimizers that together step all parameters; no weight decay on norms and biases.
+    """The optimizers that together step all parameters; muon: matrices, and AdamW all else."""
+    optimizers = _build(network, config)
+    for optimizer in optimizers:
+        optimizer.register_load_state_dict_post_hook(_lay_out)
+    return optimizers
 
-    muon: the matrices of linear layers go to Muon, with steps scaled to AdamW's size
-    (arXiv:2502.16982, section 2.2); convolutions, embeddings and vectors stay with AdamW.
-    """
-    matrices, others, vectors = _sort(network, muon=config.kind == "muon")
-    groups = [
-        {"params": others, "weight_decay": config.weight_decay, "base_lr": config.lr},
-        {"params": vectors, "weight_decay": 0.0, "base_lr": config.lr},
-    ]
-    adam = AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+
+def _lay_out(optimizer: Optimizer) -> None:
+    """Loaded state gets its weight's layout in memory: fused kernels go through both alike."""
+    for weight, state in optimizer.state.items():
+        for name, value in state.items():
+            same = not torch.is_tensor(value) or value.shape != weight.shape
+            if not same and value.stride() != weight.stride():
+                state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
+
+
+def _build(network: nn.Module, config: Optim) -> list[Optimizer]:
+    if not isinstance(config, MuonOptim):
+        return [_adam(network, list(network.parameters()), config)]
+    matrices = _matrices(network, config)
     if not matrices:
-        return [adam]
-    group = [{"params": matrices, "base_lr": config.muon_lr}]
-    decay = config.weight_decay
-    muon = Muon(group, lr=config.muon_lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
-    return [adam, muon]
+        raise UserError(
+            f"optim=muon with optim.matrices={config.matrices} finds no matrix in this network: "
+            "take optim.matrices=all, or another optim"
+        )
+    taken = {id(parameter) for parameter in matrices}
+    rest = [parameter for parameter in network.parameters() if id(parameter) not in taken]
+    sorted_ = groups(network, matrices, config, config.muon_lr)
+    muon = Muon(sorted_, config.muon_lr, config.weight_decay, config.momentum)
+    return [_adam(network, rest, config), muon]
 
 
-def _sort(network: nn.Module, *, muon: bool) -> tuple[Parameters, Parameters, Parameters]:
-    matrices, others, vectors = [], [], []
-    linear = {id(module.weight) for module in network.modules() if isinstance(module, nn.Linear)}
-    for parameter in network.parameters():
-        if parameter.dim() < 2:
-            vectors.append(parameter)
-        elif muon and id(parameter) in linear:
-            matrices.append(parameter)
-        else:
-            others.append(parameter)
-    return matrices, others, vectors
+def _adam(network: nn.Module, parameters: Parameters, config: Optim) -> Optimizer:
+    sorted_ = groups(network, parameters, config, config.lr)
+    options = config.lr, config.betas, config.eps, config.weight_decay
+    if isinstance(config, ScheduleFreeOptim):
+        return ScheduleFree(sorted_, *options)
+    if config.kind == "adam8bit":
+        require("bitsandbytes", "adam8bit")
+        from dmtool.train.adam8bit import Adam8bit
+
+        return Adam8bit(sorted_, *options)
+    return AdamW(sorted_, *options, fused=True)
 
 
-def factor(config: Optim, pictures: int, progress: float) -> float:
+def _matrices(network: nn.Module, config: MuonOptim) -> Parameters:
+    """The weights of linear layers, and of inner convolutions if asked for.
+
+    A network names its outer convolutions as `ends`: they join it to pictures, not to features.
+    """
+    ends = {id(end) for module in network.modules() for end in getattr(module, "ends", ())}
+    kinds = nn.Linear | nn.Conv2d if config.matrices == "all" else nn.Linear
+    modules = (module for module in network.modules() if id(module) not in ends)
+    return [module.weight for module in modules if isinstance(module, kinds)]
+
+
+@contextmanager
+def averaged(optimizers: list[Optimizer]) -> Iterator[None]:
+    """Within it the network has the weights that are to be used: schedule-free's own averages.
+
+    Those of other optimizers are as they are.
+    """
+    with ExitStack() as stack:
+        for optimizer in optimizers:
+            if isinstance(optimizer, ScheduleFree):
+                stack.enter_context(optimizer.averaged())
+        yield
+
+
+def factor(config: OptimBase, pictures: int, progress: float) -> float:
     """The learning rate's factor in [0, 1].
 
     It rises linearly over the first `warmup` pictures; `cosine` and `linear` then fall with
     progress in [0, 1] to `final`.
     """
     warm = min(1.0, pictures / config.warmup) if config.warmup else 1.0
+    if not isinstance(config, Scheduled):
+        return warm
     progress = min(progress, 1.0)
     fall = {
         "constant": 1.0,

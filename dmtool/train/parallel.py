@@ -16,10 +16,12 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule
 
 from dmtool.errors import UserError
+from dmtool.processes import PATIENCE
 from dmtool.schemas import Train
+from dmtool.train import compute
 from dmtool.train.ema import Ema
 from dmtool.train.shard import shard, whole
-from dmtool.train.together import Team
+from dmtool.train.team import Team
 
 FSDP2 = "accelerate launch --config_file scripts/accelerate/fsdp2.yaml -m dmtool ..."
 
@@ -51,9 +53,10 @@ class Copies:
 
     team = None
 
-    def __init__(self, network: nn.Module, accelerator: Accelerator) -> None:
+    def __init__(self, config: Train, network: nn.Module, accelerator: Accelerator) -> None:
         self.accelerator = accelerator
         self.trained = network.to(accelerator.device)
+        compute.prepare(network, config.compute, accelerator.device)
         self.model = accelerator.prepare_model(self.trained)
 
     def accumulating(self, model: nn.Module) -> AbstractContextManager[None]:
@@ -76,13 +79,16 @@ class Shards:
     between the looks.
     """
 
-    def __init__(self, network: nn.Module, accelerator: Accelerator, dtype: torch.dtype) -> None:
+    def __init__(
+        self, config: Train, network: nn.Module, accelerator: Accelerator, dtype: torch.dtype
+    ) -> None:
         self.accelerator, self.seen = accelerator, network
+        trained = deepcopy(network)
+        compute.prepare(trained, config.compute, accelerator.device)
         mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
         reshard = _told("FSDP_RESHARD_AFTER_FORWARD", "true")
-        sharded = shard(deepcopy(network), mesh, dtype, reshard=reshard)
-        self.trained = self.model = cast(nn.Module, sharded)
-        self.team = Team(dist.new_group(backend="gloo"))
+        self.trained = self.model = shard(trained, mesh, dtype, reshard=reshard)
+        self.team = Team(dist.new_group(backend="gloo", timeout=PATIENCE))
         if not accelerator.is_main_process:
             network.to("meta")
 
@@ -120,19 +126,22 @@ def build(
     if dtype == torch.float64:
         network = network.to(dtype)
     if accelerator.num_processes == 1:
-        return Copies(network, accelerator)
+        return Copies(config, network, accelerator)
     if kind == "ddp" and engine == "fsdp2":
         raise UserError(
             "parallel=ddp, but accelerate's configuration says FSDP: take parallel=auto"
         )
     if "fsdp2" not in (kind, engine):
-        return Copies(network, accelerator)
+        return Copies(config, network, accelerator)
+    for name in ("channels_last", "compile"):
+        if getattr(config.compute, name):
+            raise UserError(f"compute.{name} does not go with FSDP2: leave it off, or parallel=ddp")
     if config.optim.kind == "muon":
         raise UserError(
             "optim=muon needs whole matrices, which FSDP2 divides: take optim=adamw, or "
             "parallel=ddp"
         )
-    return Shards(network, accelerator, dtype)
+    return Shards(config, network, accelerator, dtype)
 
 
 def refuse_other_engines() -> None:

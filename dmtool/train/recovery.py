@@ -33,7 +33,7 @@ class Recovery:
         """
         context, progress = self.context, self.context.progress
         self.occasions.written()
-        offending = context.on_main(self._save_offending)
+        offending = context.group.on_main(self._save_offending)
         found = (
             f"{progress.strikes} steps were not finite, the last one from picture "
             f"{progress.offender:,} on; its batch is in {offending}"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import get_total_norm
 
@@ -24,7 +24,7 @@ BLOCKS = (ResBlock, Block, Transformer, TextBlock, Middle, Upsample)
 the forward to the backward pass."""
 
 
-def shard(network: nn.Module, mesh: DeviceMesh, dtype: torch.dtype, *, reshard: bool) -> FSDPModule:
+def shard(network: nn.Module, mesh: DeviceMesh, dtype: torch.dtype, *, reshard: bool) -> nn.Module:
     """Shard a network in place over the mesh, block by block, and move it to the mesh's device.
 
     Parameters are stored, stepped and averaged as they are and gathered in `dtype`; gradients are
@@ -41,7 +41,8 @@ def shard(network: nn.Module, mesh: DeviceMesh, dtype: torch.dtype, *, reshard: 
     inner_first = [module for module in network.modules() if isinstance(module, BLOCKS)][::-1]
     for module in inner_first:
         fully_shard(module, mesh=mesh, reshard_after_forward=reshard, mp_policy=policy)
-    return fully_shard(network, mesh=mesh, reshard_after_forward=False, mp_policy=policy)
+    fully_shard(network, mesh=mesh, reshard_after_forward=False, mp_policy=policy)
+    return network
 
 
 def local(tensor: Tensor) -> Tensor:

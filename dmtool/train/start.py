@@ -13,59 +13,73 @@ from accelerate import Accelerator
 from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter
 
-from dmtool import runs
+from dmtool import processes, runs
 from dmtool.config import container
 from dmtool.data.source import Source, report
 from dmtool.device import pick_device
 from dmtool.errors import UserError
+from dmtool.processes import Group
 from dmtool.schemas import Noise, Train
-from dmtool.train import parallel
+from dmtool.train import parallel, trackers
 from dmtool.train.loop import Trainer
 from dmtool.train.stage import Stage
 
 C = TypeVar("C", bound=Train)
+MakeTrainer = Callable[[Stage, Train, Path, Accelerator, Group], Trainer]
 
-FREE = {"limit", "every", "keep", "wandb", "root", "run", "device", "preview", "sampler",
-        "guidance", "accumulation", "parallel", "init", "held_out"}  # fmt: skip
-"""Settings that may differ when a run goes on: they change nothing in what is learned."""
+FREE = {"limit", "every", "keep", "track", "wandb", "alert", "root", "run", "device", "preview",
+        "sampler", "guidance", "accumulation", "parallel", "compute", "init", "held_out",
+        "timeout"}  # fmt: skip
+"""Settings that may differ when a run goes on: they change nothing in what is learned
+(`compute` its rounding)."""
 
 
-def train(name: str, config: C, build: Callable[[C, torch.device], Stage]) -> None:
+def train(
+    name: str,
+    config: C,
+    build: Callable[[C, torch.device], Stage],
+    trainer: MakeTrainer = Trainer,
+) -> None:
     """Train a stage in `root/run/name`, from the beginning or from where it was left."""
+    trackers.check_installed(config)
+    parallel.refuse_other_engines()
+    device = pick_device(config.device)
+    with processes.started(device, config.timeout) as group:
+        accelerator = _accelerator(device, group)
+        _train(name, config, build, trainer, accelerator, group)
+    accelerator.end_training()
+
+
+def _train(
+    name: str,
+    config: C,
+    build: Callable[[C, torch.device], Stage],
+    trainer: MakeTrainer,
+    accelerator: Accelerator,
+    group: Group,
+) -> None:
     folder = runs.run_dir(config.run, config.root) / name
-    accelerator = _accelerator(config)
-    if accelerator.is_main_process:
+    if group.main:
         for place in ("", "checkpoints", "artifacts", "snapshots"):
             runs.recover(folder / place)
-    accelerator.wait_for_everyone()
+    group.wait()
     complete = _complete(config)
     _check_unchanged(folder, complete)
     torch.manual_seed(config.seed)
     stage = build(config, accelerator.device)  # all processes fill the caches together
-    if accelerator.is_main_process:
+    if group.main:
         runs.write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(complete)))
     if config.init:
         _start_from(stage, runs.find(config.init, name, config.root))
-    if accelerator.is_main_process:
+    if group.main:
         print(*(f"{name}: {line}" for line in report(stage.source)), sep="\n")
-    Trainer(stage, config, folder, accelerator).run()
-    accelerator.end_training()
+    trainer(stage, config, folder, accelerator, group).run()
 
 
-def _accelerator(config: Train) -> Accelerator:
-    parallel.refuse_other_engines()
-    device = pick_device(config.device)
-    expected = int(os.environ.get("WORLD_SIZE", "1"))
-    if expected == 1 and device.index is not None:
+def _accelerator(device: torch.device, group: Group) -> Accelerator:
+    if group.world == 1 and device.index is not None:
         os.environ["ACCELERATE_TORCH_DEVICE"] = str(device)
-    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")
-    if accelerator.num_processes != expected:
-        raise UserError(
-            f"{expected} processes were started but are not connected; on CPUs type: "
-            "ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes "
-            f"{expected} -m dmtool ..., or use torchrun"
-        )
-    return accelerator
+    return Accelerator(cpu=device.type == "cpu", mixed_precision="no")
 
 
 def _complete(config: Train) -> dict[str, Any]:

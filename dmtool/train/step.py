@@ -62,7 +62,8 @@ class Step:
         (made, pictures), self._pending = self._pending, None
         context, progress = self.context, self.context.progress
         if made:
-            context.state.ema.update(context.config.batch_size, pictures)
+            with optim.averaged(context.state.optimizers):
+                context.state.ema.update(context.config.batch_size, pictures)
             progress.strikes = max(0, progress.strikes - 1)
         else:
             progress.skipped += 1
@@ -74,7 +75,7 @@ class Step:
         while self._rehearsals:
             failed = self._tried(batch, self.context.state.network, alone=True) is None
             self._zero()
-            if self.context.largest(torch.tensor([float(failed)])).item():
+            if self.context.group.largest(torch.tensor([float(failed)])).item():
                 self._part()
             else:
                 self._rehearsals -= 1

@@ -29,7 +29,7 @@ class Stop:
         if limit.minutes:
             fractions.append(progress.seconds / 60 / limit.minutes)
         decision = torch.tensor([max(fractions), float(self._signal)], dtype=torch.float64)
-        fraction, stop = self.context.largest(decision).tolist()
+        fraction, stop = self.context.group.largest(decision).tolist()
         return fraction, bool(stop)
 
     @contextmanager

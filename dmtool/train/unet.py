@@ -19,7 +19,7 @@ from dmtool.errors import UserError
 from dmtool.latents import Codec
 from dmtool.pipeline import Pipeline, Request
 from dmtool.runs import Artifact, Fill
-from dmtool.schemas import TrainUnet
+from dmtool.schemas import LatentShape, TrainUnet
 from dmtool.sheet import contact_sheet
 from dmtool.train.captions import Captions
 from dmtool.train.examples import Batch, Place, normals, uniforms
@@ -31,6 +31,17 @@ from dmtool.train.times import by_level, draw_times
 def train(config: TrainUnet) -> None:
     """Train the noise predictor of a run."""
     train_stage("unet", config, UnetStage)
+
+
+def check_shape(vae: Artifact, wanted: LatentShape | None) -> None:
+    """UserError if the autoencoder does not make what `latent` says."""
+    made = LatentShape(channels=vae.card["latent"]["channels"], factor=vae.card["factor"])
+    if wanted is not None and wanted != made:
+        raise UserError(
+            f"latent asks for {wanted.channels} channels at 1/{wanted.factor} of the size, and the "
+            f"autoencoder in {vae.path} makes {made.channels} at 1/{made.factor}: take another "
+            "one, or latent=null"
+        )
 
 
 class Clean:
@@ -72,6 +83,11 @@ class UnetExamples:
 
     def __len__(self) -> int:
         return len(self.clean)
+
+    @property
+    def pictures(self) -> Pictures | None:
+        """What decodes the pictures; None where latents are read."""
+        return None if self.clean.cached else self.clean.pictures
 
     def __getitems__(self, places: list[Place]) -> Batch:
         config = self.config
@@ -118,7 +134,9 @@ class UnetStage:
         config = self.config
         if config.codec == "pixels":
             return None
-        return runs.find(config.from_.vae or config.run, "vae", config.root)
+        vae = runs.find(config.from_.vae or config.run, "vae", config.root)
+        check_shape(vae, config.latent)
+        return vae
 
     def _resolution(self) -> int:
         chosen = self.config.resolution

@@ -14,6 +14,7 @@ from dmtool.data import source
 from dmtool.data.pictures import Pictures
 from dmtool.data.transforms import to_tensor, to_uint8
 from dmtool.evaluate.quality import psnr
+from dmtool.network import TextShape
 from dmtool.runs import Fill
 from dmtool.schemas import TrainUpsampler
 from dmtool.sheet import tile
@@ -28,6 +29,18 @@ from dmtool.upsampler import Upsampler, augmented, enlarge
 def train(config: TrainUpsampler) -> None:
     """Train the upsampler of a run."""
     train_stage("upsampler", config, UpsamplerStage)
+
+
+def arguments(config: TrainUpsampler, text: TextShape) -> dict[str, Any]:
+    """All arguments of the upsampler's U-Net."""
+    return network.describe(
+        config.upsampler,
+        channels=3,
+        text=text,
+        images={"low_res": 3},
+        levels=["low_res_level"],
+        residual="low_res" if config.noise.prediction == "x0" else None,
+    )
 
 
 def shrink(large: Tensor, factor: int) -> Tensor:
@@ -72,14 +85,7 @@ class UpsamplerStage:
         split = source.splits(self.source.dataset, config.data)
         captions = [caption for row in split["train"]["caption"] for caption in row]
         self.text = text.load(config.text, device, captions)
-        self.arguments = network.describe(
-            config.upsampler,
-            channels=3,
-            text=self.text,
-            images={"low_res": 3},
-            levels=["low_res_level"],
-            residual="low_res" if config.noise.prediction == "x0" else None,
-        )
+        self.arguments = arguments(config, self.text)
         self.network = network.build(self.arguments, self.text)
         self.process = process_card(config.noise)
         crop = config.crop_size or config.resolution

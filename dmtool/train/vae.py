@@ -43,6 +43,13 @@ def train(config: TrainVae) -> None:
     train_stage("vae", config, VaeStage)
 
 
+def arguments(config: TrainVae) -> dict[str, Any]:
+    """All arguments of the autoencoder."""
+    chosen = asdict(config.vae)
+    del chosen["kind"]
+    return chosen
+
+
 class VaeExamples:
     """Batches of pictures, and the noise that samples their posteriors."""
 
@@ -66,10 +73,8 @@ class VaeStage:
         self.config, self.device = config, device
         loaded = source.load(config.data)
         self.source = loaded
-        arguments = asdict(config.vae)
-        del arguments["kind"]
-        self.arguments = arguments
-        self.network = Autoencoder(**arguments)
+        self.arguments = arguments(config)
+        self.network = Autoencoder(**self.arguments)
         split = source.splits(loaded.dataset, config.data)
         size = config.resolution // config.vae.factor
         self.pictures = Pictures(split["train"], config.data, config.resolution, config.seed)

@@ -22,6 +22,11 @@ class Writer:
         assert self._job is None
         self._job = self._thread.submit(job)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a job is running."""
+        return self._job is not None and not self._job.done()
+
     def wait(self) -> None:
         """Wait for the job, if there is one."""
         job, self._job = self._job, None

@@ -51,6 +51,7 @@ def test_features_do_not_hang_on_the_batch(effnet):
         found = extract(effnet, images, batch_size)
         np.testing.assert_allclose(found, alone, rtol=1e-3, atol=1e-4)
     assert alone.std(0).mean() > 0.05  # different pictures, different features
+    assert extract(effnet, [], 4).shape == (0, effnet.dim)  # a process without a share
 
 
 def test_effnet_is_never_called_fid(effnet):

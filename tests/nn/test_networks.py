@@ -11,8 +11,8 @@ from dmtool.nn.unet import UNet
 
 SMALL = {
     "channels": 3, "patch": 1, "widths": [16, 32], "blocks": [1, 2], "depths": [0, 1],
-    "middle_depth": 1, "heads": 4, "groups": 8, "modulation": "scale_shift", "text_dim": 12,
-    "pooled_dim": 6, "text_width": 8, "dropout": 0.0, "images": {}, "levels": [],
+    "middle_depth": 1, "heads": 4, "groups": 8, "modulation": "scale_shift", "gate": "silu",
+    "text_dim": 12, "pooled_dim": 6, "text_width": 8, "dropout": 0.0, "images": {}, "levels": [],
     "residual": None,
 }  # fmt: skip
 EXTRA = {"images": {"low": 2}, "levels": ["low_level"], "patch": 2}

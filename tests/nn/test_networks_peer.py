@@ -74,8 +74,8 @@ def test_the_unet_computes_what_diffusers_computes(grad):
     )  # fmt: skip
     ours = UNet(
         channels=3, patch=1, widths=[16, 32], blocks=[2, 2], depths=[1, 0], middle_depth=1,
-        heads=4, groups=8, modulation="add", text_dim=12, pooled_dim=None, text_width=None,
-        dropout=0.0, images={}, levels=[], residual=None,
+        heads=4, groups=8, modulation="add", gate="gelu", text_dim=12, pooled_dim=None,
+        text_width=None, dropout=0.0, images={}, levels=[], residual=None,
     )  # fmt: skip
     x, level, states = torch.randn(2, 3, 8, 8), torch.tensor([3.0, 881.5]), torch.randn(2, 5, 12)
     mask = torch.arange(5) < torch.tensor([[5], [3]])

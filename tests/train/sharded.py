@@ -17,7 +17,7 @@ from dmtool.schemas import Keep
 from dmtool.train.checkpoint import Progress, State
 from dmtool.train.ema import Ema, Power
 from dmtool.train.shard import gathered, shard, whole
-from dmtool.train.together import Team
+from dmtool.train.team import Team
 
 BATCH, PARTS = 8, 2
 KEEP = Keep(last=9, every=None, best=None)

@@ -9,11 +9,12 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from dmtool.config import container
+from dmtool.config import container, validate
 from dmtool.errors import UserError
 from dmtool.hydra_main import composed
 from dmtool.nn.layers import ResBlock
 from dmtool.nn.unet import Block, Transformer, UNet
+from dmtool.schemas import TrainVae
 from dmtool.train import parallel
 from dmtool.train.ema import Ema, Power
 from dmtool.train.shard import local, shard
@@ -116,8 +117,11 @@ def test_other_engines_are_refused_in_one_line(monkeypatch, told, said):
     assert "\n" not in str(refused.value)
 
 
-def test_muon_is_refused_on_shards():
-    config = SimpleNamespace(parallel="fsdp2", optim=SimpleNamespace(kind="muon"))
+@pytest.mark.parametrize(
+    "word", ["optim=muon", "compute.compile=true", "compute.channels_last=true"]
+)
+def test_what_shards_do_not_do_is_refused(word):
+    config = validate(composed("train_vae", ["parallel=fsdp2", word]), TrainVae)
     several = SimpleNamespace(num_processes=2)
-    with pytest.raises(UserError, match="optim=muon needs whole matrices"):
+    with pytest.raises(UserError, match=f"{word.partition('=')[0]}.* parallel=ddp"):
         parallel.build(config, torch.nn.Linear(2, 2), several, torch.float32)

@@ -32,9 +32,11 @@ def same(trainer, other):
     return len(a) == len(b) and all(map(torch.equal, a, b))
 
 
-@pytest.mark.parametrize(("dtype", "optim"), [("fp32", "muon"), ("fp16", "adamw")])
+@pytest.mark.parametrize(
+    ("dtype", "optim"), [("fp32", "muon optim.matrices=all"), ("fp16", "adamw")]
+)
 def test_a_batch_with_nan_is_skipped_without_a_trace(tmp_path, dtype, optim):
-    words = [f"dtype={dtype}", f"optim={optim}"]
+    words = [f"dtype={dtype}", *f"optim={optim}".split()]
     before = poisoned(tmp_path / "before", 0, 0, "limit.pictures=24", *words)
     after = poisoned(tmp_path / "after", 27, 28, "limit.pictures=32", *words)
     before.run(), after.run()
@@ -83,7 +85,13 @@ def test_a_conditional_step_on_the_device_is_made_or_leaves_no_trace(kind):
 
 def test_after_repeated_ones_the_run_goes_back_and_on_past_them(tmp_path):
     """Against a run of the same 32 pictures that is put to picture 56 by hand."""
-    words = ["every.checkpoint=16", "recovery.after=2", "recovery.lr_factor=0.25", "optim=muon"]
+    words = [
+        "every.checkpoint=16",
+        "recovery.after=2",
+        "recovery.lr_factor=0.25",
+        "optim=muon",
+        "optim.matrices=all",
+    ]
     bad = (40, 56)
     back = poisoned(tmp_path / "back", *bad, "limit.pictures=72", *words)
     back.run()

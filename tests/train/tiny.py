@@ -5,6 +5,7 @@ from accelerate import Accelerator
 
 from dmtool import hydra_main
 from dmtool.config import validate
+from dmtool.processes import ALONE
 from dmtool.schemas import STAGES
 from dmtool.train.lengths import BUILD
 from dmtool.train.loop import Trainer
@@ -23,7 +24,7 @@ STAGE = {
 }  # fmt: skip
 
 
-def trainer(stage, root, *words):
+def trainer(stage, root, *words, group=ALONE):
     """A trainer that begins in `root/STAGE`, or goes on there."""
     config = hydra_main.composed(f"train_{stage}", [*COMMON, *STAGE[stage], *words])
     checked = validate(config, STAGES[stage])
@@ -31,7 +32,7 @@ def trainer(stage, root, *words):
     torch.manual_seed(checked.seed)
     (root / stage).mkdir(parents=True, exist_ok=True)
     built = BUILD[stage](checked, accelerator.device)
-    return Trainer(built, checked, root / stage, accelerator)
+    return Trainer(built, checked, root / stage, accelerator, group)
 
 
 class Poisoned:

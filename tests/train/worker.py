@@ -6,25 +6,28 @@ from pathlib import Path
 import tiny
 import torch
 
+from dmtool import processes
+
 STEPS = ["batch_size=16", "limit.pictures=320", "every.log=16"]
 
 
-def proof(root, *words):
+def proof(group, root, *overrides):
     """All three stages in double and single precision."""
     for dtype in ("fp64", "fp32"):
         for stage in tiny.STAGE:
-            tiny.trainer(stage, root / dtype, *STEPS, f"dtype={dtype}", *words).run()
+            words = [*STEPS, f"dtype={dtype}", *overrides]
+            tiny.trainer(stage, root / dtype, *words, group=group).run()
 
 
-def shards(root, *words):
+def shards(group, root, *words):
     """A noise predictor in shards, saved at half the way."""
     words = ["parallel=fsdp2", "dtype=fp64", "every.checkpoint=160", *words]
-    tiny.trainer("unet", root, *STEPS, *words).run()
+    tiny.trainer("unet", root, *STEPS, *words, group=group).run()
 
 
-def faults(root, *words):
+def faults(group, root, *words):
     """Picture 30 is bad; memory suffices for two pictures in process 1, for all in the others."""
-    trainer = tiny.trainer("vae", root, *STEPS, "dtype=fp64", *words)
+    trainer = tiny.trainer("vae", root, *STEPS, "dtype=fp64", *words, group=group)
     trainer.stage.examples = tiny.Poisoned(trainer.stage.examples, 30, 31)
     losses, rank = trainer.stage.losses, trainer.accelerator.process_index
 
@@ -42,6 +45,5 @@ def faults(root, *words):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     job, root, *words = sys.argv[1:]
-    {"proof": proof, "shards": shards, "faults": faults}[job](Path(root), *words)
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    with processes.started(torch.device("cpu"), 600) as group:
+        {"proof": proof, "shards": shards, "faults": faults}[job](group, Path(root), *words)

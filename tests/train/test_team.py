@@ -13,7 +13,7 @@ from test_checkpoint import KEEP, facts, killed_at, loaded, names, new
 
 from dmtool import runs
 from dmtool.train.checkpoint import SharedCopy
-from dmtool.train.together import Team
+from dmtool.train.team import Team
 
 
 def connected():

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from tiny import STAGE
 
-from dmtool.train import together
+from dmtool.train import team
 
 WORKER = Path(__file__).with_name("worker.py")
 SPLITS = {"1 x 16": (1, 1, "ddp"), "2 x 8": (2, 1, "ddp"), "4 x 4": (4, 1, "ddp"),
@@ -33,7 +33,7 @@ def weights(folder):
     newest = max((folder / "checkpoints").glob("[0-9]*"))
     average = load_file(folder / "artifacts/default/model.safetensors")
     live = {name: torch.empty_like(tensor) for name, tensor in average.items()}
-    together.read(newest, live)
+    team.read(newest, live)
     return live, average
 
 

@@ -1,0 +1,51 @@
+"""metrics.jsonl: what a run has logged, one JSON object a line, in the order of pictures seen."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from dmtool import runs
+
+Line = dict[str, Any]
+"""`pictures` and `seconds` (of training), and figures by name; or `alert` and what it says."""
+
+NAME = "metrics.jsonl"
+
+
+def read(path: Path) -> list[Line]:
+    """The whole lines of a file that may be growing, or was cut by a kill; none if it is absent."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+
+
+def append(path: Path, line: Line) -> None:
+    """Add a line, in one write: lines of several threads do not mix."""
+    with open(path, "a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def forget_after(path: Path, pictures: int) -> int:
+    """Drop the lines that a run going on from `pictures` will write again.
+
+    Returns the pictures of the last line that was there: so far it has been told to others.
+    """
+    lines = read(path)
+    if lines:
+        kept = [line for line in lines if line["pictures"] <= pictures]
+        runs.write_text(path, "".join(f"{json.dumps(line)}\n" for line in kept))
+    return max((line["pictures"] for line in lines), default=0)
+
+
+def series(lines: list[Line], name: str) -> list[tuple[int, float]]:
+    """(pictures, value) of a figure wherever it was logged."""
+    return [(line["pictures"], float(line[name])) for line in lines if name in line]
+
+
+def quarters(values: list[float]) -> list[float]:
+    """The medians of the four quarters of at least four values."""
+    n = len(values)
+    return [statistics.median(values[i * n // 4 : (i + 1) * n // 4]) for i in range(4)]

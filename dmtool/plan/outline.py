@@ -1,0 +1,125 @@
+"""A stage without its data and its weights: the network, and what it is called with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from dmtool import network, runs
+from dmtool.cond import Cond
+from dmtool.errors import UserError
+from dmtool.nn.autoencoder import Autoencoder
+from dmtool.schemas import LatentShape, Train, TrainUnet, TrainUpsampler, TrainVae
+from dmtool.text import sizes
+from dmtool.train import upsampler, vae
+
+Inputs = tuple[Any, ...]
+"""The arguments of a call of the network: tensors, and a Cond."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """`build` makes the network with fresh weights on the current device, `inputs(n)` the
+    arguments for n pictures; `frozen` counts the text encoder's weights that are not trained."""
+
+    build: Callable[[], nn.Module]
+    inputs: Callable[[int], Inputs]
+    frozen: int
+
+
+class Text(network.TextShape, Protocol):
+    """A text encoder, or its sizes."""
+
+    @property
+    def max_length(self) -> int: ...
+
+    @property
+    def trainable(self) -> bool: ...
+
+    @property
+    def frozen(self) -> int: ...
+
+
+def of_config(config: Train) -> Outline:
+    """The outline of a training of which nothing but the config need be there.
+
+    Captions count as long as the text encoder takes them. Raises UserError if the shape of the
+    autoencoder or of the text encoder is not known.
+    """
+    if isinstance(config, TrainVae):
+        return of_vae(config)
+    assert isinstance(config, TrainUnet | TrainUpsampler)
+    text = sizes.sizes(config.text)
+    if isinstance(config, TrainUpsampler):
+        return of_upsampler(config, text, text.max_length)
+    return of_unet(config, text, text.max_length, *_space(config))
+
+
+def of_vae(config: TrainVae) -> Outline:
+    """The autoencoder's."""
+    size, latent = config.resolution, config.resolution // config.vae.factor
+
+    def inputs(n: int) -> Inputs:
+        noise = torch.randn(n, config.vae.latent_channels, latent, latent)
+        return torch.rand(n, 3, size, size), noise
+
+    return Outline(lambda: Autoencoder(**vae.arguments(config)), inputs, 0)
+
+
+def of_unet(
+    config: TrainUnet, text: Text, length: int, space: LatentShape, resolution: int
+) -> Outline:
+    """The noise predictor's, with captions of `length` tokens."""
+    arguments = network.describe(config.unet, space.channels, text)
+    size = resolution // space.factor
+
+    def inputs(n: int) -> Inputs:
+        x_t = torch.randn(n, space.channels, size, size)
+        return x_t, torch.rand(n), _cond(text, n, length)
+
+    return Outline(lambda: network.build(arguments, text), inputs, text.frozen)
+
+
+def of_upsampler(config: TrainUpsampler, text: Text, length: int) -> Outline:
+    """The upsampler's, with captions of `length` tokens."""
+    arguments = upsampler.arguments(config, text)
+    size = config.crop_size or config.resolution
+
+    def inputs(n: int) -> Inputs:
+        x_t, level = torch.randn(n, 3, size, size), torch.rand(n)
+        cond = _cond(text, n, length).with_extras(low_res=x_t, low_res_level=level)
+        return x_t, level, cond
+
+    return Outline(lambda: network.build(arguments, text), inputs, text.frozen)
+
+
+def _cond(text: Text, n: int, length: int) -> Cond:
+    if not text.dim:
+        return Cond()
+    mask = torch.ones(n, length, dtype=torch.bool)
+    if text.trainable:
+        return Cond(torch.zeros(n, length, dtype=torch.int64), mask)
+    return Cond(torch.randn(n, length, text.dim), mask, torch.randn(n, text.pooled_dim))
+
+
+def _space(config: TrainUnet) -> tuple[LatentShape, int]:
+    """What the noise predictor works on, and the pictures' size, as the autoencoder's card says.
+
+    Where its run is not there yet, as `latent` says.
+    """
+    if config.codec == "pixels":
+        assert config.resolution is not None
+        return LatentShape(channels=3, factor=1), config.resolution
+    run = config.from_.vae or config.run
+    there = (runs.run_dir(run, config.root) / "vae" / "artifacts" / "default").is_dir()
+    if there or config.latent is None:
+        card = runs.find(run, "vae", config.root).card
+        shape = LatentShape(channels=card["latent"]["channels"], factor=card["factor"])
+        return shape, config.resolution or card["resolution"]
+    if config.resolution is None:
+        raise UserError(f"the run {run!r} has no vae stage yet: say resolution=, in pixels")
+    return config.latent, config.resolution

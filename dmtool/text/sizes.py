@@ -1,0 +1,80 @@
+"""What a text encoder is without its weights: enough to plan a training with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dmtool.errors import UserError
+from dmtool.nn.text import TextTransformer
+from dmtool.schemas import HFText, MiniLMText, ScratchText, Text
+from dmtool.text import pretrained, scratch
+from dmtool.text.frozen import chosen_layers
+
+KNOWN: dict[str, dict[str, Any]] = {
+    "openai/clip-vit-large-patch14": {
+        "model_type": "clip_text_model",
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "projection_dim": 768,
+    },
+}
+"""The config.json of encoders that need not be there: Stable Diffusion 1.x's."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """See `network.TextShape`; `frozen` counts weights that are used and not trained."""
+
+    dim: int
+    pooled_dim: int
+    max_length: int
+    trainable: bool
+    frozen: int
+    network: Callable[[], TextTransformer | None]
+
+
+def sizes(config: Text) -> Sizes:
+    """The sizes of a config's encoder, from its config.json alone.
+
+    Raises UserError for an encoder that is neither there nor known.
+    """
+    if isinstance(config, ScratchText):
+        return _scratch(config)
+    if isinstance(config, MiniLMText):
+        return _frozen(config, pretrained.configuration(pretrained.minilm_folder()))
+    if isinstance(config, HFText):
+        return _frozen(config, pretrained.configuration(_place(config.name)))
+    return Sizes(0, 0, 0, False, 0, lambda: None)
+
+
+def _place(name: str) -> Path | dict[str, Any]:
+    try:
+        return pretrained.find(name)
+    except UserError:
+        if name in KNOWN:
+            return KNOWN[name]
+        raise
+
+
+def _frozen(config: MiniLMText | HFText, network: Any) -> Sizes:
+    layers = chosen_layers(config.layers, network.num_hidden_layers)
+    with torch.device("meta"):
+        model = pretrained.unloaded(network)
+    width, weights = network.hidden_size, sum(p.numel() for p in model.parameters())
+    return Sizes(len(layers) * width, width, config.max_length, False, weights, lambda: None)
+
+
+def _scratch(config: ScratchText) -> Sizes:
+    """Of bpe the vocabulary that is asked for, which captions may not fill."""
+    tokens = scratch.Bytes.size if config.tokenizer == "bytes" else config.vocabulary
+    c, width = config, config.width
+    network = partial(TextTransformer, tokens, width, c.depth, c.heads, c.max_length)
+    return Sizes(width, width, c.max_length, True, 0, network)

@@ -1,0 +1,97 @@
+"""One screen of `dmtool watch`: a status line, curves, and the latest preview."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+from tqdm import tqdm
+
+from dmtool import metrics
+from dmtool.watch.picture import RESET, blocks
+from dmtool.watch.plot import panel
+from dmtool.watch.seen import Seen
+from dmtool.watch.terminal import Terminal
+
+FIRST = ("loss", "pictures_per_second", "lr", "grad_norm")
+"""Figures that are shown first, after them all others; held-out ones follow the loss."""
+
+NARROWEST, LOWEST = 34, 5  # of a panel, in characters
+BESIDE = 72  # columns from which the preview stands at the curves' side
+SHARE = 0.42  # of the screen, for the preview
+
+
+def frame(seen: Seen, terminal: Terminal) -> list[str]:
+    """At most `height - 1` lines: a cursor may stand below them."""
+    head = _head(seen, terminal)
+    room = terminal.height - 1 - len(head)
+    shown = seen.preview()
+    if shown is None:
+        return head + _panels(seen, terminal.width, room, terminal.unicode)
+    path, image = shown
+    where = str(path)[-terminal.width :]
+    if terminal.colours == "none" or not terminal.unicode:
+        return [*head, *_panels(seen, terminal.width, room - 1, terminal.unicode), where]
+    if terminal.width >= BESIDE:
+        columns = int(terminal.width * SHARE)
+        picture = [where[-columns:], *blocks(image, columns, room - 1, terminal.colours)]
+        left = terminal.width - columns - 2
+        return head + _beside(_panels(seen, left, room, True), picture, left + 2)
+    rows = int(room * SHARE)
+    picture = blocks(image, terminal.width, rows, terminal.colours)
+    return [*head, *_panels(seen, terminal.width, room - len(picture), True), *picture]
+
+
+def _head(seen: Seen, terminal: Terminal) -> list[str]:
+    """The status, and a line for what is wrong."""
+    last, name = seen.lines[-1], f"{seen.folder.parent.name}/{seen.folder.name}"
+    spent = tqdm.format_interval(last["seconds"])
+    first = f"{name}: {_state(seen)}, {last['pictures']:,} pictures in {spent}"
+    wrong = []
+    if seen.alert:
+        wrong.append(f"ALERT: {seen.alert}")
+    if seen.silent:
+        wrong.append(f"SILENT for {tqdm.format_interval(seen.age)}: stopped, killed or hanging")
+    strong = ("\x1b[1;31m", RESET) if terminal.colours != "none" else ("", "")
+    return [first[: terminal.width], *(f"{line[: terminal.width]}".join(strong) for line in wrong)]
+
+
+def _state(seen: Seen) -> str:
+    if seen.complete:
+        return "trained"
+    written = "" if seen.silent else f", a line {tqdm.format_interval(seen.age)} ago"
+    last = seen.lines[-1]
+    return f"{seen.fraction(last['pictures'], last['seconds']):.0%}{written}"
+
+
+def _panels(seen: Seen, width: int, height: int, unicode: bool) -> list[str]:
+    """As many figures as there is room for, in a grid."""
+    columns, rows = max(1, width // NARROWEST), max(1, height // LOWEST)
+    names = _names(seen.lines)[: columns * rows]
+    columns = min(columns, -(-len(names) // min(rows, len(names))))
+    rows = -(-len(names) // columns)
+    wide, high = width // columns, max(2, height // rows)
+    end = seen.lines[-1]["pictures"]
+    drawn = [
+        panel(name, metrics.series(seen.lines, name), end, wide - 1, high, unicode)
+        for name in names
+    ]
+    lines: list[str] = []
+    for start in range(0, len(drawn), columns):
+        row = zip_longest(*drawn[start : start + columns], fillvalue="")
+        lines += ["".join(cell.ljust(wide) for cell in cells).rstrip() for cells in row]
+    return lines[:height]
+
+
+def _names(lines: list[metrics.Line]) -> list[str]:
+    """All figures in the order of their interest."""
+    every = {name: None for line in lines for name in line}
+    others = [name for name in every if name not in ("pictures", "seconds", "alert")]
+    held_out = [name for name in others if name.startswith("val_")]
+    order = [FIRST[0], *held_out, *FIRST[1:]]
+    return [name for name in order if name in every] + [
+        name for name in others if name not in order
+    ]
+
+
+def _beside(left: list[str], right: list[str], at: int) -> list[str]:
+    return [f"{a.ljust(at)}{b}" for a, b in zip_longest(left, right, fillvalue="")]

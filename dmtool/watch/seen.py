@@ -1,0 +1,108 @@
+"""What the files of a run's stage say at one moment."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from PIL import Image
+
+from dmtool import metrics, runs
+from dmtool.errors import UserError
+
+QUIET, TIMES = 60.0, 3
+"""A run is silent when it has written nothing for so many seconds, and for so many times the
+longest pause between its latest lines."""
+LATEST = 50
+
+
+@dataclass(frozen=True)
+class Seen:
+    """`complete`: its limit is reached; `age`: seconds since it wrote its last line."""
+
+    folder: Path
+    lines: list[metrics.Line]
+    config: dict[str, Any]
+    complete: bool
+    age: float
+
+    def fraction(self, pictures: int, seconds: float) -> float:
+        """Progress in [0, 1] at that moment, by the limits of its config."""
+        limit, done = self.config["limit"], [0.0]
+        if limit["pictures"]:
+            done.append(pictures / limit["pictures"])
+        if limit["minutes"]:
+            done.append(seconds / 60 / limit["minutes"])
+        return min(1.0, max(done))
+
+    @property
+    def silent(self) -> bool:
+        """Whether it should have written, and has not."""
+        seconds = [line["seconds"] for line in self.lines[-LATEST:]]
+        pauses = [b - a for a, b in pairwise(seconds)]
+        return not self.complete and self.age > max(QUIET, TIMES * max(pauses, default=QUIET))
+
+    @property
+    def alert(self) -> str | None:
+        """What it has alerted to, if nothing came after."""
+        return self.lines[-1].get("alert")
+
+    def preview(self) -> tuple[Path, Image.Image] | None:
+        """The latest preview that is whole."""
+        for path in sorted(self.folder.glob("previews/*.png"), reverse=True)[:2]:
+            try:
+                with Image.open(path) as image:
+                    return path, image.convert("RGB")
+            except OSError:  # it is being written
+                continue
+        return None
+
+
+def stages(run: str, root: str) -> list[str]:
+    """The stages of a run that were begun, the one that wrote last first; UserError if none."""
+    folder = runs.run_dir(run, root)
+    found = [path.parent for path in folder.glob("*/config.yaml")]
+    if not folder.is_dir():
+        runs.find(run, "unet", root)  # says that there is no such run
+    if not found:
+        raise UserError(f"{folder} has no stage yet; begin with: dmtool train-vae run={run}")
+    return [path.name for path in sorted(found, key=_written, reverse=True)]
+
+
+def look(run: str, stage: str | None, root: str) -> Seen:
+    """A stage of a run, by default the one that wrote last; UserError says what is missing."""
+    begun = stages(run, root)
+    if stage is not None and stage not in begun:
+        raise UserError(f"the run {run!r} has no stage {stage!r}; there are: {', '.join(begun)}")
+    folder = runs.run_dir(run, root) / (stage or begun[0])
+    lines = metrics.read(folder / metrics.NAME)
+    if not lines:
+        raise NothingYet(f"{folder} has logged nothing yet: it is preparing, or was stopped before")
+    config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    assert isinstance(config, dict)
+    age = time.time() - _written(folder)
+    return Seen(
+        folder, lines, {str(k): v for k, v in config.items()}, _complete(folder, lines), age
+    )
+
+
+class NothingYet(UserError):
+    """There is such a stage, and its first line will come."""
+
+
+def _written(folder: Path) -> float:
+    """When the stage logged its last line, or was begun."""
+    path = folder / metrics.NAME
+    return (path if path.exists() else folder / "config.yaml").stat().st_mtime
+
+
+def _complete(folder: Path, lines: list[metrics.Line]) -> bool:
+    """By the card of what was exported last, unless the run has gone on since."""
+    path = folder / "artifacts" / "default" / "card.json"
+    card = json.loads(path.read_text()) if path.exists() else {"complete": False}
+    return bool(card["complete"]) and card["pictures_seen"] >= lines[-1]["pictures"]

@@ -1,0 +1,81 @@
+"""Each optimizer goes on from a checkpoint as if it had never stopped, bit for bit."""
+
+import json
+from importlib.util import find_spec
+
+import pytest
+import torch
+from torch import nn
+from torch.amp.grad_scaler import GradScaler
+
+from dmtool.config import conf_dir, validate
+from dmtool.schemas import Keep, Optim
+from dmtool.train import optim
+from dmtool.train.checkpoint import Progress, State
+from dmtool.train.ema import Ema, Power
+
+KINDS = ["adamw", "muon", "muon optim.matrices=all", "schedule_free", "adam8bit"]
+
+
+def config(words):
+    from hydra import compose, initialize_config_dir
+
+    kind, *overrides = words.split()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        composed = compose("train_vae", [f"optim={kind}", "optim.lr=0.01", *overrides])
+    return validate(composed.optim, Optim)
+
+
+def new(chosen, layout=torch.contiguous_format):
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8), nn.Linear(80, 60)
+    network = nn.Sequential(*layers).to(memory_format=layout)
+    optimizers = optim.build(network, chosen)
+    return State(network, Ema(network, Power(0.1)), optimizers, GradScaler("cpu"), Progress())
+
+
+def train(state, steps):
+    """Until so many steps are made, with gradients that follow from the weights."""
+    while state.progress.pictures < steps:
+        for i, parameter in enumerate(state.network.parameters()):
+            parameter.grad = torch.cos(9 * parameter.detach() + i + state.progress.pictures)
+        optim.set_factor(state.optimizers, 1 / (1 + state.progress.pictures))
+        for optimizer in state.optimizers:
+            optimizer.step()
+        state.progress.pictures += 1
+        with optim.averaged(state.optimizers):
+            state.ema.update(1, state.progress.pictures)
+
+
+@pytest.mark.parametrize("words", KINDS)
+def test_a_resumed_optimizer_goes_on_alike(words, tmp_path):
+    if "8bit" in words and find_spec("bitsandbytes") is None:
+        pytest.skip("bitsandbytes is not installed")
+    chosen = config(words)
+    straight, first, resumed = new(chosen), new(chosen), new(chosen)
+    train(straight, 7)
+    train(first, 4)
+    first.copy().write(tmp_path, Keep(last=1, every=None, best=None))
+    assert resumed.load_newest(tmp_path)
+    train(resumed, 7)
+    expected, found = straight.copy(), resumed.copy()
+    assert json.dumps(expected.settings) == json.dumps(found.settings)
+    for file, tensors in expected.tensors.items():
+        assert tensors.keys() == found.tensors[file].keys()
+        for name, tensor in tensors.items():
+            assert torch.equal(tensor, found.tensors[file][name]), (file, name)
+
+
+@pytest.mark.parametrize("words", ["adamw", "muon optim.matrices=all", "schedule_free"])
+def test_it_may_go_on_in_another_layout(words, tmp_path):
+    chosen = config(words)
+    straight, first, resumed = new(chosen), new(chosen), new(chosen, torch.channels_last)
+    train(straight, 5)
+    train(first, 4)
+    first.copy().write(tmp_path, Keep(last=1, every=None, best=None))
+    assert resumed.load_newest(tmp_path)
+    train(resumed, 5)
+    expected, found = straight.copy(), resumed.copy()
+    for file, tensors in expected.tensors.items():
+        for name, tensor in tensors.items():
+            torch.testing.assert_close(tensor, found.tensors[file][name], rtol=1e-5, atol=1e-7)
