@@ -136,11 +136,8 @@ def build(
     for name in ("channels_last", "compile"):
         if getattr(config.compute, name):
             raise UserError(f"compute.{name} does not go with FSDP2: leave it off, or parallel=ddp")
-    if config.optim.kind == "muon":
-        raise UserError(
-            "optim=muon needs whole matrices, which FSDP2 divides: take optim=adamw, or "
-            "parallel=ddp"
-        )
+    if config.optim.kind == "adam8bit":
+        raise UserError("optim=adam8bit does not go with FSDP2: take optim=adamw, or parallel=ddp")
     return Shards(config, network, accelerator, dtype)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.utils import get_total_norm
 
 from dmtool.nn.autoencoder import Middle
@@ -53,6 +53,14 @@ def local(tensor: Tensor) -> Tensor:
 def gathered(tensor: Tensor) -> Tensor:
     """The whole of a shard; all processes must call it. A plain tensor as it is."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def part(tensor: Tensor, like: Tensor) -> Tensor:
+    """This process's part, as `like` is sharded, of a tensor that all processes have whole."""
+    if not isinstance(like, DTensor):
+        return tensor
+    shards = distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
+    return shards.to_local()
 
 
 def norm(tensors: Sequence[Tensor]) -> Tensor:

@@ -118,7 +118,7 @@ def test_other_engines_are_refused_in_one_line(monkeypatch, told, said):
 
 
 @pytest.mark.parametrize(
-    "word", ["optim=muon", "compute.compile=true", "compute.channels_last=true"]
+    "word", ["optim=adam8bit", "compute.compile=true", "compute.channels_last=true"]
 )
 def test_what_shards_do_not_do_is_refused(word):
     config = validate(composed("train_vae", ["parallel=fsdp2", word]), TrainVae)

@@ -8,6 +8,7 @@ import torch
 
 from dmtool import processes
 
+MUON = ["optim=muon", "optim.matrices=all"]
 STEPS = ["batch_size=16", "limit.pictures=320", "every.log=16"]
 
 
@@ -21,7 +22,7 @@ def proof(group, root, *overrides):
 
 def shards(group, root, *words):
     """A noise predictor in shards, saved at half the way."""
-    words = ["parallel=fsdp2", "dtype=fp64", "every.checkpoint=160", *words]
+    words = ["parallel=fsdp2", "dtype=fp64", "every.checkpoint=160", *MUON, *words]
     tiny.trainer("unet", root, *STEPS, *words, group=group).run()
 
 
