@@ -22,8 +22,8 @@ class Muon(Optimizer):
     """Steps weights of two or more dimensions, [out, ...] as the matrix [out, rest].
 
     Steps have the root mean square 0.2, as AdamW's usually have (arXiv:2502.16982, eq. 4), so its
-    learning rates and weight decay can be kept. Equal shapes are made orthogonal together; shards are
-    gathered for it, by every process.
+    learning rates and weight decay can be kept. Equal shapes are made orthogonal together,
+    by every process, which gathers shards for it.
     """
 
     def __init__(
