@@ -21,7 +21,7 @@ from dmtool import runs
 from dmtool.cache import file_digest
 from dmtool.errors import UserError
 from dmtool.schemas import Keep
-from dmtool.train import team
+from dmtool.train import optim_state, team
 from dmtool.train.ema import Ema
 from dmtool.train.shard import local, whole
 from dmtool.train.team import Team
@@ -164,7 +164,7 @@ class State:
         They are page-locked for a GPU, and stay: fresh memory costs more time than the copying.
         A team must copy together.
         """
-        tensors, groups = _flatten(self.optimizers)
+        tensors, groups = optim_state.flatten(self.optimizers)
         contents = {"model": self.network.state_dict(), "ema": self.ema.state()}
         for name, content in {**contents, "optimizer": tensors}.items():
             _to_host(content, self.buffers.setdefault(name, {}))
@@ -209,7 +209,9 @@ class State:
         else:
             self.network.load_state_dict(runs.read_tensors(path / "model.safetensors"))
             self.ema.load(runs.read_tensors(path / "ema.safetensors"))
-            _unflatten(self.optimizers, runs.read_tensors(path / "optimizer.safetensors"), state)
+            optim_state.unflatten(
+                self.optimizers, runs.read_tensors(path / "optimizer.safetensors"), state
+            )
         self.scaler.load_state_dict(state["scaler"])
         self.progress.load(state["progress"])
 
@@ -218,9 +220,9 @@ class State:
         weights = _united({"model": self.network.state_dict(), "ema": self.ema.state()})
         stored = team.stored(path)
         rest = {name: tensor for name, tensor in stored.items() if name not in weights}
-        tensors = _empty(self.optimizers, rest)
+        tensors = optim_state.empty(self.optimizers, rest)
         team.read(path, weights | tensors)
-        _unflatten(self.optimizers, tensors, state)
+        optim_state.unflatten(self.optimizers, tensors, state)
 
 
 def retained(saved: Sequence[int], keep: Keep, best: Best | None) -> set[int]:
@@ -282,40 +284,3 @@ def _united(contents: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
     union = {name: tensor for content in contents.values() for name, tensor in content.items()}
     assert len(union) == sum(map(len, contents.values()))
     return union
-
-
-def _empty(optimizers: list[Optimizer], stored: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Memory for the optimizers' state of these shapes, in shards if their parameters are."""
-    parameters = [
-        [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        for optimizer in optimizers
-    ]
-    empty = {}
-    for key, tensor in stored.items():
-        i, parameter, _ = key.split(".", 2)
-        like = parameters[int(i)][int(parameter)]
-        same = like.detach() if like.shape == tensor.shape else tensor
-        device = "cpu" if same is tensor else None
-        empty[key] = torch.empty_like(same, dtype=tensor.dtype, device=device)
-    return empty
-
-
-def _flatten(optimizers: list[Optimizer]) -> tuple[dict[str, Tensor], list[Any]]:
-    """The optimizers' state as tensors by 'optimizer.parameter.name', and their groups as JSON."""
-    tensors: dict[str, Tensor] = {}
-    groups = []
-    for i, optimizer in enumerate(optimizers):
-        state = optimizer.state_dict()
-        groups.append(state["param_groups"])
-        for parameter, values in state["state"].items():
-            tensors |= {f"{i}.{parameter}.{name}": value for name, value in values.items()}
-    return tensors, groups
-
-
-def _unflatten(optimizers: list[Optimizer], tensors: dict[str, Tensor], saved: Any) -> None:
-    states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
-    for key, value in tensors.items():
-        i, parameter, name = key.split(".", 2)
-        states[int(i)].setdefault(int(parameter), {})[name] = value
-    for optimizer, state, groups in zip(optimizers, states, saved["groups"], strict=True):
-        optimizer.load_state_dict({"state": state, "param_groups": groups})
