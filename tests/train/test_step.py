@@ -47,18 +47,20 @@ def test_a_batch_with_nan_is_skipped_without_a_trace(tmp_path, dtype, optim):
     assert skipped == [0, 0, 0, 1] and "loss" not in lines[3] and "loss" in lines[2]
 
 
-def test_a_gradient_that_is_not_finite_is_skipped_though_the_loss_is(tmp_path):
+@pytest.mark.parametrize("addend", [lambda loss: (loss * 0).sqrt(), lambda loss: torch.nan])
+def test_either_loss_or_gradient_alone_is_enough_to_skip(tmp_path, addend):
+    """A finite loss of infinite slope, and a loss that is NaN by a constant."""
     before = poisoned(tmp_path / "before", 0, 0, "limit.pictures=8")
     after = poisoned(tmp_path / "after", 0, 0, "limit.pictures=16")
     losses = after.stage.losses
 
-    def steep(model, batch):
+    def spoiled(model, batch):
         found = losses(model, batch)
         if after.progress.pictures == 8:
-            found["loss"] = found["loss"] + (found["loss"] * 0).sqrt()
+            found["loss"] = found["loss"] + addend(found["loss"])
         return found
 
-    after.stage.losses = steep
+    after.stage.losses = spoiled
     before.run(), after.run()
     assert same(before, after) and after.progress.skipped == 1
 
