@@ -27,14 +27,14 @@ def empty(optimizers: list[Optimizer], stored: dict[str, Tensor]) -> dict[str, T
         [parameter for group in optimizer.param_groups for parameter in group["params"]]
         for optimizer in optimizers
     ]
-    empty = {}
+    made = {}
     for key, tensor in stored.items():
         i, parameter, _ = key.split(".", 2)
         like = parameters[int(i)][int(parameter)]
         same = like.detach() if like.shape == tensor.shape else tensor
         device = "cpu" if same is tensor else None
-        empty[key] = torch.empty_like(same, dtype=tensor.dtype, device=device)
-    return empty
+        made[key] = torch.empty_like(same, dtype=tensor.dtype, device=device)
+    return made
 
 
 def unflatten(optimizers: list[Optimizer], tensors: dict[str, Tensor], saved: Any) -> None:
