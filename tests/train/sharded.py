@@ -30,7 +30,7 @@ def network():
     unet = UNet(
         channels=3, patch=1, widths=[8, 8], blocks=[1, 1], depths=[0, 1], middle_depth=0, heads=2,
         groups=4, modulation="add", text_dim=8, pooled_dim=8, text_width=None, dropout=0.0,
-        images={}, levels=[], residual=None,
+        gate="gelu", images={}, levels=[], residual=None,
     )  # fmt: skip
     made = NoisePredictor(unet, TextTransformer(11, 8, 1, 2, 5)).double()
     for parameter in made.parameters():  # no branch begins as nothing
