@@ -20,7 +20,7 @@ class TextTransformer(nn.Module):
         super().__init__()
         self.token = nn.Embedding(vocabulary, width)
         self.position = nn.Parameter(torch.empty(max_length, width))
-        self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(depth))
+        self.blocks = nn.ModuleList(TextBlock(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         for weight in (self.token.weight, self.position):
             nn.init.normal_(weight, std=0.02)
@@ -45,7 +45,7 @@ class TextTransformer(nn.Module):
         return states, states.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
 
 
-class _Block(nn.Module):
+class TextBlock(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads

@@ -43,7 +43,7 @@ class Rehearsal(Trainer):
         super().__init__(stage, config, folder, accelerator, group)
         self.context = self.occasions.context
         self.occasions = self.program = Program(self.context)
-        self.step = self.trial = Trial(self.context, self.step.model)
+        self.step = self.trial = Trial(self.context)
         self.stop = Endless(self.context)
 
     def run(self) -> None:

@@ -148,6 +148,7 @@ class Train(Machine):
     resolution: Count | None
     batch_size: Count
     accumulation: Count
+    parallel: Literal["auto", "ddp", "fsdp2"]
     compute: Compute
     recovery: Recovery
     limit: Limit

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ from dmtool import runs
 from dmtool.cache import file_digest
 from dmtool.errors import UserError
 from dmtool.schemas import Keep
+from dmtool.train import optim_state, team
 from dmtool.train.ema import Ema
+from dmtool.train.shard import local, whole
+from dmtool.train.team import Team
 
 log = logging.getLogger(__name__)
 
 TENSORS = ("model.safetensors", "ema.safetensors", "optimizer.safetensors")
-FILES = (*TENSORS, "state.json")
 SUMS = "SHA256SUMS"
 """The files' checksums, as `sha256sum -c` reads them."""
 
@@ -65,17 +68,36 @@ class Progress:
         vars(self).update(saved | {"best": best})
 
 
+def nothing() -> None:
+    """Belongs to no checkpoint."""
+
+
 @dataclass
 class HostCopy:
-    """A run at one moment, in host memory: training goes on while it is written."""
+    """A run at one moment, in host memory: training goes on while it is written.
+
+    `weights` is the exported average, whole, on the main process.
+    """
 
     progress: Progress
     tensors: dict[str, dict[str, Tensor]]
     settings: dict[str, Any]
+    weights: dict[str, Tensor]
 
-    def write(self, folder: Path, keep: Keep) -> None:
-        """Write `folder/PICTURES` atomically and delete the checkpoints not to be kept."""
-        runs.replace_directory(folder / f"{self.progress.pictures:012d}", self._fill)
+    def write(self, folder: Path, keep: Keep, first: Callable[[], None] = nothing) -> None:
+        """Write `folder/PICTURES` atomically and delete the checkpoints not to be kept.
+
+        What belongs to it is done `first`: when a checkpoint is there, so is all of its moment.
+        """
+        first()
+        runs.replace_directory(folder / self._name, self._fill)
+        self._forget(folder, keep)
+
+    @property
+    def _name(self) -> str:
+        return f"{self.progress.pictures:012d}"
+
+    def _forget(self, folder: Path, keep: Keep) -> None:
         saved = _all(folder)
         kept = retained([int(path.name) for path in saved], keep, self.progress.best)
         kept.add(self.progress.good or 0)
@@ -86,10 +108,41 @@ class HostCopy:
     def _fill(self, path: Path) -> None:
         for name, tensors in self.tensors.items():
             runs.write_tensors(path / f"{name}.safetensors", tensors)
-        state = {"progress": asdict(self.progress), **self.settings}
+        self._seal(path, {name: file_digest(path / name) for name in TENSORS})
+
+    def _seal(self, path: Path, sums: dict[str, str]) -> None:
+        """Add the state, and the checksums of all."""
+        state = {"progress": asdict(self.progress), "files": [*sums], **self.settings}
         (path / "state.json").write_text(json.dumps(state))
-        sums = [f"{file_digest(path / name)}  {name}" for name in FILES]
-        (path / SUMS).write_text("\n".join(sums))
+        sums = {**sums, "state.json": file_digest(path / "state.json")}
+        (path / SUMS).write_text("\n".join(f"{digest}  {name}" for name, digest in sums.items()))
+
+
+@dataclass
+class SharedCopy(HostCopy):
+    """The same of a run in shards: the tensors are this process's parts, and all of a team write.
+
+    The shards are gathered in a folder beside the checkpoint, which a kill leaves unfinished.
+    """
+
+    team: Team
+
+    def write(self, folder: Path, keep: Keep, first: Callable[[], None] = nothing) -> None:
+        aside = folder / f".{self._name}.shards{runs.PARTIAL}"
+        self.team.lead(first)
+        self.team.lead(partial(shutil.rmtree, aside, ignore_errors=True))
+        sums = team.write(_united(self.tensors), aside, self.team)
+        self.team.lead(partial(self._finish, folder, keep, aside, sums))
+
+    def _finish(self, folder: Path, keep: Keep, aside: Path, sums: dict[str, str]) -> None:
+        def fill(path: Path) -> None:
+            for name in sums:
+                (aside / name).rename(path / name)
+            self._seal(path, sums)
+
+        runs.replace_directory(folder / self._name, fill)
+        aside.rmdir()
+        self._forget(folder, keep)
 
 
 @dataclass
@@ -102,14 +155,16 @@ class State:
     optimizers: list[Optimizer]
     scaler: GradScaler
     progress: Progress
+    team: Team | None = None
     buffers: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
     def copy(self) -> HostCopy:
         """Everything as it is now, in buffers that the next copy uses again.
 
         They are page-locked for a GPU, and stay: fresh memory costs more time than the copying.
+        A team must copy together.
         """
-        tensors, groups = _flatten(self.optimizers)
+        tensors, groups = optim_state.flatten(self.optimizers)
         contents = {"model": self.network.state_dict(), "ema": self.ema.state()}
         for name, content in {**contents, "optimizer": tensors}.items():
             _to_host(content, self.buffers.setdefault(name, {}))
@@ -117,7 +172,12 @@ class State:
         if device.type != "cpu":
             torch.accelerator.synchronize(device)
         settings = {"groups": groups, "scaler": self.scaler.state_dict()}
-        return HostCopy(deepcopy(self.progress), self.buffers, settings)
+        progress = deepcopy(self.progress)
+        if self.team is None:
+            weights = self.ema.exported_in(self.buffers["ema"])
+            return HostCopy(progress, self.buffers, settings, weights)
+        weights = whole(self.ema.weights, keep=self.team.leads)
+        return SharedCopy(progress, self.buffers, settings, weights, self.team)
 
     def load_newest(self, folder: Path) -> bool:
         """Go on from the newest checkpoint that is whole; damaged ones are reported and put aside.
@@ -142,13 +202,27 @@ class State:
 
     def load(self, path: Path) -> None:
         """Take up a checkpoint; ValueError, KeyError or OSError if it is damaged."""
-        _verify(path)
+        shards = _verify(path)
         state = json.loads((path / "state.json").read_text())
-        self.network.load_state_dict(runs.read_tensors(path / "model.safetensors"))
-        self.ema.load(runs.read_tensors(path / "ema.safetensors"))
-        _unflatten(self.optimizers, runs.read_tensors(path / "optimizer.safetensors"), state)
+        if shards or self.team:
+            self._load_parts(path, state)
+        else:
+            self.network.load_state_dict(runs.read_tensors(path / "model.safetensors"))
+            self.ema.load(runs.read_tensors(path / "ema.safetensors"))
+            optim_state.unflatten(
+                self.optimizers, runs.read_tensors(path / "optimizer.safetensors"), state
+            )
         self.scaler.load_state_dict(state["scaler"])
         self.progress.load(state["progress"])
+
+    def _load_parts(self, path: Path, state: dict[str, Any]) -> None:
+        """Whether it was written whole or in shards, by however many processes."""
+        weights = _united({"model": self.network.state_dict(), "ema": self.ema.state()})
+        stored = team.stored(path)
+        rest = {name: tensor for name, tensor in stored.items() if name not in weights}
+        tensors = optim_state.empty(self.optimizers, rest)
+        team.read(path, weights | tensors)
+        optim_state.unflatten(self.optimizers, tensors, state)
 
 
 def retained(saved: Sequence[int], keep: Keep, best: Best | None) -> set[int]:
@@ -169,13 +243,21 @@ def _all(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.name.isdigit() and path.is_dir())
 
 
-def _verify(path: Path) -> None:
-    """Raise UserError, or OSError, if a file of a checkpoint is not as it was written."""
+def _verify(path: Path) -> bool:
+    """Whether a checkpoint is in shards; UserError, or OSError, if a file is not as written."""
     lines = (path / SUMS).read_text().splitlines()
     sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    for name in FILES:
-        if file_digest(path / name) != sums.get(name):
-            raise UserError(f"{name} is damaged")
+    shards = TENSORS[0] not in sums
+    _check(path, "state.json", sums)
+    names = json.loads((path / "state.json").read_text())["files"] if shards else TENSORS
+    for name in names:
+        _check(path, name, sums)
+    return shards
+
+
+def _check(path: Path, name: str, sums: dict[str, str]) -> None:
+    if file_digest(path / name) != sums.get(name):
+        raise UserError(f"{name} is damaged")
 
 
 def _put_aside(path: Path) -> None:
@@ -188,26 +270,17 @@ def _put_aside(path: Path) -> None:
 def _to_host(tensors: dict[str, Tensor], buffers: dict[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if name not in buffers:
-            buffers[name] = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
-        buffers[name].copy_(tensor, non_blocking=True)
+            buffers[name] = torch.empty_like(
+                tensor,
+                device="cpu",
+                pin_memory=tensor.is_cuda,
+                memory_format=torch.contiguous_format,
+            )
+        local(buffers[name]).copy_(local(tensor), non_blocking=True)
 
 
-def _flatten(optimizers: list[Optimizer]) -> tuple[dict[str, Tensor], list[Any]]:
-    """The optimizers' state as tensors by 'optimizer.parameter.name', and their groups as JSON."""
-    tensors: dict[str, Tensor] = {}
-    groups = []
-    for i, optimizer in enumerate(optimizers):
-        state = optimizer.state_dict()
-        groups.append(state["param_groups"])
-        for parameter, values in state["state"].items():
-            tensors |= {f"{i}.{parameter}.{name}": value for name, value in values.items()}
-    return tensors, groups
-
-
-def _unflatten(optimizers: list[Optimizer], tensors: dict[str, Tensor], saved: Any) -> None:
-    states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
-    for key, value in tensors.items():
-        i, parameter, name = key.split(".", 2)
-        states[int(i)].setdefault(int(parameter), {})[name] = value
-    for optimizer, state, groups in zip(optimizers, states, saved["groups"], strict=True):
-        optimizer.load_state_dict({"state": state, "param_groups": groups})
+def _united(contents: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of all files by name: the averages' and the optimizers' names have prefixes."""
+    union = {name: tensor for content in contents.values() for name, tensor in content.items()}
+    assert len(union) == sum(map(len, contents.values()))
+    return union

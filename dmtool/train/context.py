@@ -12,6 +12,7 @@ from dmtool.processes import Group
 from dmtool.schemas import Train
 from dmtool.train.checkpoint import Progress, State
 from dmtool.train.log import Log
+from dmtool.train.parallel import Parallel
 from dmtool.train.stage import Stage
 
 
@@ -23,6 +24,7 @@ class Context:
     config: Train
     folder: Path
     accelerator: Accelerator
+    parallel: Parallel
     group: Group
     dtype: torch.dtype
     state: State

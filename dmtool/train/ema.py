@@ -10,11 +10,11 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import get_total_norm
 
 from dmtool.nn.layers import wide
 from dmtool.schemas import Ema as EmaConfig
 from dmtool.schemas import ExponentialEma
+from dmtool.train.shard import local, norm
 
 Weights = dict[str, Tensor]
 
@@ -104,13 +104,13 @@ class Ema:
     @torch.no_grad()
     def update(self, batch_size: int, pictures: int) -> None:
         """Average in the weights after a step of `batch_size`, `pictures` seen in all."""
-        live = self.network.state_dict()
+        live = {name: local(tensor) for name, tensor in self.network.state_dict().items()}
         names = [name for name, tensor in live.items() if tensor.is_floating_point()]
         targets = [wide(live[name]) for name in names]
         others = [name for name, tensor in live.items() if not tensor.is_floating_point()]
         for each, weights in self.averages.items():
             share = each.share(batch_size, pictures)
-            torch._foreach_lerp_([weights[name] for name in names], targets, share)
+            torch._foreach_lerp_([local(weights[name]) for name in names], targets, share)
             for name in others:
                 weights[name].copy_(live[name])
 
@@ -120,8 +120,8 @@ class Ema:
         live = self.network.state_dict()
         names = [name for name, tensor in live.items() if tensor.is_floating_point()]
         averaged = [self.weights[name] for name in names]
-        differences = torch._foreach_sub([wide(live[name]) for name in names], averaged)
-        return get_total_norm(differences) / get_total_norm(averaged)
+        differences = [wide(live[name]) - self.weights[name] for name in names]
+        return norm(differences) / norm(averaged)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from dmtool.train.shard import local
+
 
 class Verdict:
     """A yes or no that the device is still computing: read a step later, nobody waits for it."""
@@ -54,4 +56,4 @@ def _tensors(optimizer: Optimizer) -> list[Tensor]:
     """All that a step may change."""
     weights = [p.data for group in optimizer.param_groups for p in group["params"]]
     states = [value for state in optimizer.state.values() for value in state.values()]
-    return weights + [value for value in states if isinstance(value, Tensor)]
+    return [local(value) for value in weights + states if isinstance(value, Tensor)]

@@ -14,12 +14,13 @@ from dmtool.device import pick_dtype
 from dmtool.errors import Stopped, UserError
 from dmtool.processes import Group
 from dmtool.schemas import Train
-from dmtool.train import compute, ema, optim, snapshots
+from dmtool.train import ema, optim, parallel, snapshots
 from dmtool.train.checkpoint import Progress, State
 from dmtool.train.context import Context
 from dmtool.train.examples import Batch, Positions, batches
 from dmtool.train.log import Log
 from dmtool.train.occasions import Occasions
+from dmtool.train.parallel import Parallel
 from dmtool.train.recovery import Recovery
 from dmtool.train.stage import Stage
 from dmtool.train.step import Step
@@ -35,30 +36,29 @@ class Trainer:
         self.stage, self.config, self.folder, self.accelerator = stage, config, folder, accelerator
         self.group = group
         dtype = pick_dtype(config.dtype, accelerator.device)
-        state = self._state(dtype)
+        shared = parallel.build(config, stage.network, accelerator, dtype)
+        state = self._state(shared, dtype)
         with accelerator.main_process_first():  # it puts damaged checkpoints aside
             self.resumed = state.load_newest(folder / "checkpoints")
         if accelerator.is_main_process:
             snapshots.forget_after(folder / "snapshots", state.progress.pictures)
-        model = accelerator.prepare_model(state.network)
         self.progress = state.progress
         self.log = Log(folder, config, stage.name, self.progress, accelerator)
         self.started = time.monotonic() - self.progress.seconds
-        context = Context(stage, config, folder, accelerator, group, dtype, state, self.log)
-        self.step, self.occasions = Step(context, model), Occasions(context)
+        context = Context(stage, config, folder, accelerator, shared, group, dtype, state, self.log)
+        self.step, self.occasions = Step(context), Occasions(context)
         self.recovery, self.stop = Recovery(context, self.occasions), Stop(context)
 
-    def _state(self, dtype: torch.dtype) -> State:
+    def _state(self, shared: Parallel, dtype: torch.dtype) -> State:
         """As the run begins."""
-        config, device = self.config, self.accelerator.device
-        network = self.stage.network.to(device, dtype if dtype == torch.float64 else None)
-        compute.prepare(network, self.config.compute, device)
+        config, network, device = self.config, shared.trained, self.accelerator.device
         return State(
             network,
             ema.Ema(network, ema.profile(config.ema), config.ema.snapshots),
             optim.build(network, config.optim),
             GradScaler(device.type, enabled=dtype == torch.float16),
             Progress(),
+            shared.team,
         )
 
     def run(self) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dmtool.device import pick_dtype
+from dmtool.train.shard import gathered, local, part
 
 QUINTIC = (3.4445, -4.7750, 2.0315)
 """Coefficients of Jordan's polynomial: steep at zero, singular values end within 0.7 and 1.2."""
@@ -21,7 +22,8 @@ class Muon(Optimizer):
     """Steps weights of two or more dimensions, [out, ...] as the matrix [out, rest].
 
     Steps have the root mean square 0.2, as AdamW's usually have (arXiv:2502.16982, eq. 4), so its
-    learning rates and weight decay can be kept. Equal shapes are made orthogonal together.
+    learning rates and weight decay can be kept. Equal shapes are made orthogonal together,
+    by every process, which gathers shards for it.
     """
 
     def __init__(
@@ -43,13 +45,14 @@ class Muon(Optimizer):
                 self._step(same, group)
 
     def _step(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        wide = [_wide(self._direction(p, group["momentum"])) for p in parameters]
+        wide = [_wide(gathered(self._direction(p, group["momentum"]))) for p in parameters]
         directions = orthogonal(torch.stack(wide))
         size = 0.2 * max(directions.shape[1:]) ** 0.5
         for parameter, direction in zip(parameters, directions, strict=True):
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
             step = direction.mT if _tall(parameter) else direction
-            parameter.add_(step.reshape(parameter.shape), alpha=-group["lr"] * size)
+            mine = part(step.reshape(parameter.shape), parameter)
+            local(parameter).add_(mine, alpha=-group["lr"] * size)
 
     def _direction(self, parameter: Tensor, momentum: float) -> Tensor:
         """The average of the gradients, one step of momentum ahead (Nesterov)."""
@@ -78,13 +81,13 @@ def orthogonal(matrices: Tensor) -> Tensor:
 def _by_shape(parameters: list[Tensor]) -> dict[Shape, list[Tensor]]:
     shapes: dict[Shape, list[Tensor]] = {}
     for parameter in parameters:
-        rows, columns = sorted((len(parameter), parameter[0].numel()))
+        rows, columns = sorted((len(parameter), parameter.shape[1:].numel()))
         shapes.setdefault((rows, columns), []).append(parameter)
     return shapes
 
 
 def _tall(parameter: Tensor) -> bool:
-    return len(parameter) > parameter[0].numel()
+    return len(parameter) > parameter.shape[1:].numel()
 
 
 def _wide(weight: Tensor) -> Tensor:

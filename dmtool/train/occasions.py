@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from dmtool import runs
 from dmtool.device import autocast, peak_memory
 from dmtool.train import snapshots
 from dmtool.train.checkpoint import Best, HostCopy
 from dmtool.train.context import Context
+from dmtool.train.shard import whole
 from dmtool.train.writer import Writer
 
 
@@ -55,16 +53,21 @@ class Occasions:
         context = self.context
         if not context.progress.strikes:
             context.progress.good = context.progress.pictures
-        if context.accelerator.is_main_process:
-            with self._averaged():
+        card: dict[str, Any] = {}
+        more: runs.Fill = runs.nothing
+        with context.parallel.averaged(context.state.ema):
+            if context.accelerator.is_main_process:
                 card, more = context.stage.card(context.folder / "artifacts" / "default")
+        if context.accelerator.is_main_process or context.parallel.team:
             self.writer.wait()
             copy = context.state.copy()
             self.writer.start(partial(self._write, copy, names, card, more))
 
     def written(self) -> None:
         """Wait until what was saved is on the disk, on all processes."""
-        self.context.group.on_main(self.writer.wait)
+        with self.context.group.busy():
+            self.writer.wait()
+        self.context.group.wait()
 
     def _crossed(self, every: int) -> bool:
         seen = self.context.progress.pictures
@@ -84,21 +87,11 @@ class Occasions:
         progress.best = Best(metric, value, progress.pictures)
         return True
 
-    @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """Within it the network has the averaged weights, to be looked at."""
-        self.context.state.network.eval()
-        with self.context.state.ema.applied(), torch.no_grad():
-            yield
-
     def _on_main(self, act: Callable[[], dict[str, float]]) -> dict[str, float]:
         """What `act` finds of the averaged weights on the main process, for all processes."""
-
-        def look() -> dict[str, float]:
-            with self._averaged(), autocast(self.context.device, self.context.dtype):
-                return act()
-
-        return self.context.group.on_main(look)
+        context = self.context
+        with context.parallel.averaged(context.state.ema), autocast(context.device, context.dtype):
+            return context.group.on_main(act)
 
     def _validate(self) -> dict[str, float]:
         metrics = self.context.stage.validate()
@@ -124,23 +117,26 @@ class Occasions:
         """Before the checkpoint, so that a run that goes on from there has all that came before."""
         context = self.context
         average, seen = context.state.ema, context.progress.pictures
-        if average.snapshots and context.accelerator.is_main_process:
-            averages = {each.sigma_rel: average.averages[each] for each in average.snapshots}
-            every = context.config.every.snapshot
+        main, every = context.accelerator.is_main_process, context.config.every.snapshot
+        averages = {
+            each.sigma_rel: whole(average.averages[each], keep=main) for each in average.snapshots
+        }
+        if averages and main:
             snapshots.save(context.folder / "snapshots", seen, averages, every)
 
     def _write(
         self, copy: HostCopy, names: tuple[str, ...], card: dict[str, Any], more: runs.Fill
     ) -> None:
-        """The checkpoint comes last: when it is there, so are the artifacts of its moment."""
-        average, folder = self.context.state.ema, self.context.folder
+        folder = self.context.folder
         progress = {
             "pictures_seen": copy.progress.pictures,
             "complete": copy.progress.done,
-            "ema": average.exported.card(),
+            "ema": self.context.state.ema.exported.card(),
             "metrics": copy.progress.metrics,
         }
-        weights = average.exported_in(copy.tensors["ema"])
-        for name in names:
-            runs.save(folder / "artifacts" / name, weights, card | progress, more)
-        copy.write(folder / "checkpoints", self.context.config.keep)
+
+        def artifacts() -> None:
+            for name in names:
+                runs.save(folder / "artifacts" / name, copy.weights, card | progress, more)
+
+        copy.write(folder / "checkpoints", self.context.config.keep, artifacts)

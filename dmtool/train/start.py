@@ -20,7 +20,7 @@ from dmtool.device import pick_device
 from dmtool.errors import UserError
 from dmtool.processes import Group
 from dmtool.schemas import Noise, Train
-from dmtool.train import trackers
+from dmtool.train import parallel, trackers
 from dmtool.train.loop import Trainer
 from dmtool.train.stage import Stage
 
@@ -28,7 +28,7 @@ C = TypeVar("C", bound=Train)
 MakeTrainer = Callable[[Stage, Train, Path, Accelerator, Group], Trainer]
 
 FREE = {"limit", "every", "keep", "track", "wandb", "alert", "root", "run", "device", "preview",
-        "sampler", "guidance", "accumulation", "compute", "init", "held_out",
+        "sampler", "guidance", "accumulation", "parallel", "compute", "init", "held_out",
         "timeout"}  # fmt: skip
 """Settings that may differ when a run goes on: they change nothing in what is learned
 (`compute` its rounding)."""
@@ -42,6 +42,7 @@ def train(
 ) -> None:
     """Train a stage in `root/run/name`, from the beginning or from where it was left."""
     trackers.check_installed(config)
+    parallel.refuse_other_engines()
     device = pick_device(config.device)
     with processes.started(device, config.timeout) as group:
         accelerator = _accelerator(device, group)

@@ -14,6 +14,7 @@ from dmtool.train import optim
 from dmtool.train.context import Context
 from dmtool.train.examples import Batch
 from dmtool.train.gate import Verdict, step_if
+from dmtool.train.shard import gathered
 from dmtool.train.share import more, move, parted
 
 REHEARSED = 2
@@ -22,18 +23,18 @@ optimizer's state is in memory as well."""
 
 
 class Step:
-    """Steps the weights of a training; `model` is its network, wrapped for several processes.
+    """Steps the weights of a training.
 
     Nothing waits for the device. A step whose gradient is not finite is not made; that is known on
     the CPU a step later, so the averages follow a step later too: `settle` brings them up to date.
     """
 
-    def __init__(self, context: Context, model: nn.Module) -> None:
-        self.context, self.model = context, model
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
+    def __init__(self, context: Context) -> None:
+        self.context, self.model = context, context.parallel.model
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.parts, self.share = context.config.accumulation, context.share
         self._alone = context.accelerator.num_processes == 1
-        self._rehearsals = 0 if model is context.state.network else REHEARSED
+        self._rehearsals = 0 if self.model is context.state.network else REHEARSED
         self._pending: tuple[Verdict, int] | None = None
 
     def __call__(self, batch: Batch, fraction: float) -> None:
@@ -106,7 +107,7 @@ class Step:
         for i, part in enumerate(parted(batch, self.parts)):
             self._seed(i)
             last = i == self.parts - 1
-            with nullcontext() if last else context.accelerator.no_sync(model):
+            with nullcontext() if last else context.parallel.accumulating(model):
                 with autocast(context.device, context.dtype):
                     moved = move(part, context.device, context.dtype)
                     losses = context.stage.losses(model, moved)
@@ -121,7 +122,7 @@ class Step:
         for optimizer in state.optimizers:
             state.scaler.unscale_(optimizer)
         clip = self.context.config.optim.clip
-        norm = nn.utils.clip_grad_norm_(self.parameters, clip, foreach=True)
+        norm = gathered(nn.utils.clip_grad_norm_(self.parameters, clip, foreach=True))
         for optimizer in state.optimizers:
             step_if(norm.isfinite(), optimizer)
         state.scaler.update()

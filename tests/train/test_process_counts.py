@@ -2,17 +2,22 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 from tiny import STAGE
 
+from dmtool.train import team
+
 WORKER = Path(__file__).with_name("worker.py")
-SPLITS = {"1 x 16": (1, 1), "2 x 8": (2, 1), "4 x 4": (4, 1), "1 x 4 x 4": (1, 4)}
-"""Processes, and the parts of each one's share: of a batch of 16."""
+SPLITS = {"1 x 16": (1, 1, "ddp"), "2 x 8": (2, 1, "ddp"), "4 x 4": (4, 1, "ddp"),
+          "1 x 4 x 4": (1, 4, "ddp"), "2 x 2 x 4 in shards": (2, 2, "fsdp2")}  # fmt: skip
+"""Processes, the parts of each one's share, of a batch of 16, and how they share the network."""
 
 
 def launch(processes, job, root, *words):
@@ -26,8 +31,10 @@ def launch(processes, job, root, *words):
 def weights(folder):
     """Those of the newest checkpoint, and of the exported average."""
     newest = max((folder / "checkpoints").glob("[0-9]*"))
-    for file in (newest / "model.safetensors", folder / "artifacts/default/model.safetensors"):
-        yield load_file(file)
+    average = load_file(folder / "artifacts/default/model.safetensors")
+    live = {name: torch.empty_like(tensor) for name, tensor in average.items()}
+    team.read(newest, live)
+    return live, average
 
 
 def distance(a, b):
@@ -45,8 +52,8 @@ def curve(folder, name):
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     home = tmp_path_factory.mktemp("proof")
-    for name, (processes, parts) in SPLITS.items():
-        launch(processes, "proof", home / name, f"accumulation={parts}")
+    for name, (processes, parts, kind) in SPLITS.items():
+        launch(processes, "proof", home / name, f"accumulation={parts}", f"parallel={kind}")
     return home
 
 
@@ -61,6 +68,19 @@ def test_all_splits_of_a_batch_give_the_same_training(home, stage):
             ours, theirs = (curve(each / "fp32" / stage, name) for each in (whole, other))
             assert len(ours) == 20
             assert theirs == [(n, pytest.approx(value, rel=tolerance, abs=0)) for n, value in ours]
+
+
+@pytest.mark.slow
+def test_a_run_in_shards_that_was_cut_goes_on_exactly_and_on_one_process_as_well(tmp_path):
+    launch(2, "shards", tmp_path / "straight")
+    straight = tmp_path / "straight/unet"
+    assert len(list(straight.glob("checkpoints/*/shard-*.safetensors"))) == 2 * 2
+    for processes in (2, 1):
+        root = tmp_path / f"{processes}"
+        shutil.copytree(straight / f"checkpoints/{160:012d}", root / f"unet/checkpoints/{160:012d}")
+        launch(processes, "shards", root)
+        pairs = list(zip(weights(straight), weights(root / "unet"), strict=True))
+        assert all(distance(a, b) <= (0 if processes == 2 else 1e-8) for a, b in pairs)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import torch
 
 from dmtool import processes
 
+MUON = ["optim=muon", "optim.matrices=all"]
 STEPS = ["batch_size=16", "limit.pictures=320", "every.log=16"]
 
 
@@ -17,6 +18,12 @@ def proof(group, root, *overrides):
         for stage in tiny.STAGE:
             words = [*STEPS, f"dtype={dtype}", *overrides]
             tiny.trainer(stage, root / dtype, *words, group=group).run()
+
+
+def shards(group, root, *words):
+    """A noise predictor in shards, saved at half the way."""
+    words = ["parallel=fsdp2", "dtype=fp64", "every.checkpoint=160", *MUON, *words]
+    tiny.trainer("unet", root, *STEPS, *words, group=group).run()
 
 
 def faults(group, root, *words):
@@ -40,4 +47,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     job, root, *words = sys.argv[1:]
     with processes.started(torch.device("cpu"), 600) as group:
-        {"proof": proof, "faults": faults}[job](group, Path(root), *words)
+        {"proof": proof, "shards": shards, "faults": faults}[job](group, Path(root), *words)
