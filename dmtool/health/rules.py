@@ -83,13 +83,17 @@ def _throughput(seen: Seen) -> Finding | None:
 
 
 def _rate(seen: Seen) -> Finding | None:
-    """Its last step's rate, against the schedule at the pictures and seconds before it."""
+    """Its last step's rate, against the schedule at the pictures and seconds before it.
+
+    Each time that the run went back has lowered it.
+    """
     lines = [line for line in seen.lines if "lr" in line]
     if not lines:
         return None
     config, line = validate({"optim": seen.config["optim"]}, HasOptim).optim, lines[-1]
     before = line["pictures"] - seen.config["batch_size"]
     factor = optim.factor(config, before, seen.fraction(before, line["seconds"]))
+    factor *= seen.config["recovery"]["lr_factor"] ** line["rollbacks"]
     text = (
         f"the learning rate is {line['lr']:.3g} at {line['pictures']:,} pictures, "
         f"the schedule says {config.lr * factor:.3g}"

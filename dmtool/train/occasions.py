@@ -110,6 +110,7 @@ class Occasions:
             "ema_distance": context.state.ema.distance().item(),
             "memory_gb": round(peak_memory(context.device), 3),
             "skipped": progress.skipped,
+            "rollbacks": progress.rollbacks,
         }
         context.log.write(progress, more)
 

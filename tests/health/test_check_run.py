@@ -24,7 +24,7 @@ def lines(step=2000, end=20_000):
     """A healthy course, logged every `step` pictures, with a constant learning rate."""
     return [
         {"pictures": p, "seconds": p / 100, "loss": mean_loss(p - step, p), "grad_norm": 0.5,
-         "lr": LR, "pictures_per_second": 100.0}
+         "lr": LR, "pictures_per_second": 100.0, "rollbacks": 0}
         for p in range(step, end + 1, step)
     ]  # fmt: skip
 
@@ -96,6 +96,12 @@ def test_a_healthy_run_of_another_seed_passes(tmp_path, reference, capsys):
     out = capsys.readouterr().out
     assert "the loss is that of mine up to 20,000 pictures (10 compared)" in out
     assert "UNHEALTHY" not in out
+
+
+def test_a_rate_that_going_back_has_lowered_is_on_schedule(tmp_path, capsys):
+    gone_back = [line | {"lr": LR / 4, "rollbacks": 2} for line in lines()]
+    check.check("r", "vae", store(tmp_path, gone_back), None)
+    assert "the learning rate is 0.0005 at 20,000 pictures" in capsys.readouterr().out
 
 
 def test_only_like_is_compared_with_like(tmp_path, reference, capsys):
