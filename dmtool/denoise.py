@@ -18,6 +18,10 @@ from dmtool.noise import Schedule, c_noise, log_snr, schedule
 
 Coefficients = tuple[Tensor, Tensor]
 
+Weight = Callable[[Tensor], Tensor]
+"""w(log-SNR) of ||x_0_hat - x_0||^2; where None stands for one, the prediction's own error counts,
+||F_hat - F||^2."""
+
 
 class Denoise(Protocol):
     """What samplers and guidance know: (x_t, t, cond) -> estimate of x_0, and the schedule.
@@ -32,11 +36,15 @@ class Denoise(Protocol):
     def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor: ...
 
 
-def target_coefficients(kind: str, alpha: Tensor, sigma: Tensor) -> Coefficients:
+def target_coefficients(
+    kind: str, alpha: Tensor, sigma: Tensor, sigma_data: float | None = None
+) -> Coefficients:
     """(a, b) of the prediction F = a x_0 + b eps.
 
     v is alpha eps - sigma x_0 (Salimans & Ho, arXiv:2202.00512, eq. 21); flow is the velocity of
-    rectified flow, eps - x_0.
+    rectified flow, eps - x_0; edm is what Karras' preconditioning leaves to the network for data of
+    standard deviation `sigma_data` (arXiv:2206.00364, eq. 8), in terms of x_t / alpha and
+    sigma / alpha.
     """
     one, zero = torch.ones_like(alpha), torch.zeros_like(alpha)
     match kind:
@@ -48,11 +56,17 @@ def target_coefficients(kind: str, alpha: Tensor, sigma: Tensor) -> Coefficients
             return -sigma, alpha
         case "flow":
             return -one, one
+        case "edm":
+            assert sigma_data is not None
+            scale = c_in(alpha, sigma, sigma_data)
+            return scale * sigma / sigma_data, -scale * alpha * sigma_data
     raise KeyError(kind)
 
 
-def x0_coefficients(kind: str, alpha: Tensor, sigma: Tensor) -> Coefficients:
-    """(c_skip, c_out) of x_0 = c_skip x_t + c_out F.
+def x0_coefficients(
+    kind: str, alpha: Tensor, sigma: Tensor, sigma_data: float | None = None
+) -> Coefficients:
+    """(c_skip, c_out) of x_0 = c_skip x_t + c_out F; edm as in arXiv:2206.00364, table 1.
 
     Raises ValueError for eps where alpha = 0: pure noise says nothing about x_0 there.
     """
@@ -68,7 +82,16 @@ def x0_coefficients(kind: str, alpha: Tensor, sigma: Tensor) -> Coefficients:
             return alpha / norm, -sigma / norm
         case "flow":
             return 1 / (alpha + sigma), -sigma / (alpha + sigma)
+        case "edm":
+            assert sigma_data is not None
+            scale = c_in(alpha, sigma, sigma_data)
+            return alpha * (sigma_data * scale) ** 2, sigma * sigma_data * scale
     raise KeyError(kind)
+
+
+def c_in(alpha: Tensor, sigma: Tensor, sigma_data: float) -> Tensor:
+    """What brings x_t to variance 1: 1 / sqrt(sigma^2 + alpha^2 sigma_data^2)."""
+    return (sigma**2 + (alpha * sigma_data) ** 2) ** -0.5
 
 
 def eps_from_x0(x_t: Tensor, x_0: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
@@ -76,22 +99,6 @@ def eps_from_x0(x_t: Tensor, x_0: Tensor, alpha: Tensor, sigma: Tensor) -> Tenso
     if bool((sigma == 0).any()):
         raise ValueError("x0 -> eps is undefined at sigma = 0")
     return (x_t - expand(alpha, x_t) * x_0) / expand(sigma, x_t)
-
-
-def loss_weight(
-    weighting: str, gamma: float, prediction: str, alpha: Tensor, sigma: Tensor
-) -> Tensor:
-    """The weight of ||F_hat - F||^2.
-
-    uniform: 1. min_snr: min(SNR, gamma) on ||x_0_hat - x_0||^2 (Hang et al., arXiv:2303.09556),
-    hence times c_out^2 here.
-    """
-    if weighting == "uniform":
-        return torch.ones_like(alpha)
-    if weighting == "min_snr":
-        _, c_out = x0_coefficients(prediction, alpha, sigma)
-        return ((alpha / sigma) ** 2).clamp(max=gamma) * c_out**2
-    raise KeyError(weighting)
 
 
 def expand(coefficient: Tensor, like: Tensor) -> Tensor:
@@ -109,44 +116,60 @@ class Denoiser:
     in.
 
     Args:
-        network: maps x_t [B, C, H, W], c_noise [B] and a Cond to F, of x_t's shape.
+        network: maps x [B, C, H, W], c_noise [B] and a Cond to F, of x's shape.
         schedule: the noise schedule it was trained with, or another one.
-        prediction: eps, v, x0 or flow.
+        prediction: eps, v, x0, flow or edm.
         hears: the kind of `c_noise`.
+        sigma_data: the data's standard deviation. Where it is given the network sees x_t times
+            `c_in`, whatever it predicts, as variance-exploding schedules need; else x_t itself.
     """
 
     network: Callable[[Tensor, Tensor, Cond], Tensor]
     schedule: Schedule
     prediction: str
     hears: str
+    sigma_data: float | None = None
 
     def predict(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """The network's raw prediction F."""
-        level = c_noise(self.hears, log_snr(*self.schedule(t.double())))
-        level = level.to(x_t.device, _wide(x_t.dtype))
+        alpha, sigma = self.schedule(t.double())
+        level = c_noise(self.hears, log_snr(alpha, sigma)).to(x_t.device, _wide(x_t.dtype))
+        if self.sigma_data is not None:
+            x_t = expand(c_in(alpha, sigma, self.sigma_data), x_t) * x_t
         return self.network(x_t, level, cond).to(x_t.dtype)
 
     def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        c_skip, c_out = x0_coefficients(self.prediction, *self.schedule(t.double()))
+        levels = self.schedule(t.double())
+        c_skip, c_out = x0_coefficients(self.prediction, *levels, self.sigma_data)
         prediction = self.predict(x_t, t, cond)
         return expand(c_skip, x_t) * x_t + expand(c_out, x_t) * prediction
 
     def loss(
-        self, x_0: Tensor, eps: Tensor, t: Tensor, cond: Cond, weighting: str, gamma: float
+        self, x_0: Tensor, eps: Tensor, t: Tensor, cond: Cond, weight: Weight | None
     ) -> Tensor:
         """The weighted squared error of the prediction for each example, [B], at least float32."""
         alpha, sigma = self.schedule(t.double())
         x_t = expand(alpha, x_0) * x_0 + expand(sigma, x_0) * eps
-        a, b = target_coefficients(self.prediction, alpha, sigma)
+        a, b = target_coefficients(self.prediction, alpha, sigma, self.sigma_data)
         target = expand(a, x_0) * x_0 + expand(b, x_0) * eps
         wide = _wide(target.dtype)
         error = (self.predict(x_t, t, cond).to(wide) - target.to(wide)) ** 2
-        weight = loss_weight(weighting, gamma, self.prediction, alpha, sigma)
-        return weight.to(error) * error.flatten(1).mean(1)
+        error = error.flatten(1).mean(1)
+        if weight is None:
+            return error
+        _, c_out = x0_coefficients(self.prediction, alpha, sigma, self.sigma_data)
+        return (weight(log_snr(alpha, sigma)) * c_out**2).to(error) * error
 
 
 def build(
     network: Callable[[Tensor, Tensor, Cond], Tensor], process: Mapping[str, Any]
 ) -> Denoiser:
-    """The denoiser of a network and a card's noise process (kind, prediction, c_noise)."""
-    return Denoiser(network, schedule(process["kind"]), process["prediction"], process["c_noise"])
+    """The denoiser of a network and a card's noise process.
+
+    That is kind, prediction, c_noise, the schedule's options, and sigma_data where the network's
+    input is scaled.
+    """
+    options = dict(process)
+    prediction, hears = options.pop("prediction"), options.pop("c_noise")
+    sigma_data = options.pop("sigma_data", None)
+    return Denoiser(network, schedule(**options), prediction, hears, sigma_data)

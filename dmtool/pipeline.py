@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -16,16 +16,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dmtool import denoise, latents, network, runs, text
+from dmtool import denoise, guidance, latents, network, runs, text
+from dmtool.cond import Cond
 from dmtool.data.transforms import to_image, to_uint8
 from dmtool.denoise import Denoise, Denoiser
 from dmtool.device import autocast, pick_device, pick_dtype
 from dmtool.errors import UserError
-from dmtool.guidance import ClassifierFree
+from dmtool.guidance import Bad, Tally
 from dmtool.latents import Codec
 from dmtool.network import condition
 from dmtool.runs import Artifact
-from dmtool.samplers import Key, Step, calls, trajectory
+from dmtool.samplers import Key, Step, calls, last, trajectory
 from dmtool.schemas import Guidance, Sampler, Upsample, Use
 from dmtool.text import TextEncoder
 from dmtool.upsampler import Upsampler
@@ -57,6 +58,15 @@ class Picture:
         return to_image(self.pixels)
 
 
+@dataclass(frozen=True)
+class BadModel:
+    """The noise predictor that autoguidance leads away from."""
+
+    denoiser: Denoiser
+    text: TextEncoder
+    sha256: str
+
+
 @dataclass
 class Pipeline:
     """The chain of a run's artifacts, ready to sample."""
@@ -71,6 +81,7 @@ class Pipeline:
     device: torch.device
     dtype: torch.dtype
     batch_size: int
+    bad: BadModel | None = None
 
     def sample(
         self, prompt: str, n: int = 1, seed: int = 0, negative: str = ""
@@ -105,26 +116,41 @@ class Pipeline:
         """The noise predictor's steps for one batch."""
         prompts = [request.prompt for request in requests]
         cond = condition(self.denoiser.network, self.text, prompts, self.device)
-        denoiser: Denoise = self.denoiser
-        if self.guidance.scale != 1:
-            negatives = [request.negative for request in requests]
-            other = condition(self.denoiser.network, self.text, negatives, self.device)
-            denoiser = ClassifierFree(denoiser, other, self.guidance.scale)
+        denoiser = self._guided(requests, prompts)
         latent = self.card["latent"]
         shape = (latent["channels"], latent["size"], latent["size"])
         keys = [request.key for request in requests]
         return trajectory(denoiser, cond, shape, keys, self.sampler, "sample", self.device)
 
+    def _guided(self, requests: Sequence[Request], prompts: list[str]) -> Denoise:
+        negative, bad = Cond(), None
+        if self.guidance.scale != 1:
+            words = [request.negative for request in requests]
+            negative = condition(self.denoiser.network, self.text, words, self.device)
+        if self.bad is not None:
+            other = self.bad.denoiser
+            bad = Bad(other, condition(other.network, self.bad.text, prompts, self.device))
+        return guidance.build(self.guidance, self.denoiser, negative, bad)
+
+    def network_evaluations(self) -> int:
+        """How often a network is evaluated for a picture: counted on a model that costs nothing."""
+        tally = Tally(self.denoiser.schedule)
+        bad = Bad(tally, Cond()) if self.bad else None
+        denoiser = guidance.build(self.guidance, tally, Cond(), bad)
+        cpu = torch.device("cpu")
+        last(trajectory(denoiser, Cond(), (2,), [(0, 0)], self.sampler, "count", cpu))
+        return tally.evaluations
+
     def settings(self) -> dict[str, Any]:
         """What a figure or a PNG must say of how it was made."""
-        guided = 2 if self.guidance.scale != 1 else 1
         return {
             "sampler": self.sampler.kind,
             "steps": self.sampler.steps,
             "grid": self.sampler.grid,
             "calls": calls(self.sampler),
-            "network_evaluations": calls(self.sampler) * guided,
-            "guidance": self.guidance.scale,
+            "network_evaluations": self.network_evaluations(),
+            "guidance": asdict(self.guidance),
+            "bad": self.bad.sha256 if self.bad else None,
             "checkpoint": self.card["sha256"],
             "pictures_seen": self.card["pictures_seen"],
             "dtype": str(self.dtype).removeprefix("torch."),
@@ -148,11 +174,39 @@ def load(config: Use) -> Pipeline:
         device=device,
         dtype=pick_dtype(config.dtype, device),
         batch_size=config.batch_size,
+        bad=find_bad(config, artifact, denoiser, device),
     )
 
 
 def _guidance(config: Guidance, encoder: TextEncoder) -> Guidance:
     return config if encoder.dim else replace(config, scale=1.0)
+
+
+def find_bad(
+    config: Use, good: Artifact, guided: Denoiser, device: torch.device
+) -> BadModel | None:
+    """The artifact that `guidance.bad` names, if any; UserError if it does not fit."""
+    name, run = config.guidance.bad, config.from_.bad or config.from_.unet or config.run
+    if name is None:
+        return None
+    bad = runs.find(run, "unet", config.root, name)
+    if bad.card["sha256"] == good.card["sha256"]:
+        raise UserError(f"guidance.bad={name} is the very model that it guides: name a worse one")
+    for key in ("space_id", "latent"):
+        if bad.card[key] != good.card[key]:
+            raise UserError(
+                f"guidance.bad: {bad.path} has the {key} {bad.card[key]}, {good.path} has "
+                f"{good.card[key]}: name an artifact of the same latents, e.g. an earlier one"
+            )
+    denoiser, encoder = load_denoiser(bad, device)
+    times = torch.linspace(0, 1, 9, dtype=torch.float64)
+    levels, theirs = (torch.stack(each.schedule(times)) for each in (guided, denoiser))
+    if not torch.equal(levels, theirs):
+        raise UserError(
+            f"guidance.bad: {bad.path} has the noise of {bad.card['noise']}, {good.path} that of "
+            f"{good.card['noise']}: name an artifact of the same schedule"
+        )
+    return BadModel(denoiser, encoder, bad.card["sha256"])
 
 
 def load_denoiser(artifact: Artifact, device: torch.device) -> tuple[Denoiser, TextEncoder]:

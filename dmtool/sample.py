@@ -50,12 +50,12 @@ def _paint(
     films = folder.with_name(f"{folder.name}-film")
     for place in (folder, films) if film else (folder,):
         place.mkdir(parents=True, exist_ok=True)
-    numbers = group.share(range(len(requests)))
+    numbers, settings = group.share(range(len(requests))), json.dumps(chain.settings())
     pictures = chain.pictures((requests[number] for number in numbers), film)
     bar = tqdm(pictures, total=len(numbers), desc="sampling", unit="pic", disable=group.silent)
     for number, picture in zip(numbers, bar, strict=True):
         name = _name(number, requests[number], n)
-        write(folder / name, picture, chain)
+        write(folder / name, picture, settings)
         if picture.film is not None:
             tile(picture.film, columns=len(picture.film) // 2).save(films / name)
 
@@ -86,13 +86,13 @@ def slug(prompt: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:40] or "empty"
 
 
-def write(path: Path, picture: Picture, chain: Pipeline) -> None:
-    """Save a picture with its prompt, seed and settings as PNG text."""
+def write(path: Path, picture: Picture, settings: str) -> None:
+    """Save a picture with its prompt, seed and settings (JSON) as PNG text."""
     meta = PngImagePlugin.PngInfo()
     request = picture.request
     meta.add_itxt("prompt", request.prompt)
     meta.add_itxt("negative", request.negative)
     meta.add_text("seed", str(request.key[0]))
     meta.add_text("index", str(request.key[1]))
-    meta.add_text("settings", json.dumps(chain.settings()))
+    meta.add_text("settings", settings)
     picture.image().save(path, pnginfo=meta)

@@ -12,12 +12,17 @@ import dmtool
 ROOT = Path(dmtool.__file__).parent
 FORBIDDEN = [  # (modules, what they may not import, but for)
     ("nn", "dmtool", "dmtool.nn"),
-    ("noise", "dmtool", "-"),
+    ("noise", "dmtool", "dmtool.noise"),
     ("evaluate/frechet", "dmtool", "-"),
     ("errors", "dmtool", "-"),
     ("schemas", "dmtool", "dmtool.schemas"),
     ("denoise", "dmtool", "dmtool.noise dmtool.cond"),
-    ("guidance", "dmtool", "dmtool.noise dmtool.cond dmtool.denoise"),
+    (
+        "guidance",
+        "dmtool",
+        "dmtool.guidance dmtool.noise dmtool.cond dmtool.denoise dmtool.schemas",
+    ),
+    ("weighting", "dmtool", "dmtool.denoise dmtool.schemas"),
     ("samplers", "dmtool.pipeline dmtool.train dmtool.guidance dmtool.nn dmtool.network", "-"),
     ("latents", "dmtool.pipeline dmtool.train dmtool.data", "-"),
     ("pipeline", "dmtool.train dmtool.evaluate", "-"),

@@ -19,8 +19,10 @@ from dmtool.schemas.base import (
     Positive,
     Schema,
 )
+from dmtool.schemas.guidance import Guidance
+from dmtool.schemas.noise import Noise
 from dmtool.schemas.optim import Optim
-from dmtool.schemas.parts import Data, Guidance, Noise, Sampler, Text, UNet, Vae
+from dmtool.schemas.parts import Data, Sampler, Text, UNet, Vae
 
 Figures = dict[str, Callable[[float, float], float]]
 """Names of held-out figures, each with the function that picks the better of two: min or max."""
@@ -238,6 +240,8 @@ class TrainUnet(Train):
             _fits(self.resolution, self.unet.factor, "unet")
             if self.latent is not None:
                 raise ValueError("codec=pixels has no autoencoder: leave latent=null")
+        if self.guidance.bad is not None:
+            raise ValueError("guidance.bad is of sampling: previews have no worse model yet")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,6 +299,7 @@ class Upsample(Schema):
 class FromUse(Schema):
     unet: str | None
     upsampler: str | None
+    bad: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,6 +313,10 @@ class Use(Machine):
     guidance: Guidance
     upsample: Upsample
     batch_size: Count
+
+    def __post_init__(self) -> None:
+        if self.from_.bad is not None and self.guidance.bad is None:
+            raise ValueError("from.bad is the run of guidance.bad: name its artifact there, too")
 
 
 @dataclass(frozen=True, kw_only=True)

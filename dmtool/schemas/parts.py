@@ -1,4 +1,4 @@
-"""The parts that configs are put together from: data, text, networks, noise, sampling."""
+"""The parts that configs are put together from: data, text, networks, samplers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dmtool.schemas.base import Channel, Count, Fraction, Natural, OneOf, Positive, Schema
+from dmtool.schemas.base import Channel, Count, Fraction, Natural, OneOf, Schema
 
 # --- data -----------------------------------------------------------------------------------------
 
@@ -172,43 +172,6 @@ def _divisible(name: str, values: list[int], by_name: str, by: int) -> None:
             raise ValueError(f"{name}={values}: {value} is not divisible by {by_name}={by}")
 
 
-# --- the noise process ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Times(Schema):
-    """The density of times in training: uniform, or sigmoid of a normal(mean, std)."""
-
-    kind: Literal["uniform", "logit_normal"]
-    mean: float
-    std: Positive
-    stratified: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Weighting(Schema):
-    kind: Literal["uniform", "min_snr"]
-    gamma: Positive
-
-
-@dataclass(frozen=True, kw_only=True)
-class Noise(Schema):
-    """The schedule, what the network predicts, how its loss is weighted, how it hears the time."""
-
-    kind: Literal["flow", "ddpm", "scaled_linear", "cosine"]
-    prediction: Literal["eps", "v", "x0", "flow"]
-    c_noise: Literal["flow_time", "log_sigma", "ddpm_index", "sd_index"]
-    times: Times
-    weighting: Weighting
-
-    def __post_init__(self) -> None:
-        if self.prediction == "eps" and self.kind in ("flow", "cosine"):
-            raise ValueError(
-                f"prediction=eps says nothing of the picture at the end of kind={self.kind}, where "
-                "alpha is 0: take prediction v, x0 or flow, or kind ddpm or scaled_linear"
-            )
-
-
 # --- sampling -------------------------------------------------------------------------------------
 
 
@@ -221,10 +184,3 @@ class Sampler(Schema):
     grid: Literal["uniform", "log_snr"]
     eta: Fraction
     variance: Literal["small", "large"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Guidance(Schema):
-    """Classifier-free guidance; 1 is the plain conditional model."""
-
-    scale: float

@@ -19,7 +19,7 @@ from dmtool.data.source import Source, report
 from dmtool.device import pick_device
 from dmtool.errors import UserError
 from dmtool.processes import Group
-from dmtool.schemas import Noise, Train
+from dmtool.schemas import Train
 from dmtool.train import parallel, trackers
 from dmtool.train.loop import Trainer
 from dmtool.train.stage import Stage
@@ -107,11 +107,6 @@ def _check_unchanged(folder: Path, new: dict[str, Any]) -> None:
 def data_card(source: Source) -> dict[str, Any]:
     """What a card says of the pictures that a stage was trained on."""
     return {"fingerprint": source.fingerprint, "attribution": source.attribution}
-
-
-def process_card(config: Noise) -> dict[str, str]:
-    """What a card says of the noise process: all that a denoiser needs."""
-    return {"kind": config.kind, "prediction": config.prediction, "c_noise": config.c_noise}
 
 
 def _short(value: Any) -> str:

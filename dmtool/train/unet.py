@@ -10,22 +10,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dmtool import denoise, latents, network, runs, text
+from dmtool import denoise, latents, network, runs, text, weighting
 from dmtool.data import source
 from dmtool.data.pictures import Pictures
 from dmtool.data.transforms import to_tensor
 from dmtool.device import pick_dtype
 from dmtool.errors import UserError
 from dmtool.latents import Codec
+from dmtool.noise import Schedule
 from dmtool.pipeline import Pipeline, Request
 from dmtool.runs import Artifact, Fill
 from dmtool.schemas import LatentShape, TrainUnet
 from dmtool.sheet import contact_sheet
 from dmtool.train.captions import Captions
 from dmtool.train.examples import Batch, Place, normals, uniforms
-from dmtool.train.start import data_card, process_card
+from dmtool.train.process import by_level, draw_times, process_card
+from dmtool.train.start import data_card
 from dmtool.train.start import train as train_stage
-from dmtool.train.times import by_level, draw_times
 
 
 def train(config: TrainUnet) -> None:
@@ -78,8 +79,11 @@ class Clean:
 class UnetExamples:
     """Batches of x_0, eps, t and conditions, with captions dropped for guidance."""
 
-    def __init__(self, clean: Clean, captions: Captions, config: TrainUnet) -> None:
+    def __init__(
+        self, clean: Clean, captions: Captions, config: TrainUnet, schedule: Schedule
+    ) -> None:
         self.clean, self.captions, self.config = clean, captions, config
+        self.schedule = schedule
 
     def __len__(self) -> int:
         return len(self.clean)
@@ -96,9 +100,13 @@ class UnetExamples:
         return {
             "x_0": x_0,
             "eps": normals(config.seed, "eps", places, tuple(x_0.shape[1:])),
-            "t": draw_times(config.noise, times, places, config.batch_size),
+            "t": self._times(times, places),
             "cond": self.captions.cond(places, pick, drop < config.caption_dropout),
         }
+
+    def _times(self, uniform: Tensor, places: list[Place]) -> Tensor:
+        config = self.config
+        return draw_times(config.noise.times, self.schedule, uniform, places, config.batch_size)
 
 
 class UnetStage:
@@ -120,15 +128,16 @@ class UnetStage:
             raise UserError("the pictures have no captions: add some, or train with text=none")
         self.arguments = network.describe(config.unet, self.codec.channels, self.text)
         self.network = network.build(self.arguments, self.text)
+        self.process = process_card(config.noise, self._latent()["size"] ** 2)
+        self.denoiser = denoise.build(self.network, self.process)
+        self.weight = weighting.build(config.noise.weighting)
         clean = self._clean(split["train"], "train")
         train_captions = Captions(split["train"]["caption"], self.text)
-        self.examples = UnetExamples(clean, train_captions, config)
+        self.examples = UnetExamples(clean, train_captions, config, self.denoiser.schedule)
         train_captions.standardise(self.network)
         held_out: source.Split = "val" if len(split["val"]) else "train"
         self.held_out = self._clean(split[held_out], held_out)
         self.held_out_captions = Captions(split[held_out]["caption"], self.text)
-        self.process = process_card(config.noise)
-        self.denoiser = denoise.build(self.network, self.process)
 
     def _parent(self) -> Artifact | None:
         config = self.config
@@ -171,9 +180,8 @@ class UnetStage:
         return Clean(pictures, self.codec, key, self.device, self.dtype, config.data.flip)
 
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        weighting = self.config.noise.weighting
         losses = denoise.build(model, self.process).loss(
-            batch["x_0"], batch["eps"], batch["t"], batch["cond"], weighting.kind, weighting.gamma
+            batch["x_0"], batch["eps"], batch["t"], batch["cond"], self.weight
         )
         return {"loss": losses.mean(), **by_level(losses, batch["t"])}
 
@@ -187,7 +195,7 @@ class UnetStage:
             eps = normals(config.seed, "held out", places, tuple(x_0.shape[1:])).to(self.device)
             t = (torch.tensor(list(rows), dtype=torch.float64) * GOLDEN % 1).clamp(0.001, 0.999)
             cond = self.held_out_captions.cond(places).to(self.device)
-            total += self.denoiser.loss(x_0, eps, t, cond, "uniform", 1.0).sum().item()
+            total += self.denoiser.loss(x_0, eps, t, cond, None).sum().item()
         return {"val_loss": total / count}
 
     def preview(self, path: Path) -> None:

@@ -9,20 +9,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from dmtool import denoise, network, text
+from dmtool import denoise, network, text, weighting
 from dmtool.data import source
 from dmtool.data.pictures import Pictures
 from dmtool.data.transforms import to_tensor, to_uint8
 from dmtool.evaluate.quality import psnr
 from dmtool.network import TextShape
+from dmtool.noise import Schedule
 from dmtool.runs import Fill
 from dmtool.schemas import TrainUpsampler
 from dmtool.sheet import tile
 from dmtool.train.captions import Captions
 from dmtool.train.examples import Batch, Place, in_order, normals, uniforms
-from dmtool.train.start import data_card, process_card
+from dmtool.train.process import by_level, draw_times, process_card
+from dmtool.train.start import data_card
 from dmtool.train.start import train as train_stage
-from dmtool.train.times import by_level, draw_times
 from dmtool.upsampler import Upsampler, augmented, enlarge
 
 
@@ -53,8 +54,11 @@ def shrink(large: Tensor, factor: int) -> Tensor:
 class UpsamplerExamples:
     """Batches of crops, their noise and times, and the augmentation's noise and times."""
 
-    def __init__(self, pictures: Pictures, captions: Captions, config: TrainUpsampler) -> None:
+    def __init__(
+        self, pictures: Pictures, captions: Captions, config: TrainUpsampler, schedule: Schedule
+    ) -> None:
         self.pictures, self.captions, self.config = pictures, captions, config
+        self.schedule = schedule
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -68,10 +72,14 @@ class UpsamplerExamples:
             "image": images,
             "eps": normals(config.seed, "eps", places, shape),
             "low_eps": normals(config.seed, "augment", places, shape),
-            "t": draw_times(config.noise, times, places, config.batch_size),
+            "t": self._times(times, places),
             "low_t": augment.double() * config.augmentation,
             "cond": self.captions.cond(places, pick, drop < config.caption_dropout),
         }
+
+    def _times(self, uniform: Tensor, places: list[Place]) -> Tensor:
+        config = self.config
+        return draw_times(config.noise.times, self.schedule, uniform, places, config.batch_size)
 
 
 class UpsamplerStage:
@@ -87,25 +95,25 @@ class UpsamplerStage:
         self.text = text.load(config.text, device, captions)
         self.arguments = arguments(config, self.text)
         self.network = network.build(self.arguments, self.text)
-        self.process = process_card(config.noise)
+        self.process = process_card(config.noise, config.resolution**2)
+        self.weight = weighting.build(config.noise.weighting)
         crop = config.crop_size or config.resolution
         pictures = Pictures(split["train"], config.data, config.resolution, config.seed, crop)
         train_captions = Captions(split["train"]["caption"], self.text)
         train_captions.standardise(self.network)
-        self.examples = UpsamplerExamples(pictures, train_captions, config)
+        schedule = denoise.build(self.network, self.process).schedule
+        self.examples = UpsamplerExamples(pictures, train_captions, config, schedule)
         held_out = split["val"] if len(split["val"]) else split["train"]
         self.held_out = Pictures(held_out, config.data, config.resolution, config.seed)
         self.held_out_captions = [row[0] if row else "" for row in held_out["caption"]]
 
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        large, weighting = to_tensor(batch["image"]), self.config.noise.weighting
+        large = to_tensor(batch["image"])
         denoiser = denoise.build(model, self.process)
         low = enlarge(shrink(large, self.config.factor), self.config.factor)
         extras = augmented(denoiser, low, batch["low_eps"], batch["low_t"])
         cond = batch["cond"].with_extras(**extras)
-        losses = denoiser.loss(
-            large, batch["eps"], batch["t"], cond, weighting.kind, weighting.gamma
-        )
+        losses = denoiser.loss(large, batch["eps"], batch["t"], cond, self.weight)
         return {"loss": losses.mean(), **by_level(losses, batch["t"])}
 
     def validate(self) -> dict[str, float]:

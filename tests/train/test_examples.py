@@ -5,9 +5,10 @@ from itertools import islice
 import pytest
 import torch
 
-from dmtool.schemas import Noise, Times, Weighting
+from dmtool.noise import schedule
+from dmtool.schemas import LogitNormalTimes, LogNormalTimes, ModeTimes, UniformTimes
 from dmtool.train.examples import Positions, batches, in_order, normals, place, uniforms
-from dmtool.train.times import draw_times
+from dmtool.train.process import draw_times
 
 BATCH, SEED = 12, 3
 
@@ -83,20 +84,29 @@ def test_random_numbers_belong_to_the_example():
     assert uniform.min() >= 0 and uniform.max() < 1 and abs(uniform.mean() - 0.5) < 0.05
 
 
-@pytest.mark.parametrize("kind", ["uniform", "logit_normal"])
-def test_times_are_stratified_over_the_global_batch_however_it_is_split(kind):
-    config = Noise(
-        kind="flow", prediction="flow", c_noise="flow_time",
-        times=Times(kind=kind, mean=0.0, std=1.0, stratified=True),
-        weighting=Weighting(kind="uniform", gamma=5.0),
-    )  # fmt: skip
+@pytest.mark.parametrize(
+    ("config", "inverse"),
+    [
+        (UniformTimes(kind="uniform", stratified=True), lambda t: t),
+        (
+            LogitNormalTimes(kind="logit_normal", mean=0.0, std=1.0, stratified=True),
+            lambda t: torch.special.ndtr(torch.logit(t)),
+        ),
+        (
+            LogNormalTimes(kind="log_normal", mean=0.5, std=2.0, stratified=True),
+            lambda t: torch.special.ndtr((torch.logit(t) - 0.5) / 2),  # a flow's ln sigma / alpha
+        ),
+        (ModeTimes(kind="mode", scale=0.0, stratified=True), lambda t: t),
+    ],
+)
+def test_times_are_stratified_over_the_global_batch_however_it_is_split(config, inverse):
+    flow = schedule("flow")
     for step in steps(5, start=600):
         uniform = uniforms(SEED, "t", step, 1)[:, 0]
-        whole = draw_times(config, uniform, step, BATCH)
-        shares = [draw_times(config, uniform[i::3], step[i::3], BATCH) for i in range(3)]
+        whole = draw_times(config, flow, uniform, step, BATCH)
+        shares = [draw_times(config, flow, uniform[i::3], step[i::3], BATCH) for i in range(3)]
         assert torch.equal(torch.stack(shares, 1).flatten(), whole)
-        strata = whole if kind == "uniform" else torch.special.ndtr(torch.logit(whole))
-        assert (strata * BATCH).floor().sort().values.tolist() == list(range(BATCH))
+        assert (inverse(whole) * BATCH).floor().sort().values.tolist() == list(range(BATCH))
 
 
 @pytest.mark.parametrize(("count", "rows"), [(None, range(10)), (4, [0, 2, 5, 7]), (99, range(10))])

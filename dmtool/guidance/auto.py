@@ -1,0 +1,34 @@
+"""Autoguidance: away from a worse version of the same model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from dmtool.cond import Cond
+from dmtool.denoise import Denoise
+from dmtool.noise import Schedule
+
+
+@dataclass
+class AutoGuided:
+    """x_0 = good + (scale - 1) (good - bad) (Karras et al., arXiv:2406.02507, eq. 3).
+
+    `bad` has a schedule equal to that of `good`, and hears the same captions as `bad_cond`, of its
+    own text encoder. `good` may itself be guided.
+    """
+
+    good: Denoise
+    bad: Denoise
+    bad_cond: Cond
+    scale: float
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.good.schedule
+
+    def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        good = self.good(x_t, t, cond)
+        bad = self.bad(x_t, t, self.bad_cond.with_extras(**cond.extras))
+        return good + (self.scale - 1) * (good - bad)

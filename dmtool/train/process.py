@@ -1,0 +1,83 @@
+"""The noise process of a training: what its card says, and the times that it draws."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from dmtool import noise
+from dmtool.noise import Schedule
+from dmtool.schemas import (
+    ExponentialShift,
+    FixedShift,
+    FlowNoise,
+    LogitNormalTimes,
+    LogNormalTimes,
+    ModeTimes,
+    Noise,
+    Shift,
+    SqrtShift,
+    Times,
+    UniformTimes,
+)
+from dmtool.train.examples import Place
+
+QUARTERS = 4
+
+
+def process_card(config: Noise, positions: int) -> dict[str, Any]:
+    """What a card says of the noise process: all that a denoiser needs.
+
+    `positions` of the noisy state, height times width, turn a rule of shifts into a number.
+    """
+    card: dict[str, Any] = TypeAdapter(type(config)).dump_python(config)
+    del card["times"], card["weighting"]
+    if config.sigma_data is None:
+        del card["sigma_data"]
+    if isinstance(config, FlowNoise):
+        card["shift"] = _shift(config.shift, positions)
+    return card
+
+
+def _shift(config: Shift, positions: int) -> float:
+    match config:
+        case FixedShift():
+            return config.value
+        case SqrtShift():
+            return noise.sqrt_shift(config.value, positions, config.positions)
+        case ExponentialShift():
+            return noise.exponential_shift(positions, config.positions, config.mu)
+
+
+def draw_times(
+    config: Times, schedule: Schedule, uniform: Tensor, places: list[Place], batch_size: int
+) -> Tensor:
+    """Training times [B] in (0, 1), float64, from uniform numbers [B], one a place."""
+    uniform = uniform.double()
+    if config.stratified:
+        positions = torch.tensor([k % batch_size for k, _ in places])
+        uniform = noise.stratify(uniform, positions, batch_size)
+    match config:
+        case UniformTimes():
+            return noise.uniform(uniform)
+        case LogitNormalTimes():
+            return noise.logit_normal(uniform, config.mean, config.std)
+        case ModeTimes():
+            return noise.mode(uniform, config.scale)
+        case LogNormalTimes():
+            return noise.log_normal(uniform, config.mean, config.std, schedule)
+
+
+def by_level(losses: Tensor, t: Tensor) -> dict[str, Tensor]:
+    """`loss_t1` [B] has the losses [B] at times in [0, 1/4), and NaN elsewhere; to `loss_t4`.
+
+    t is on the CPU and its numbers of each quarter need not be known to the device.
+    """
+    quarter = (t * QUARTERS).long().clamp(0, QUARTERS - 1)
+    mask = one_hot(quarter, QUARTERS).bool().to(losses.device, non_blocking=True)
+    levels = torch.where(mask, losses.detach()[:, None], torch.nan).unbind(1)
+    return {f"loss_t{i}": level for i, level in enumerate(levels, 1)}
