@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from dmtool.errors import UserError
-from dmtool.train import gate, times
+from dmtool.train import gate, process
 from dmtool.train.share import more
 
 
@@ -172,7 +172,7 @@ def test_parts_are_equal_and_at_least_twice_as_many():
 
 def test_losses_by_level_are_those_at_times_of_each_quarter():
     t = torch.tensor([0.1, 0.3, 0.24, 0.99], dtype=torch.float64)
-    found = times.by_level(torch.tensor([1.0, 2.0, 3.0, 4.0]), t)
+    found = process.by_level(torch.tensor([1.0, 2.0, 3.0, 4.0]), t)
     means = {name: each.nanmean().item() for name, each in found.items()}
     assert means["loss_t1"] == 2 and means["loss_t2"] == 2 and means["loss_t4"] == 4
     assert found["loss_t3"].isnan().all() and found["loss_t1"].isnan().sum() == 2
