@@ -20,6 +20,9 @@ PROMPTS = [
     "man pilot dark skin tone",
 ]  # fmt: skip
 
+GUIDANCE = "guidance.scale=2"
+"""By the distance of its pictures: 1.5 gave 50.8, 2 49.6, 3 51.0 (N = 1,000 seen captions)."""
+
 
 def demo(run: str, root: str) -> None:
     """Train three stages, sample and measure; what is done already is not done again."""
@@ -29,10 +32,11 @@ def demo(run: str, root: str) -> None:
     unet = runs.find(run, "unet", root)
     if not _newer(folder / "samples-sheet.png", unet):
         prompts = [word for prompt in PROMPTS for word in ("--prompt", prompt)]
-        _dmtool("sample", *prompts, f"run={run}", f"root={root}")
+        _dmtool("sample", *prompts, GUIDANCE, f"run={run}", f"root={root}")
     for split, count in (("train", "1000"), ("test", "null")):
         if not _measured(folder, split, unet):
-            _dmtool("eval-fid", f"split={split}", f"count={count}", f"run={run}", f"root={root}")
+            words = f"split={split}", f"count={count}", GUIDANCE
+            _dmtool("eval-fid", *words, f"run={run}", f"root={root}")
     figures = {split: _read(folder, split) for split in ("train", "test")}
     runs.write_text(folder / "figures.json", json.dumps(figures, indent=1) + "\n")
     minutes = (time.monotonic() - started) / 60

@@ -93,7 +93,7 @@ def _rate(seen: Seen) -> Finding | None:
     config, line = validate({"optim": seen.config["optim"]}, HasOptim).optim, lines[-1]
     before = line["pictures"] - seen.config["batch_size"]
     factor = optim.factor(config, before, seen.fraction(before, line["seconds"]))
-    factor *= seen.config["recovery"]["lr_factor"] ** line["rollbacks"]
+    factor *= seen.config["recovery"]["lr_factor"] ** line.get("rollbacks", 0)
     text = (
         f"the learning rate is {line['lr']:.3g} at {line['pictures']:,} pictures, "
         f"the schedule says {config.lr * factor:.3g}"
