@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -25,7 +25,7 @@ from dmtool.guidance import ClassifierFree
 from dmtool.latents import Codec
 from dmtool.network import condition
 from dmtool.runs import Artifact
-from dmtool.samplers import Key, Step, calls, trajectory
+from dmtool.samplers import Key, Step, trajectory
 from dmtool.schemas import Guidance, Sampler, Upsample, Use
 from dmtool.text import TextEncoder
 from dmtool.upsampler import Upsampler
@@ -119,11 +119,10 @@ class Pipeline:
         """What a figure or a PNG must say of how it was made."""
         guided = 2 if self.guidance.scale != 1 else 1
         return {
-            "sampler": self.sampler.kind,
-            "steps": self.sampler.steps,
-            "grid": self.sampler.grid,
-            "calls": calls(self.sampler),
-            "network_evaluations": calls(self.sampler) * guided,
+            "sampler": asdict(self.sampler),
+            "steps": self.sampler.intervals,
+            "calls": self.sampler.calls_made,
+            "network_evaluations": self.sampler.calls_made * guided,
             "guidance": self.guidance.scale,
             "checkpoint": self.card["sha256"],
             "pictures_seen": self.card["pictures_seen"],

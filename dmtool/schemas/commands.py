@@ -20,7 +20,8 @@ from dmtool.schemas.base import (
     Schema,
 )
 from dmtool.schemas.optim import Optim
-from dmtool.schemas.parts import Data, Guidance, Noise, Sampler, Text, UNet, Vae
+from dmtool.schemas.parts import Data, Guidance, Noise, Text, UNet, Vae
+from dmtool.schemas.sampling import Sampler
 
 Figures = dict[str, Callable[[float, float], float]]
 """Names of held-out figures, each with the function that picks the better of two: min or max."""

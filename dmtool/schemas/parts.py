@@ -209,18 +209,7 @@ class Noise(Schema):
             )
 
 
-# --- sampling -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sampler(Schema):
-    """`steps` is the number of intervals; `eta` speaks to ddim, `variance` to ddpm."""
-
-    kind: Literal["ddpm", "ddim", "euler", "heun", "dpmpp_2m"]
-    steps: Count
-    grid: Literal["uniform", "log_snr"]
-    eta: Fraction
-    variance: Literal["small", "large"]
+# --- guidance -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
