@@ -26,7 +26,7 @@ from dmtool.guidance import Bad, Tally
 from dmtool.latents import Codec
 from dmtool.network import condition
 from dmtool.runs import Artifact
-from dmtool.samplers import Key, Step, calls, last, trajectory
+from dmtool.samplers import Key, Step, last, trajectory
 from dmtool.schemas import Guidance, Sampler, Upsample, Use
 from dmtool.text import TextEncoder
 from dmtool.upsampler import Upsampler
@@ -144,10 +144,9 @@ class Pipeline:
     def settings(self) -> dict[str, Any]:
         """What a figure or a PNG must say of how it was made."""
         return {
-            "sampler": self.sampler.kind,
-            "steps": self.sampler.steps,
-            "grid": self.sampler.grid,
-            "calls": calls(self.sampler),
+            "sampler": asdict(self.sampler),
+            "steps": self.sampler.intervals,
+            "calls": self.sampler.calls_made,
             "network_evaluations": self.network_evaluations(),
             "guidance": asdict(self.guidance),
             "bad": self.bad.sha256 if self.bad else None,

@@ -70,7 +70,7 @@ def _report(chain: Pipeline, requests: list[Request], n: int, folder: Path) -> N
     settings = chain.settings()
     print(
         f"{len(requests)} pictures in {folder} (look at {sheet}); "
-        f"{settings['sampler']}, {settings['steps']} steps, {settings['calls']} calls, "
+        f"{settings['sampler']['kind']}, {settings['steps']} steps, {settings['calls']} calls, "
         f"{settings['network_evaluations']} network evaluations each"
     )
 

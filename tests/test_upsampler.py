@@ -5,12 +5,12 @@ import torch
 
 from dmtool.denoise import Denoiser
 from dmtool.noise import schedule
-from dmtool.schemas import Sampler
+from dmtool.schemas import EvenGrid, PlainSampler
 from dmtool.text.encoder import NoText
 from dmtool.upsampler import Upsampler, augmented, enlarge
 
 KEYS = [(0, 0), (0, 1), (5, 0)]
-SETTINGS = Sampler(kind="euler", steps=4, grid="uniform", eta=0.0, variance="small")
+SETTINGS = PlainSampler(kind="euler", steps=4, calls=None, grid=EvenGrid(kind="uniform"))
 
 
 class Network:

@@ -22,7 +22,8 @@ from dmtool.schemas.base import (
 from dmtool.schemas.guidance import Guidance
 from dmtool.schemas.noise import Noise
 from dmtool.schemas.optim import Optim
-from dmtool.schemas.parts import Data, Sampler, Text, UNet, Vae
+from dmtool.schemas.parts import Data, Text, UNet, Vae
+from dmtool.schemas.sampling import Sampler
 
 Figures = dict[str, Callable[[float, float], float]]
 """Names of held-out figures, each with the function that picks the better of two: min or max."""

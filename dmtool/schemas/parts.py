@@ -170,17 +170,3 @@ def _divisible(name: str, values: list[int], by_name: str, by: int) -> None:
     for value in values:
         if value % by:
             raise ValueError(f"{name}={values}: {value} is not divisible by {by_name}={by}")
-
-
-# --- sampling -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sampler(Schema):
-    """`steps` is the number of intervals; `eta` speaks to ddim, `variance` to ddpm."""
-
-    kind: Literal["ddpm", "ddim", "euler", "heun", "dpmpp_2m"]
-    steps: Count
-    grid: Literal["uniform", "log_snr"]
-    eta: Fraction
-    variance: Literal["small", "large"]

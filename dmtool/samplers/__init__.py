@@ -1,0 +1,41 @@
+"""Samplers: generators over (denoiser, x, times, *, noise), each a few lines of its paper.
+
+The denoiser has its condition bound beforehand: (x_t, t) -> x_0. `times` are explicit, [N + 1],
+so N intervals; `noise(x)` draws standard normal noise of x's shape. Each step yields a `Step`.
+All formulas hold for any schedule (alpha, sigma) and are finite at both its ends. Where times
+rise, `euler`, `ddim` with eta = 0 and `heun` follow the probability flow upwards; all others draw
+from the forward process, and begin anew below.
+"""
+
+from dmtool.samplers.base import Bound, Noise, Sample, Step
+from dmtool.samplers.dpm import dpm_solver
+from dmtool.samplers.first_order import ddim, ddpm, euler, euler_ancestral
+from dmtool.samplers.grids import grid
+from dmtool.samplers.heun import edm, heun, restart
+from dmtool.samplers.plms import plms
+from dmtool.samplers.trajectory import Key, PictureNoise, build, last, times, trajectory
+from dmtool.samplers.unipc import unipc
+
+__all__ = [
+    "Bound",
+    "Key",
+    "Noise",
+    "PictureNoise",
+    "Sample",
+    "Step",
+    "build",
+    "ddim",
+    "ddpm",
+    "dpm_solver",
+    "edm",
+    "euler",
+    "euler_ancestral",
+    "grid",
+    "heun",
+    "last",
+    "plms",
+    "restart",
+    "times",
+    "trajectory",
+    "unipc",
+]

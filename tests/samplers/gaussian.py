@@ -1,0 +1,74 @@
+"""Gaussian data, whose denoiser and trajectories have closed forms, and configs of samplers."""
+
+from functools import cache
+
+import torch
+from omegaconf import OmegaConf
+
+from dmtool.cond import Cond
+from dmtool.config import validate
+from dmtool.denoise import expand
+from dmtool.hydra_main import composed
+from dmtool.noise import schedule
+from dmtool.samplers import Bound, last
+from dmtool.schemas import Use
+
+MEAN, STD = 0.3, 0.5
+
+
+class Gaussian:
+    """E[x_0 | x_t] of data that are normal(MEAN, STD) in each value."""
+
+    def __init__(self, kind):
+        self.schedule = schedule(kind)
+
+    def __call__(self, x_t, t, cond=None):
+        alpha, sigma = (expand(each, x_t) for each in self.schedule(t))
+        variance = alpha**2 * STD**2 + sigma**2
+        return MEAN + alpha * STD**2 / variance * (x_t - alpha * MEAN)
+
+    def state(self, z, t):
+        """Where the probability flow takes the standard normal z: x_t = mean(t) + std(t) z."""
+        alpha, sigma = self.schedule(torch.as_tensor(t, dtype=torch.float64))
+        return alpha * MEAN + (alpha**2 * STD**2 + sigma**2).sqrt() * z
+
+
+@cache
+def config(kind, *words):
+    """The sampler that `sampler=KIND WORDS` means on the command line."""
+    whole = _composed(f"sampler={kind}").copy()
+    for word in words:
+        key, _, value = word.partition("=")
+        if key == "sampler/grid":
+            whole.sampler.grid = _composed(word).sampler.grid
+        else:
+            OmegaConf.update(whole, key, OmegaConf.create(f"x: {value}").x, force_add=True)
+    return validate(whole, Use).sampler
+
+
+@cache
+def _composed(word):
+    return composed("sample", [word])
+
+
+def grid_config(kind, *words):
+    return config("euler", f"sampler/grid={kind}", *words).grid
+
+
+def no_noise(x):
+    raise AssertionError("a deterministic sampler drew noise")
+
+
+def moments(sampler, kind, times):
+    """The exact mean and standard deviation of what a sampler makes of Gaussian data.
+
+    On them the last state is affine in the first and in all noise: each row of a batch has one of
+    these at 1 and the others at 0, the last row has all at 0.
+    """
+    denoiser, rows = Gaussian(kind), 4 * len(times)
+    unit = torch.eye(rows, dtype=torch.float64)[:, :, None]
+    drawn = iter(range(1, rows - 1))
+    start = denoiser.state(unit[:, 0], times[0])
+    x = last(sampler(Bound(denoiser, Cond()), start, times, noise=lambda x: unit[:, next(drawn)]))
+    mean = x[-1]
+    return mean.item(), (x - mean).square().sum().sqrt().item()

@@ -1,0 +1,196 @@
+"""Samplers against diffusers' schedulers, step for step, on a nonlinear network."""
+
+from functools import partial
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+
+from dmtool.cond import Cond
+from dmtool.denoise import Denoiser, expand
+from dmtool.noise import schedule
+from dmtool.samplers import (
+    Bound,
+    ddim,
+    ddpm,
+    dpm_solver,
+    euler,
+    euler_ancestral,
+    heun,
+    plms,
+    unipc,
+)
+
+BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+PREDICTIONS = {"eps": "epsilon", "v": "v_prediction"}
+predictions = pytest.mark.parametrize("prediction", PREDICTIONS)
+spacings = pytest.mark.parametrize("spacing", ["leading", "trailing"])
+IN_SINGLE = 2e-5
+"""The tolerance where the peer computes in float32."""
+
+
+def network(x, level, cond):
+    return torch.tanh(0.7 * x + 0.4 * x.roll(1, -1) + expand(level, x).div(150).cos())
+
+
+def normal(seed):
+    numbers = torch.Generator().manual_seed(seed)
+    return lambda x: torch.randn(x.shape, generator=numbers, dtype=x.dtype)
+
+
+def peer_of(name, prediction, spacing="trailing", **settings):
+    """A scheduler of Stable Diffusion's betas."""
+    scheduler = getattr(diffusers, f"{name}Scheduler")
+    kind = PREDICTIONS[prediction]
+    return scheduler(**BETAS, prediction_type=kind, timestep_spacing=spacing, **settings)
+
+
+def levels(peer, steps):
+    """Set the peer's steps, in float64 as far as it lets us, so that steps can be compared to
+    rounding; the times that it visits, and the clean picture."""
+    betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
+    peer.alphas_cumprod = torch.tensor(np.cumprod(1 - betas))
+    peer.set_timesteps(steps)
+    indices = torch.unique_consecutive(peer.timesteps).double()
+    if hasattr(peer, "sigmas"):
+        alpha_bar = peer.alphas_cumprod[indices.long()]
+        sigmas = torch.cat([((1 - alpha_bar) / alpha_bar).sqrt(), torch.zeros(1).double()])
+        twice = len(peer.sigmas) > len(sigmas)  # Heun's
+        inner = sigmas[1:-1].repeat_interleave(2) if twice else sigmas[1:-1]
+        peer.sigmas = torch.cat([sigmas[:1], inner, sigmas[-1:]])
+    return torch.cat([indices + 1, torch.zeros(1).double()]) / 1000
+
+
+def compare(peer, sampler, prediction, tolerance, *, steps=10, states=None, upto=None, **settings):
+    """Both from one start and with equal noise: every state is equal, and every clean estimate.
+
+    `states` names those of the peer's that end one of our steps, if it has others too; after `upto`
+    steps its rules differ.
+    """
+    times = levels(peer, steps)
+    x = normal(0)(torch.zeros(2, 3, 4, 4, dtype=torch.float64))
+    denoiser = Denoiser(network, schedule("scaled_linear"), prediction, "sd_index")
+    ours = list(sampler(Bound(denoiser, Cond()), x, times, noise=normal(1)))
+    theirs = list(peer_steps(peer, x, times, **settings))
+    theirs = [(theirs[i][0], None) for i in states] if states else theirs
+    assert len(ours) == len(theirs) == steps and ours[-1].t == 0 and ours[-1].x.std() > 0.1
+    for i, (step, (state, estimate)) in enumerate(zip(ours[:upto], theirs[:upto], strict=True)):
+        torch.testing.assert_close(step.x, state, rtol=tolerance, atol=tolerance, msg=f"step {i}")
+        if estimate is not None:
+            torch.testing.assert_close(step.x_0, estimate, rtol=tolerance, atol=tolerance)
+
+
+def peer_steps(peer, x, times, **settings):
+    """The peer's states and clean estimates; x / alpha becomes x where the peer works in that."""
+    scaled = type(peer).__name__.startswith(("Euler", "Heun"))
+    alphas, _ = schedule("scaled_linear")(times)
+    alpha = dict(zip((times * 1000).round().tolist(), alphas.tolist(), strict=True))
+    ends = [*peer.timesteps[1:].tolist(), -1]
+    y = x / alpha[peer.timesteps[0].item() + 1] if scaled else x
+    for t, end in zip(peer.timesteps, ends, strict=True):
+        seen = peer.scale_model_input(y, t)
+        done = peer.step(network(seen.double(), t.expand(2), None), t, y, **settings)
+        y = done.prev_sample.double()
+        yield (alpha[round(end + 1)] * y if scaled else y), done.get("pred_original_sample")
+
+
+@predictions
+@spacings
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_ddim(prediction, spacing, eta):
+    peer = peer_of("DDIM", prediction, spacing, clip_sample=False)
+    drawn = {"eta": eta, "generator": torch.Generator().manual_seed(1)}
+    compare(peer, partial(ddim, eta=eta), prediction, 1e-10, **drawn)
+
+
+@predictions
+@pytest.mark.parametrize(
+    ("variance", "spacing"),
+    # large and trailing: diffusers adds noise after the last step
+    [("small", "leading"), ("small", "trailing"), ("large", "leading")],
+)
+def test_ddpm(prediction, variance, spacing):
+    named = {"clip_sample": False, "variance_type": f"fixed_{variance}"}
+    peer, drawn = peer_of("DDPM", prediction, spacing, **named), torch.Generator().manual_seed(1)
+    compare(peer, partial(ddpm, variance=variance), prediction, 1e-8, generator=drawn)
+
+
+@predictions
+@spacings
+def test_euler(prediction, spacing):
+    compare(peer_of("EulerDiscrete", prediction, spacing), euler, prediction, IN_SINGLE)
+
+
+@predictions
+@spacings
+def test_euler_ancestral(prediction, spacing):
+    peer = peer_of("EulerAncestralDiscrete", prediction, spacing)
+    drawn = torch.Generator().manual_seed(1)
+    compare(peer, euler_ancestral, prediction, IN_SINGLE, generator=drawn)
+
+
+@predictions
+@spacings
+def test_heun(prediction, spacing):
+    peer = peer_of("HeunDiscrete", prediction, spacing)
+    compare(peer, heun, prediction, 1e-10, states=[*range(1, 18, 2), 18])
+
+
+@predictions
+@spacings
+@pytest.mark.parametrize("order", [2, 3])
+def test_dpm_solver(prediction, spacing, order):
+    peer = peer_of("DPMSolverMultistep", prediction, spacing, solver_order=order)
+    sampler = partial(dpm_solver, order=order)
+    compare(peer, sampler, prediction, IN_SINGLE, steps=20)  # with fewer its order falls earlier
+
+
+@predictions
+@spacings
+def test_dpm_solver_sde(prediction, spacing, monkeypatch):
+    module = diffusers.schedulers.scheduling_dpmsolver_multistep
+    draw = normal(1)
+    monkeypatch.setattr(
+        module, "randn_tensor", lambda shape, **_: draw(torch.zeros(shape, dtype=torch.float64))
+    )
+    peer = peer_of("DPMSolverMultistep", prediction, spacing, algorithm_type="sde-dpmsolver++")
+    compare(peer, partial(dpm_solver, order=2, eta=1.0), prediction, IN_SINGLE, steps=20)
+
+
+@predictions
+@spacings
+@pytest.mark.parametrize("order", [2, 3])
+def test_unipc(prediction, spacing, order):
+    peer = peer_of("UniPCMultistep", prediction, spacing, solver_order=order)
+    torch.set_default_dtype(torch.float64)  # its weights' last place is of the default type
+    try:
+        upto = None if order == 2 else 8  # it lowers the order already before the last step
+        compare(peer, partial(unipc, order=order), prediction, 1e-9, upto=upto)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_plms():
+    """Of eps alone: of v it averages the outputs of different states."""
+    peer = peer_of("PNDM", "eps", skip_prk_steps=True, set_alpha_to_one=True)
+    compare(peer, plms, "eps", 1e-9, states=range(1, 11))
+
+
+@pytest.mark.parametrize(
+    ("name", "sampler", "states"),
+    [("Euler", euler, range(10)), ("Heun", heun, [*range(1, 18, 2), 18])],
+)
+def test_flow_matching(name, sampler, states):
+    peer = getattr(diffusers, f"FlowMatch{name}DiscreteScheduler")(shift=3.0)
+    peer.set_timesteps(10)
+    times = torch.unique_consecutive(peer.sigmas).double()
+    x = normal(0)(torch.zeros(2, 3, 4, 4, dtype=torch.float64))
+    denoiser = Denoiser(network, schedule("flow"), "flow", "flow_time")
+    ours = [step.x for step in sampler(Bound(denoiser, Cond()), x, times, noise=normal(1))]
+    theirs = []
+    for t in peer.timesteps:
+        x = peer.step(network(x, t.expand(2).double(), None), t, x).prev_sample.double()
+        theirs.append(x)
+    expected = [theirs[i] for i in states]
+    torch.testing.assert_close(ours, expected, rtol=IN_SINGLE, atol=IN_SINGLE)
