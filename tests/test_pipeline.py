@@ -1,0 +1,43 @@
+"""The chain from prompts to pictures, with parts that cost nothing."""
+
+import weakref
+
+import torch
+
+from dmtool import latents
+from dmtool.denoise import Denoiser
+from dmtool.noise import schedule
+from dmtool.pipeline import Pipeline, Request
+from dmtool.schemas import EvenGrid, Guidance, HeunSampler
+from dmtool.text.encoder import NoText
+
+CPU = torch.device("cpu")
+
+
+def test_pictures_are_made_as_they_are_taken_and_none_is_kept():
+    pipeline = Pipeline(
+        card={"latent": {"channels": 3, "size": 4}},
+        denoiser=Denoiser(lambda x, level, cond: x.tanh(), schedule("flow"), "flow", "flow_time"),
+        text=NoText(),
+        codec=latents.load(None, CPU),
+        upsampler=None,
+        sampler=HeunSampler(kind="heun", steps=2, calls=None, grid=EvenGrid(kind="uniform")),
+        guidance=Guidance(scale=1.0),
+        device=CPU,
+        dtype=torch.float32,
+        batch_size=4,
+    )
+    asked, alive = [], weakref.WeakSet()
+
+    def requests():
+        for i in range(40):
+            asked.append(i)
+            yield Request("", (0, i))
+
+    most = 0
+    for number, picture in enumerate(pipeline.pictures(requests())):
+        alive.add(picture.pixels)
+        del picture
+        most = max(most, len(alive))
+        assert len(asked) <= number + 4
+    assert len(asked) == 40 and most <= 4
