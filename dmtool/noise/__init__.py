@@ -10,7 +10,7 @@ ln(alpha^2 / sigma^2), so that another grid or a shifted schedule changes nothin
 
 from dmtool.noise.continuous import Cosine, Edm, Flow, Schedule, Sigmoid, VpSde, log_snr
 from dmtool.noise.discrete import Betas, T, ZeroTerminal, ddpm_betas, sd_betas
-from dmtool.noise.kinds import SCHEDULES, c_noise, initial_std, schedule
+from dmtool.noise.kinds import SCHEDULES, c_noise, schedule
 from dmtool.noise.shift import exponential_shift, sqrt_shift
 from dmtool.noise.times import log_normal, logit_normal, mode, stratify, uniform
 
@@ -28,7 +28,6 @@ __all__ = [
     "c_noise",
     "ddpm_betas",
     "exponential_shift",
-    "initial_std",
     "log_normal",
     "log_snr",
     "logit_normal",

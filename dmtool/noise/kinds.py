@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -40,12 +39,6 @@ WITH_OPTIONS: dict[str, Callable[..., Schedule]] = {"sigmoid": Sigmoid, "vp_sde"
 def schedule(kind: str, **options: float) -> Schedule:
     """The schedule of this name and its class's options; KeyError for an unknown name."""
     return (SCHEDULES | WITH_OPTIONS)[kind](**options)
-
-
-def initial_std(schedule: Schedule) -> float:
-    """The standard deviation of the first state x_1 of whitened data: sqrt(alpha^2 + sigma^2)."""
-    alpha, sigma = schedule(torch.ones((), dtype=torch.float64))
-    return math.hypot(alpha.item(), sigma.item())
 
 
 def c_noise(kind: str, log_snr: Tensor) -> Tensor:
