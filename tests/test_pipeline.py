@@ -5,24 +5,27 @@ import weakref
 import torch
 
 from dmtool import latents
+from dmtool.config import validate
 from dmtool.denoise import Denoiser
+from dmtool.hydra_main import composed
 from dmtool.noise import schedule
 from dmtool.pipeline import Pipeline, Request
-from dmtool.schemas import EvenGrid, Guidance, HeunSampler
+from dmtool.schemas import Use
 from dmtool.text.encoder import NoText
 
 CPU = torch.device("cpu")
 
 
 def test_pictures_are_made_as_they_are_taken_and_none_is_kept():
+    config = validate(composed("sample", ["sampler.steps=2", "guidance.scale=1"]), Use)
     pipeline = Pipeline(
         card={"latent": {"channels": 3, "size": 4}},
         denoiser=Denoiser(lambda x, level, cond: x.tanh(), schedule("flow"), "flow", "flow_time"),
         text=NoText(),
         codec=latents.load(None, CPU),
         upsampler=None,
-        sampler=HeunSampler(kind="heun", steps=2, calls=None, grid=EvenGrid(kind="uniform")),
-        guidance=Guidance(scale=1.0),
+        sampler=config.sampler,
+        guidance=config.guidance,
         device=CPU,
         dtype=torch.float32,
         batch_size=4,
