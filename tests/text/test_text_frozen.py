@@ -68,10 +68,11 @@ def test_t5_and_bert_equal_transformers_without_padding(family, request):
 
 
 def test_minilm_equals_sentence_transformers():
-    peer = pytest.importorskip("sentence_transformers")
+    from sentence_transformers import SentenceTransformer
+
     from dmtool.text.pretrained import minilm_folder
 
-    expected = peer.SentenceTransformer(str(minilm_folder()), device="cpu").encode(CAPTIONS)
+    expected = SentenceTransformer(str(minilm_folder()), device="cpu").encode(CAPTIONS)
     encoder = _minilm()
     cond = encoder.encode(CAPTIONS)
     _close(cond.pooled, torch.from_numpy(expected))

@@ -1,7 +1,5 @@
 """Ways to compute a step: the same gradients and names, less memory, nothing compiled twice."""
 
-import os
-import shutil
 from dataclasses import replace
 from itertools import accumulate
 
@@ -103,7 +101,6 @@ def test_without_a_compiler_it_says_what_to_install(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which(os.environ.get("CXX", "g++")), reason="no compiler")
 def test_compiled_blocks_are_compiled_once():
     """Ten blocks are three graphs: residual blocks in two sizes, and the middle.
 

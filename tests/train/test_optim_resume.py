@@ -1,7 +1,6 @@
 """Each optimizer goes on from a checkpoint as if it had never stopped, bit for bit."""
 
 import json
-from importlib.util import find_spec
 
 import pytest
 import torch
@@ -49,8 +48,6 @@ def train(state, steps):
 
 @pytest.mark.parametrize("words", KINDS)
 def test_a_resumed_optimizer_goes_on_alike(words, tmp_path):
-    if "8bit" in words and find_spec("bitsandbytes") is None:
-        pytest.skip("bitsandbytes is not installed")
     chosen = config(words)
     straight, first, resumed = new(chosen), new(chosen), new(chosen)
     train(straight, 7)
