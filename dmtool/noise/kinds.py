@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -12,21 +12,16 @@ from dmtool.noise.continuous import Cosine, Edm, Flow, Schedule, Sigmoid, VpSde
 from dmtool.noise.discrete import Betas, T, ZeroTerminal, ddpm_betas, sd_betas
 
 
-def _ddpm(zero_terminal_snr: bool = False) -> Schedule:
-    table = Betas(ddpm_betas())
-    return ZeroTerminal(table) if zero_terminal_snr else table
-
-
-def _scaled_linear(zero_terminal_snr: bool = False) -> Schedule:
-    table = Betas(sd_betas())
+def _discrete(betas: Callable[[], Tensor], *, zero_terminal_snr: bool = False) -> Schedule:
+    table = Betas(betas())
     return ZeroTerminal(table) if zero_terminal_snr else table
 
 
 SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "flow": Flow,
     "cosine": Cosine,
-    "ddpm": _ddpm,
-    "scaled_linear": _scaled_linear,
+    "ddpm": partial(_discrete, ddpm_betas),
+    "scaled_linear": partial(_discrete, sd_betas),
 }
 """Kinds that need no options. Cards that are older than an option lack it, and mean what it is by
 itself here: no shift, no rescaling."""

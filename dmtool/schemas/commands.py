@@ -68,6 +68,12 @@ class Limit(Schema):
         if self.pictures is None and self.minutes is None:
             raise ValueError("set limit.pictures or limit.minutes: training needs an end")
 
+    def fraction(self, pictures: int, seconds: float) -> float:
+        """Progress after so many pictures and seconds: the larger of the two, 1 is the end."""
+        by_pictures = pictures / self.pictures if self.pictures else 0.0
+        by_minutes = seconds / 60 / self.minutes if self.minutes else 0.0
+        return max(by_pictures, by_minutes)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Every(Schema):

@@ -23,12 +23,9 @@ class Stop:
 
     def decide(self) -> tuple[float, bool]:
         """(progress in [0, 1], whether to stop now)."""
-        limit, progress, fractions = self.context.config.limit, self.context.progress, [0.0]
-        if limit.pictures:
-            fractions.append(progress.pictures / limit.pictures)
-        if limit.minutes:
-            fractions.append(progress.seconds / 60 / limit.minutes)
-        decision = torch.tensor([max(fractions), float(self._signal)], dtype=torch.float64)
+        progress = self.context.progress
+        fraction = self.context.config.limit.fraction(progress.pictures, progress.seconds)
+        decision = torch.tensor([fraction, float(self._signal)], dtype=torch.float64)
         fraction, stop = self.context.group.largest(decision).tolist()
         return fraction, bool(stop)
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from dmtool import metrics, runs
 from dmtool.errors import UserError
+from dmtool.schemas import Limit
 
 QUIET, TIMES = 60.0, 3
 """A run is silent when it has written nothing for so many seconds, and for so many times the
@@ -33,12 +34,7 @@ class Seen:
 
     def fraction(self, pictures: int, seconds: float) -> float:
         """Progress in [0, 1] at that moment, by the limits of its config."""
-        limit, done = self.config["limit"], [0.0]
-        if limit["pictures"]:
-            done.append(pictures / limit["pictures"])
-        if limit["minutes"]:
-            done.append(seconds / 60 / limit["minutes"])
-        return min(1.0, max(done))
+        return min(1.0, Limit(**self.config["limit"]).fraction(pictures, seconds))
 
     @property
     def silent(self) -> bool:

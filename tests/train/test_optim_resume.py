@@ -46,16 +46,21 @@ def train(state, steps):
             state.ema.update(1, state.progress.pictures)
 
 
+def cut(words, folder, steps, layout=torch.contiguous_format):
+    """The states after so many steps: of a straight training, and of one that was cut after 4."""
+    chosen = config(words)
+    straight, first, resumed = new(chosen), new(chosen), new(chosen, layout)
+    train(straight, steps)
+    train(first, 4)
+    first.copy().write(folder, Keep(last=1, every=None, best=None))
+    assert resumed.load_newest(folder)
+    train(resumed, steps)
+    return straight.copy(), resumed.copy()
+
+
 @pytest.mark.parametrize("words", KINDS)
 def test_a_resumed_optimizer_goes_on_alike(words, tmp_path):
-    chosen = config(words)
-    straight, first, resumed = new(chosen), new(chosen), new(chosen)
-    train(straight, 7)
-    train(first, 4)
-    first.copy().write(tmp_path, Keep(last=1, every=None, best=None))
-    assert resumed.load_newest(tmp_path)
-    train(resumed, 7)
-    expected, found = straight.copy(), resumed.copy()
+    expected, found = cut(words, tmp_path, 7)
     assert json.dumps(expected.settings) == json.dumps(found.settings)
     for file, tensors in expected.tensors.items():
         assert tensors.keys() == found.tensors[file].keys()
@@ -65,14 +70,7 @@ def test_a_resumed_optimizer_goes_on_alike(words, tmp_path):
 
 @pytest.mark.parametrize("words", ["adamw", "muon optim.matrices=all", "schedule_free"])
 def test_it_may_go_on_in_another_layout(words, tmp_path):
-    chosen = config(words)
-    straight, first, resumed = new(chosen), new(chosen), new(chosen, torch.channels_last)
-    train(straight, 5)
-    train(first, 4)
-    first.copy().write(tmp_path, Keep(last=1, every=None, best=None))
-    assert resumed.load_newest(tmp_path)
-    train(resumed, 5)
-    expected, found = straight.copy(), resumed.copy()
+    expected, found = cut(words, tmp_path, 5, torch.channels_last)
     for file, tensors in expected.tensors.items():
         for name, tensor in tensors.items():
             torch.testing.assert_close(tensor, found.tensors[file][name], rtol=1e-5, atol=1e-7)
