@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dmtool import metrics
+from dmtool.errors import Stopped
 from dmtool.schemas import Train
 from dmtool.train import trackers
 from dmtool.train.checkpoint import Progress
@@ -59,9 +60,15 @@ class Log:
         try:
             with self._watchdog.watching() if self._watchdog else nullcontext():
                 yield
+        except Stopped:  # all is saved: a good end to trackers as well
+            self._finish()
+            raise
         finally:
             if self._display:
                 self._display.close()
+        self._finish()
+
+    def _finish(self) -> None:
         for tracker in self._trackers:
             tracker.finish()
 

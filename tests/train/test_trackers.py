@@ -2,6 +2,7 @@
 
 import json
 import struct
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 
 from dmtool import errors, hydra_main
 from dmtool.config import validate
-from dmtool.errors import UserError
+from dmtool.errors import Stopped, UserError
 from dmtool.schemas import TrainVae
 from dmtool.train import vae
 from dmtool.train.checkpoint import Progress
@@ -130,3 +131,26 @@ def test_online_wandb_is_told_nothing_that_it_has(tmp_path, monkeypatch):
     monkeypatch.setattr(wandb, "config", SimpleNamespace(update=lambda *_, **__: None))
     log(tmp_path, ["track=wandb"], SAVED, 48)
     assert told == [40, 48, 48]
+
+
+class Heard(SimpleNamespace):
+    """A tracker that remembers what it was told."""
+
+    def start(self):
+        self.told = ["start"]
+
+    def finish(self):
+        self.told.append("finish")
+
+
+@pytest.mark.parametrize(("end", "told"), [
+    (None, ["start", "finish"]), (Stopped("saved"), ["start", "finish"]),
+    (RuntimeError("broken"), ["start"]),
+])  # fmt: skip
+def test_a_run_that_is_stopped_and_saved_has_finished_and_a_broken_one_has_not(tmp_path, end, told):
+    tracked, heard = Log(tmp_path, config(), "vae", Progress(), Accelerator(cpu=True)), Heard()
+    tracked._trackers = [heard]
+    with pytest.raises(type(end)) if end else nullcontext(), tracked.bar(0.0):
+        if end:
+            raise end
+    assert heard.told == told
