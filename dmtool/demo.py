@@ -13,6 +13,7 @@ from typing import Any
 from dmtool import runs
 from dmtool.errors import RESUMABLE, Stopped, UserError
 from dmtool.runs import Artifact
+from dmtool.schemas import STAGES
 
 PROMPTS = [
     "red heart", "grinning face", "cat face", "pizza", "rocket", "blue heart",
@@ -27,7 +28,7 @@ GUIDANCE = 2.0
 def demo(run: str, root: str) -> None:
     """Train three stages, sample and measure; what is done already is not done again."""
     folder, started = Path(root) / run, time.monotonic()
-    for stage in runs.STAGES:
+    for stage in STAGES:
         _dmtool(f"train-{stage}", f"experiment=demo_{stage}", f"run={run}", f"root={root}")
     unet = runs.find(run, "unet", root)
     if not _newer(folder / "samples-sheet.png", unet):

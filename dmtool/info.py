@@ -8,6 +8,7 @@ from typing import Any
 from dmtool import pipeline, runs
 from dmtool.errors import UserError
 from dmtool.runs import Artifact
+from dmtool.schemas import STAGES
 
 Row = tuple[str, Callable[[dict[str, Any]], Any]]
 
@@ -35,7 +36,7 @@ def describe(run: str, root: str) -> str:
         runs.find(run, "unet", root)  # says that there is no such run
     artifacts = {
         stage: runs.find(run, stage, root)
-        for stage in runs.STAGES
+        for stage in STAGES
         if (folder / stage / "artifacts" / "default").is_dir()
     }
     if not artifacts:

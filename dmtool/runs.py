@@ -19,23 +19,23 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from dmtool import files
 from dmtool.cache import file_digest
 from dmtool.errors import UserError
+from dmtool.schemas import STAGES
+
+if TYPE_CHECKING:  # what only looks at a run need not wait for torch
+    from torch import Tensor
 
 FORMAT = 2
 """Version of the card's format."""
 
 Fill = Callable[[Path], None]
 """Writes files into a directory."""
-
-STAGES = ("vae", "unet", "upsampler")
 
 PARTIAL, OLD = ".partial", ".old"
 """What is not yet written or not yet deleted, and what is being replaced: `.NAME.partial`,
@@ -56,7 +56,7 @@ class Artifact:
             raise UserError(f"{file} is missing: copy the whole directory, or train again")
         if file_digest(file) != self.card["sha256"]:
             raise UserError(f"{file} is damaged: its sha256 is not the one in card.json")
-        return load_file(file)
+        return read_tensors(file)
 
     def reference(self, relative_to: Path) -> dict[str, str]:
         """How a child's card names this parent: place (relative), role, sha256."""
@@ -138,11 +138,15 @@ def parent(artifact: Artifact, name: str) -> Artifact:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """A safetensors file."""
+    from safetensors.torch import save_file
+
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file; UserError if it is damaged or missing."""
+    from safetensors.torch import load_file
+
     try:
         return load_file(path)
     except (SafetensorError, FileNotFoundError) as error:

@@ -70,9 +70,12 @@ def test_only_the_entry_imports_the_command_line():
     assert users == ["__main__.py"]
 
 
-def test_the_command_line_starts_without_heavy_imports():
-    code = "import sys, dmtool.cli; print(*sys.modules)"
+@pytest.mark.parametrize(("part", "heavy"), [
+    ("dmtool.cli", "torch hydra datasets transformers numpy PIL"),
+    ("dmtool.watch.live", "torch datasets transformers"),
+])  # fmt: skip
+def test_what_answers_at_once_has_no_heavy_imports(part, heavy):
+    code = f"import sys, {part}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert "dmtool.cli" in loaded
-    assert not loaded & {"torch", "hydra", "datasets", "transformers", "numpy", "PIL"}
+    assert part in loaded and not loaded & set(heavy.split())
