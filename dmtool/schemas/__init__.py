@@ -4,36 +4,6 @@ Hydra composes YAML into a `DictConfig`; `validate` (in `dmtool/config.py`) turn
 these dataclasses or says in one line which key is wrong and what was probably meant.
 """
 
-from dmtool.schemas.commands import (
-    STAGES,
-    Alert,
-    Compute,
-    Ema,
-    EvalFid,
-    Every,
-    ExponentialEma,
-    Extractor,
-    FromUse,
-    FromVae,
-    HasData,
-    HasOptim,
-    Keep,
-    LatentShape,
-    Lengths,
-    Limit,
-    Machine,
-    PowerEma,
-    Preview,
-    Recovery,
-    Train,
-    TrainUnet,
-    TrainUpsampler,
-    TrainVae,
-    Upsample,
-    Use,
-    VaeLoss,
-    Wandb,
-)
 from dmtool.schemas.guidance import Guidance, Interval, Projected
 from dmtool.schemas.noise import (
     EdmNoise,
@@ -95,6 +65,38 @@ from dmtool.schemas.sampling import (
     Sampler,
     TrailingGrid,
     UniPCSampler,
+)
+from dmtool.schemas.training import (
+    STAGES,
+    Alert,
+    Compute,
+    Ema,
+    Every,
+    ExponentialEma,
+    FromVae,
+    Keep,
+    LatentShape,
+    Limit,
+    Machine,
+    PowerEma,
+    Preview,
+    Recovery,
+    Train,
+    TrainUnet,
+    TrainUpsampler,
+    TrainVae,
+    VaeLoss,
+    Wandb,
+)
+from dmtool.schemas.using import (
+    EvalFid,
+    Extractor,
+    FromUse,
+    HasData,
+    HasOptim,
+    Lengths,
+    Upsample,
+    Use,
 )
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The commands' whole configs: training the three stages, and using what was trained."""
+"""The configs of the three stages' training."""
 
 from __future__ import annotations
 
@@ -27,8 +27,6 @@ from dmtool.schemas.sampling import Sampler
 
 Figures = dict[str, Callable[[float, float], float]]
 """Names of held-out figures, each with the function that picks the better of two: min or max."""
-
-# --- training -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,81 +285,3 @@ def _fits(size: int, factor: int, what: str) -> None:
         raise ValueError(
             f"a size of {size} pixels is not divisible by {factor}, which {what} needs"
         )
-
-
-# --- using ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Upsample(Schema):
-    """`use`: auto takes the run's upsampler, if any; `augmentation`: null is its own default."""
-
-    use: Literal["auto", "always", "never"]
-    artifact: str
-    augmentation: Fraction | None
-    sampler: Sampler
-
-
-@dataclass(frozen=True, kw_only=True)
-class FromUse(Schema):
-    unet: str | None
-    upsampler: str | None
-    bad: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Use(Machine):
-    """What all commands that sample share."""
-
-    from_: Annotated[FromUse, From]
-    dtype: Literal["auto", "fp32", "bf16", "fp16"]
-    artifact: str
-    sampler: Sampler
-    guidance: Guidance
-    upsample: Upsample
-    batch_size: Count
-
-    def __post_init__(self) -> None:
-        if self.from_.bad is not None and self.guidance.bad is None:
-            raise ValueError("from.bad is the run of guidance.bad: name its artifact there, too")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Extractor(Schema):
-    """The network whose features are compared; `weights`: a path, or null for the usual place."""
-
-    kind: Literal["effnet_lite0", "inception"]
-    weights: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvalFid(Use):
-    """`dmtool eval-fid`: pictures for `count` captions of a split (null: all of them)."""
-
-    split: Literal["train", "val", "test"]
-    count: Count | None
-    extractor: Extractor
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lengths(Schema):
-    """`dmtool ema`: other lengths of the average of a run's stage."""
-
-    run: str
-    root: str
-    stage: Literal["vae", "unet", "upsampler"]
-    device: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class HasData(Schema):
-    """The data section alone, as `dmtool data` takes it."""
-
-    data: Data
-
-
-@dataclass(frozen=True, kw_only=True)
-class HasOptim(Schema):
-    """The optimizer's section alone."""
-
-    optim: Optim

@@ -1,0 +1,87 @@
+"""The demo, and commands that look at data and runs."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dmtool.cli.app import HYDRA, OVERRIDES, Root, Run, app
+from dmtool.errors import UserError, exit_codes
+
+
+@app.command(context_settings=HYDRA, epilog=OVERRIDES)
+def data(
+    context: typer.Context,
+    out: Annotated[str | None, typer.Option(help="PNG file of a sheet of examples.")] = None,
+) -> None:
+    """Build or inspect a source of pictures: `dmtool data data=folder data.path=DIR`."""
+    from dmtool import hydra_main, tasks
+
+    hydra_main.run("inspect", partial(tasks.data, out=out), context.args)
+
+
+@app.command()
+def demo(
+    run: Annotated[str, typer.Option(help="The run's name.")] = "demo",
+    root: Root = "runs",
+) -> None:
+    """Train the whole chain on packaged pictures, sample from it and measure it."""
+    with exit_codes():
+        from dmtool import demo as demonstration
+
+        demonstration.demo(run, root)
+
+
+@app.command()
+def info(
+    run: Run,
+    root: Root = "runs",
+) -> None:
+    """Show a run's stages side by side, and whether they fit each other."""
+    with exit_codes():
+        from dmtool import info as information
+
+        typer.echo(information.describe(run, root))
+
+
+@app.command()
+def watch(
+    run: Run,
+    stage: Annotated[str | None, typer.Argument(help="Default: the one that wrote last.")] = None,
+    root: Root = "runs",
+    once: Annotated[bool, typer.Option("--once", help="Print one frame and end.")] = False,
+) -> None:
+    """Show a training's curves and its latest preview in the terminal, also while it runs."""
+    with exit_codes():
+        from dmtool.watch import live
+
+        show = live.once if once or not sys.stdout.isatty() else live.live
+        show(run, stage, root)
+
+
+@app.command("check-run")
+def check_run(
+    run: Run,
+    stage: Annotated[str | None, typer.Argument(help="Default: all that were begun.")] = None,
+    root: Root = "runs",
+    curve: Annotated[
+        Path | None, typer.Option(help="Reference to compare with; default: the demo's.")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option(help="Make the run's own curve a reference: a JSON file.")
+    ] = None,
+) -> None:
+    """Judge a training by its figures: exit code 3 if something is unhealthy."""
+    with exit_codes():
+        if curve and write:
+            raise UserError("--curve compares, --write makes a reference: give one of them")
+        from dmtool.health import check
+
+        if write:
+            check.write(run, stage, root, write)
+        else:
+            check.check(run, stage, root, curve)
