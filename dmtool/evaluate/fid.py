@@ -13,16 +13,16 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
-from dmtool import pipeline, processes, runs, shards
+from dmtool import cache, pipeline, processes, runs, shards
 from dmtool.config import container, validate
 from dmtool.data import source
 from dmtool.data.pictures import Pictures
 from dmtool.device import pick_device
 from dmtool.errors import UserError
-from dmtool.evaluate import features, generated
+from dmtool.evaluate import features, generated, lines
 from dmtool.evaluate.features import FeatureExtractor
 from dmtool.evaluate.folders import compare_folders
-from dmtool.evaluate.record import record
+from dmtool.evaluate.record import result
 from dmtool.pipeline import Pipeline, Request
 from dmtool.processes import Group
 from dmtool.schemas import Data, EvalFid, HasData
@@ -51,13 +51,13 @@ def run(config: EvalFid, out: Path | None) -> None:
     of `evaluate.generated`. Every picture is made, and seen, by one process.
     """
     with _processes(config) as group:
-        result = _measure(config, group)
+        found = _measure(config, group)
         if group.main:
             path = (
                 out or runs.run_dir(config.run, config.root) / "eval" / f"fid-{config.split}.json"
             )
-            runs.write_text(path, json.dumps(result, indent=1) + "\n")
-            print(summary(result))
+            runs.write_text(path, json.dumps(found, indent=1) + "\n")
+            print(f"captions of the split {config.split!r}", lines.text(found), sep="\n")
             print(f"written to {path}")
 
 
@@ -84,27 +84,20 @@ def _measure(config: EvalFid, group: Group) -> dict[str, Any]:
     fake = _fake(chain, extractor, rows, captions, config, group)
     if not group.main:
         return {}
-    result = record(extractor, len(real), len(fake))
-    result |= {"split": config.split, "seed": config.seed, "settings": chain.settings()}
-    result |= {"data": loaded.fingerprint, "resolution": pictures.resolution}
-    result["figures"] = generated.evaluate(fake, real, np.array(rows), captions)
-    result["floor"] = generated.floor(real, len(rows), config.seed)
-    return result
-
-
-def summary(result: dict[str, Any]) -> str:
-    """The figures as lines of text."""
-    lines = [f"{result['n_fake']} pictures for captions of the split {result['split']!r}"]
-    for name, group in result["figures"].items():
-        recalls = ", ".join(f"R@{k} {group[f'r@{k}']:.3f}" for k in (1, 10))
-        lines.append(
-            f"  {name.replace('_', ' ')}: {result['metric']} {group['fd']:.1f}, {recalls} "
-            f"(N = {group['n_fake']})"
-        )
-    if result["floor"]:
-        floor = result["floor"]
-        lines.append(f"  floor, as many real pictures: {floor['fd']:.1f} (N = {floor['n_fake']})")
-    return "\n".join(lines)
+    figures = generated.evaluate(fake, real, np.array(rows), captions, config.metrics, config.seed)
+    keys = loaded.dataset["key"]
+    protocol = {
+        "data": loaded.fingerprint,
+        "split": config.split,
+        "files": cache.digest([keys[row] for row in rows]),
+        "prompts": cache.digest([captions[row] for row in rows]),
+        "seed": config.seed,
+        "resolution": pictures.resolution,
+        "pictures": "uint8 RGB, not compressed, one for each caption",
+        "reference": "all pictures of the set or of the group",
+    }
+    found = result(extractor, figures, config.metrics, protocol)
+    return found | {"settings": chain.settings() | {"ema": chain.card["ema"]}}
 
 
 def _data(config: EvalFid) -> Data:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from dmtool.schemas.base import Count, Fraction, From, Schema
+from dmtool.schemas.base import Count, Fraction, From, Listed, Schema
 from dmtool.schemas.guidance import Guidance
 from dmtool.schemas.optim import Optim
 from dmtool.schemas.parts import Data
@@ -55,10 +55,17 @@ class Extractor(Schema):
     weights: str | None
 
 
+Metric = Literal[
+    "fd", "floor", "spread", "kid", "manifold", "retrieval",
+    "infinity", "mind", "cmmd", "inception_score",
+]  # fmt: skip
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvalFid(Use):
     """`dmtool eval-fid`: pictures for `count` captions of a split (null: all of them)."""
 
+    metrics: Annotated[list[Metric], Listed]
     split: Literal["train", "val", "test"]
     count: Count | None
     extractor: Extractor
