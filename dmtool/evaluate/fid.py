@@ -8,26 +8,22 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
 from tqdm import tqdm
 
-from dmtool import cache, pipeline, processes, runs, shards
+from dmtool import cache, pipeline, processes, runs
 from dmtool.config import container, validate
 from dmtool.data import source
-from dmtool.data.pictures import Pictures
 from dmtool.device import pick_device
 from dmtool.errors import UserError
-from dmtool.evaluate import features, generated, lines
+from dmtool.evaluate import features, generated, lines, reference
 from dmtool.evaluate.features import FeatureExtractor
 from dmtool.evaluate.folders import compare_folders
 from dmtool.evaluate.record import result
+from dmtool.evaluate.reference import Features
 from dmtool.pipeline import Pipeline, Request
 from dmtool.processes import Group
 from dmtool.schemas import Data, EvalFid, HasData
-
-Features = np.ndarray[Any, Any]
 
 
 def folders(config: EvalFid, real: Path, fake: Path, out: Path | None) -> None:
@@ -77,10 +73,10 @@ def _measure(config: EvalFid, group: Group) -> dict[str, Any]:
             f"the run's is {trained_on}"
         )
     extractor = features.load(config.extractor, chain.device)
-    pictures = Pictures(loaded.dataset, data, _resolution(chain), config.seed)
-    real = _real(pictures, extractor, loaded.fingerprint, config.batch_size)
-    rows = _rows(loaded.dataset["key"], data, config)
-    captions = [row[0] if row else "" for row in loaded.dataset["caption"]]
+    resolution = _resolution(chain)
+    real = reference.of_all(loaded, data, resolution, extractor)
+    rows = reference.rows(loaded, data, config.split, config.count)
+    captions = reference.captions(loaded)
     fake = _fake(chain, extractor, rows, captions, config, group)
     if not group.main:
         return {}
@@ -92,7 +88,7 @@ def _measure(config: EvalFid, group: Group) -> dict[str, Any]:
         "files": cache.digest([keys[row] for row in rows]),
         "prompts": cache.digest([captions[row] for row in rows]),
         "seed": config.seed,
-        "resolution": pictures.resolution,
+        "resolution": resolution,
         "pictures": "uint8 RGB, not compressed, one for each caption",
         "reference": "all pictures of the set or of the group",
     }
@@ -111,36 +107,6 @@ def _data(config: EvalFid) -> Data:
 def _resolution(chain: Pipeline) -> int:
     factor = chain.upsampler.factor if chain.upsampler else 1
     return cast(int, chain.card["resolution"]) * factor
-
-
-def _rows(keys: list[str], data: Data, config: EvalFid) -> list[int]:
-    """`count` evenly spread rows of the split, as rows of the whole set."""
-    rows = [row for row, key in enumerate(keys) if source.split_of(key, data) == config.split]
-    if len(rows) < 2:
-        raise UserError(
-            f"the split {config.split!r} has {len(rows)} pictures: at least 2 are needed"
-        )
-    count = min(config.count or len(rows), len(rows))
-    return [rows[i * len(rows) // count] for i in range(count)]
-
-
-def _real(
-    pictures: Pictures, extractor: FeatureExtractor, fingerprint: str, batch_size: int
-) -> Features:
-    """Features [M, d] of all pictures, extracted once, by all processes together, and kept."""
-    key = {
-        "data": fingerprint,
-        "resolution": pictures.resolution,
-        "background": list(pictures.config.background),
-        "extractor": extractor.describe(),
-    }
-
-    def encode(rows: range) -> dict[str, Tensor]:
-        images = (pictures[row, row]["image"] for row in rows)
-        return {"features": torch.from_numpy(features.extract(extractor, images, batch_size))}
-
-    filled = shards.filled("features", key, len(pictures), encode)
-    return torch.cat(filled.column("features")).numpy()
 
 
 def _fake(
