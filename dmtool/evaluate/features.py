@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from dmtool.device import autocast
 from dmtool.errors import require
 from dmtool.evaluate import weights
 from dmtool.evaluate.resize import antialiased_bicubic, tf1_bilinear
@@ -60,7 +61,8 @@ class FeatureExtractor:
     def features(self, inputs: Tensor) -> Tensor:
         """Features [B, dim] of the network's `inputs`, in full float32 on any device."""
         chunk = CPU_CHUNK if self.device.type == "cpu" else len(inputs)
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        full = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        with autocast(self.device, torch.float32), full:
             return torch.cat([self.network(part) for part in inputs.split(chunk)])
 
     def describe(self) -> dict[str, Any]:

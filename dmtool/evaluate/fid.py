@@ -74,7 +74,7 @@ def _measure(config: EvalFid, group: Group) -> dict[str, Any]:
         )
     extractor = features.load(config.extractor, chain.device)
     resolution = _resolution(chain)
-    real = reference.of_all(loaded, data, resolution, extractor)
+    real = reference.of_all(loaded, data, resolution, extractor, config.batch_size)
     rows = reference.rows(loaded, data, config.split, config.count)
     captions = reference.captions(loaded)
     fake = _fake(chain, extractor, rows, captions, config, group)

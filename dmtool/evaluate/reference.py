@@ -27,7 +27,9 @@ def still(dataset: Dataset, data: Data, resolution: int) -> Pictures:
     return Pictures(dataset, replace(data, flip=False, crop="center"), resolution, seed=0)
 
 
-def of_all(loaded: Source, data: Data, resolution: int, extractor: FeatureExtractor) -> Features:
+def of_all(
+    loaded: Source, data: Data, resolution: int, extractor: FeatureExtractor, batch_size: int
+) -> Features:
     """Features [M, d] of all pictures, extracted once, by all processes together, and kept."""
     pictures = still(loaded.dataset, data, resolution)
     key = {
@@ -39,13 +41,10 @@ def of_all(loaded: Source, data: Data, resolution: int, extractor: FeatureExtrac
 
     def encode(rows: range) -> dict[str, Tensor]:
         images = (pictures[row, row]["image"] for row in rows)
-        return {"features": torch.from_numpy(features.extract(extractor, images, BATCH))}
+        return {"features": torch.from_numpy(features.extract(extractor, images, batch_size))}
 
     filled = shards.filled("features", key, len(pictures), encode)
     return torch.cat(filled.column("features")).numpy()
-
-
-BATCH = 100  # pictures at once
 
 
 def rows(loaded: Source, data: Data, split: Split, count: int | None) -> list[int]:

@@ -4,6 +4,7 @@ Hydra composes YAML into a `DictConfig`; `validate` (in `dmtool/config.py`) turn
 these dataclasses or says in one line which key is wrong and what was probably meant.
 """
 
+from dmtool.schemas.extractor import Extractor
 from dmtool.schemas.guidance import Guidance, Interval, Projected
 from dmtool.schemas.noise import (
     EdmNoise,
@@ -71,6 +72,7 @@ from dmtool.schemas.training import (
     Alert,
     Compute,
     Ema,
+    Evaluate,
     Every,
     ExponentialEma,
     FromVae,
@@ -90,7 +92,6 @@ from dmtool.schemas.training import (
 )
 from dmtool.schemas.using import (
     EvalFid,
-    Extractor,
     FromUse,
     HasData,
     HasOptim,
@@ -116,6 +117,7 @@ __all__ = [
     "Ema",
     "EmojiData",
     "EvalFid",
+    "Evaluate",
     "EvenGrid",
     "Every",
     "ExponentialEma",

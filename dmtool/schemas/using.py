@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from dmtool.schemas.base import Count, Fraction, From, Listed, Schema
+from dmtool.schemas.extractor import Extractor
 from dmtool.schemas.guidance import Guidance
 from dmtool.schemas.optim import Optim
 from dmtool.schemas.parts import Data
@@ -45,14 +46,6 @@ class Use(Machine):
     def __post_init__(self) -> None:
         if self.from_.bad is not None and self.guidance.bad is None:
             raise ValueError("from.bad is the run of guidance.bad: name its artifact there, too")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Extractor(Schema):
-    """The network whose features are compared; `weights`: a path, or null for the usual place."""
-
-    kind: Literal["effnet_lite0", "inception"]
-    weights: str | None
 
 
 Metric = Literal[

@@ -1,0 +1,46 @@
+"""Figures of the pictures that a stage makes, while it trains."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from dmtool.data.source import Source, Split, split_of
+from dmtool.evaluate import features, generated, reference
+from dmtool.schemas import Train
+from dmtool.train.examples import Fixed
+from dmtool.train.stage import Stage
+
+
+class Evaluation:
+    """What `every.evaluate` measures: a stage's pictures against all pictures of the set.
+
+    The examples are evenly spread over the val split (or train, if that has none).
+    """
+
+    def __init__(self, config: Train, stage: Stage, device: torch.device) -> None:
+        chosen, loaded = config.evaluate, stage.source
+        self.config = config
+        self.extractor = features.load(chosen.extractor, device)
+        self.real = reference.of_all(
+            loaded, config.data, stage.resolution, self.extractor, config.batch_size
+        )
+        rows = reference.rows(loaded, config.data, _held_out(loaded, config), chosen.count)
+        captions = reference.captions(loaded)
+        pictures = reference.still(loaded.dataset, config.data, stage.resolution)
+        chosen_captions = [captions[row] for row in rows]
+        self.fixed = Fixed(rows, chosen_captions, pictures, config.batch_size)
+
+    def __call__(self, stage: Stage) -> dict[str, float]:
+        """`eval_fd` and the like, of the network as it is."""
+        made = stage.made(self.fixed)
+        fake = features.extract(self.extractor, made, self.config.batch_size)
+        alike = [""] * len(self.real)  # no groups of captions
+        wanted, truth = self.config.evaluate.metrics, np.array(self.fixed.rows)
+        found = generated.evaluate(fake, self.real, truth, alike, wanted, self.config.seed)["all"]
+        return {name: found[name.removeprefix("eval_")] for name in self.config.evaluated}
+
+
+def _held_out(loaded: Source, config: Train) -> Split:
+    val = sum(split_of(key, config.data) == "val" for key in loaded.dataset["key"])
+    return "val" if val > 1 else "train"
