@@ -19,7 +19,7 @@ from dmtool.data import source
 from dmtool.data.pictures import Pictures
 from dmtool.device import pick_device
 from dmtool.errors import UserError
-from dmtool.evaluate import features, generated
+from dmtool.evaluate import extractors, features, generated
 from dmtool.evaluate.features import FeatureExtractor
 from dmtool.evaluate.folders import compare_folders
 from dmtool.evaluate.record import record
@@ -33,7 +33,7 @@ Features = np.ndarray[Any, Any]
 def folders(config: EvalFid, real: Path, fake: Path, out: Path | None) -> None:
     """Print (and write to `out`) the distance between the pictures of two folders."""
     with _processes(config) as group:
-        extractor = features.load(config.extractor, pick_device(config.device))
+        extractor = extractors.load(config.extractor, pick_device(config.device))
         result = compare_folders(real, fake, extractor, config.batch_size, group)
         if group.main:
             print(
@@ -76,7 +76,7 @@ def _measure(config: EvalFid, group: Group) -> dict[str, Any]:
             f"the pictures have changed since training: their fingerprint is {loaded.fingerprint}, "
             f"the run's is {trained_on}"
         )
-    extractor = features.load(config.extractor, chain.device)
+    extractor = extractors.load(config.extractor, chain.device)
     pictures = Pictures(loaded.dataset, data, _resolution(chain), config.seed)
     real = _real(pictures, extractor, loaded.fingerprint, config.batch_size)
     rows = _rows(loaded.dataset["key"], data, config)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from dmtool.schemas.base import Count, Fraction, From, Schema
+from dmtool.schemas.base import Count, Fraction, From, Positive, Schema
+from dmtool.schemas.extractors import Extractor
 from dmtool.schemas.guidance import Guidance
 from dmtool.schemas.optim import Optim
 from dmtool.schemas.parts import Data
@@ -48,20 +49,22 @@ class Use(Machine):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Extractor(Schema):
-    """The network whose features are compared; `weights`: a path, or null for the usual place."""
-
-    kind: Literal["effnet_lite0", "inception"]
-    weights: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class EvalFid(Use):
     """`dmtool eval-fid`: pictures for `count` captions of a split (null: all of them)."""
 
     split: Literal["train", "val", "test"]
     count: Count | None
     extractor: Extractor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stats(Schema):
+    """`dmtool stats`: the statistics of a folder's features."""
+
+    extractor: Extractor
+    device: str
+    batch_size: Count
+    timeout: Positive
 
 
 @dataclass(frozen=True, kw_only=True)
