@@ -16,7 +16,7 @@ from dmtool.config import container, validate
 from dmtool.data import source
 from dmtool.device import pick_device
 from dmtool.errors import UserError
-from dmtool.evaluate import features, generated, lines, reference
+from dmtool.evaluate import extractors, features, generated, lines, measures, reference
 from dmtool.evaluate.features import FeatureExtractor
 from dmtool.evaluate.folders import compare_folders
 from dmtool.evaluate.record import result
@@ -29,7 +29,7 @@ from dmtool.schemas import Data, EvalFid, HasData
 def folders(config: EvalFid, real: Path, fake: Path, out: Path | None) -> None:
     """Print (and write to `out`) the distance between the pictures of two folders."""
     with _processes(config) as group:
-        extractor = features.load(config.extractor, pick_device(config.device))
+        extractor = extractors.load(config.extractor, pick_device(config.device))
         result = compare_folders(real, fake, extractor, config.batch_size, group)
         if group.main:
             print(
@@ -72,7 +72,8 @@ def _measure(config: EvalFid, group: Group) -> dict[str, Any]:
             f"the pictures have changed since training: their fingerprint is {loaded.fingerprint}, "
             f"the run's is {trained_on}"
         )
-    extractor = features.load(config.extractor, chain.device)
+    extractor = extractors.load(config.extractor, chain.device)
+    measures.check(extractor, config.metrics)
     resolution = _resolution(chain)
     real = reference.of_all(loaded, data, resolution, extractor, config.batch_size)
     rows = reference.rows(loaded, data, config.split, config.count)
@@ -80,7 +81,10 @@ def _measure(config: EvalFid, group: Group) -> dict[str, Any]:
     fake = _fake(chain, extractor, rows, captions, config, group)
     if not group.main:
         return {}
-    figures = generated.evaluate(fake, real, np.array(rows), captions, config.metrics, config.seed)
+    figures = generated.evaluate(
+        fake, real, np.array(rows), captions, config.metrics, config.seed,
+        measures.logits(extractor, fake, config.metrics),
+    )  # fmt: skip
     keys = loaded.dataset["key"]
     protocol = {
         "data": loaded.fingerprint,

@@ -6,11 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
+from dmtool.errors import UserError
 from dmtool.evaluate import inception_score, infinity, kid, manifold, mind, spread
 from dmtool.evaluate.cmmd import SIGMA, cmmd
 from dmtool.evaluate.distance import distance
+from dmtool.evaluate.features import FeatureExtractor
 from dmtool.evaluate.floor import floor
-from dmtool.evaluate.tiles import Rows
+from dmtool.evaluate.tiles import Rows, blocks
 
 Figures = dict[str, Any]
 
@@ -40,6 +44,25 @@ class Measure:
     least: int
     figures: Callable[[Sets], Figures]
     protocol: dict[str, Any]
+
+
+def check(extractor: FeatureExtractor, wanted: Sequence[str]) -> None:
+    """UserError if the extractor does not have what a wanted measure is of."""
+    if "cmmd" in wanted and extractor.kind != "clip":
+        raise UserError(
+            f"CMMD is a distance of CLIP's features, not of {extractor.kind}'s: take "
+            "extractor=clip, or leave cmmd out of metrics"
+        )
+    if "inception_score" in wanted:
+        extractor.logits(torch.zeros(1, extractor.dim))
+
+
+def logits(extractor: FeatureExtractor, fake: Rows, wanted: Sequence[str]) -> Rows | None:
+    """What the extractor's classifier makes of features [n, d], if a wanted measure is of it."""
+    if "inception_score" not in wanted:
+        return None
+    parts = [extractor.logits(torch.from_numpy(fake[rows])) for rows in blocks(len(fake))]
+    return torch.cat(parts).cpu().numpy()
 
 
 def measure(sets: Sets, wanted: Sequence[str]) -> Figures:

@@ -19,7 +19,7 @@ from dmtool.schemas.base import (
     Positive,
     Schema,
 )
-from dmtool.schemas.extractor import Extractor
+from dmtool.schemas.extractors import Extractor
 from dmtool.schemas.guidance import Guidance
 from dmtool.schemas.noise import Noise
 from dmtool.schemas.optim import Optim

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from dmtool.schemas.base import Count, Fraction, From, Listed, Schema
-from dmtool.schemas.extractor import Extractor
+from dmtool.schemas.base import Count, Fraction, From, Listed, Positive, Schema
+from dmtool.schemas.extractors import Extractor
 from dmtool.schemas.guidance import Guidance
 from dmtool.schemas.optim import Optim
 from dmtool.schemas.parts import Data
@@ -62,6 +62,16 @@ class EvalFid(Use):
     split: Literal["train", "val", "test"]
     count: Count | None
     extractor: Extractor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stats(Schema):
+    """`dmtool stats`: the statistics of a folder's features."""
+
+    extractor: Extractor
+    device: str
+    batch_size: Count
+    timeout: Positive
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,23 +83,24 @@ def minilm_folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "model"
 
 
-def find(name: str) -> Path:
+def find(name: str, what: str = "text encoder", option: str = "text.name") -> Path:
     """The folder of `name`: itself, the text encoder in a diffusers folder, or in the hub's cache.
 
-    Nothing is downloaded. Raises UserError that says how to get it.
+    `what` it is and the config's `option` are said where it is missing. Nothing is downloaded.
+    Raises UserError that says how to get it.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
         inner = folder / "text_encoder"
         return inner if inner.is_dir() and not (folder / "config.json").is_file() else folder
     if name.startswith((".", "/", "~")):
-        raise UserError(f"the text encoder's folder {name} is not there")
+        raise UserError(f"the {what}'s folder {name} is not there")
     try:
         return Path(snapshot_download(name, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError) as error:
         raise UserError(
-            f"the text encoder {name!r} is neither a folder nor in the hub's cache {HF_HUB_CACHE}; "
-            f"give a local folder, text.name=FOLDER, or fetch it once: hf download {name}"
+            f"the {what} {name!r} is neither a folder nor in the hub's cache {HF_HUB_CACHE}; "
+            f"give a local folder, {option}=FOLDER, or fetch it once: hf download {name}"
         ) from error
 
 
@@ -110,7 +111,7 @@ def read(folder: Path) -> Pretrained:
     """
     family, sha256 = _family(folder), weights_digest(folder)
     try:
-        with _quiet():
+        with quiet():
             tokenizer = _class(family.tokenizer).from_pretrained(
                 _tokenizer_folder(folder), local_files_only=True, trust_remote_code=False
             )
@@ -124,7 +125,7 @@ def read(folder: Path) -> Pretrained:
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{folder}: the text encoder cannot be read: {reason}") from error
-    _check_complete(folder, info)
+    check_complete(folder, info)
     return Pretrained(family, model.float().eval().requires_grad_(False), tokenizer, sha256)
 
 
@@ -185,7 +186,7 @@ def _tokenizer_folder(folder: Path) -> Path:
     return beside if folder.name == "text_encoder" and beside.is_dir() and not own else folder
 
 
-def _check_complete(folder: Path, info: dict[str, Any]) -> None:
+def check_complete(folder: Path, info: dict[str, Any]) -> None:
     """Missing weights would be drawn at random; only the unused pooler may be."""
     missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
     if missing:
@@ -203,7 +204,7 @@ def _class(name: str) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bars and reports while loading: what matters in them is checked, not printed."""
     log = transformers.utils.logging
     bars, level = log.is_progress_bar_enabled(), log.get_verbosity()

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from dmtool.data.source import Source, Split, split_of
-from dmtool.evaluate import features, generated, reference
+from dmtool.evaluate import extractors, features, generated, reference
 from dmtool.schemas import Train
 from dmtool.train.examples import Fixed
 from dmtool.train.stage import Stage
@@ -21,7 +21,7 @@ class Evaluation:
     def __init__(self, config: Train, stage: Stage, device: torch.device) -> None:
         chosen, loaded = config.evaluate, stage.source
         self.config = config
-        self.extractor = features.load(chosen.extractor, device)
+        self.extractor = extractors.load(chosen.extractor, device)
         self.real = reference.of_all(
             loaded, config.data, stage.resolution, self.extractor, config.batch_size
         )
