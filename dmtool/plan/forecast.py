@@ -53,7 +53,8 @@ class Calendar:
 def calendar(config: Train, steps: int, *, ended: bool = True) -> Calendar:
     """Of a training of so many steps; one that has not `ended` goes on after them.
 
-    With `keep.best` each validation may be the best so far, and counts as one that saves.
+    With `keep.best` each measurement of that figure may be the best so far, and counts as one that
+    saves.
     """
 
     def moments(every: int) -> set[int]:
@@ -61,7 +62,9 @@ def calendar(config: Train, steps: int, *, ended: bool = True) -> Calendar:
 
     every = config.every
     validations, saves = moments(every.validate), moments(every.checkpoint)
-    if config.keep.best:
+    if config.keep.best and every.evaluate and config.keep.best in config.evaluated:
+        saves |= moments(every.evaluate)
+    elif config.keep.best:
         saves |= validations
     taken = moments(every.snapshot) if config.ema.snapshots else set()
     return Calendar(

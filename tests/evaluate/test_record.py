@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from dmtool.errors import UserError
 from dmtool.evaluate import lines
 from dmtool.evaluate.features import FeatureExtractor
-from dmtool.evaluate.measures import MEASURES, RETRIEVAL, Sets, measure
+from dmtool.evaluate.measures import MEASURES, RETRIEVAL, Sets, check, measure
 from dmtool.evaluate.record import result, title
 from dmtool.hydra_main import composed
 
@@ -30,11 +31,15 @@ def test_every_figure_names_its_features_and_its_number(metric, measure, expecte
     assert title(metric, measure, 9) == expected
 
 
-def made(n, m, dim=8):
-    extractor = FeatureExtractor(
+def without_pictures(dim):
+    return FeatureExtractor(
         kind="test", name="FD-test", sha256="0" * 64, dim=dim, protocol={},
         device=torch.device("cpu"), prepare=lambda x: x, network=torch.nn.Identity(),
     )  # fmt: skip
+
+
+def made(n, m, dim=8):
+    extractor = without_pictures(dim)
     fake, real = random.normal(size=(n, dim)) + 0.2, random.normal(size=(m, dim))
     figures = {"all": measure(Sets(fake, real, 0, fake), ALL)}
     return result(extractor, figures, ALL, {"seed": 0})
@@ -60,6 +65,15 @@ def test_few_pictures_are_said_to_be_few():
     assert "too few for manifold, infinity, inception_score" in warned
     assert "too few real pictures for a floor: twice 5" in warned
     assert all(f"warning: {line}" in lines.text(found) for line in found["warnings"])
+
+
+def test_a_measure_of_what_an_extractor_does_not_have_is_refused_before_any_work():
+    extractor = without_pictures(8)
+    check(extractor, ["fd", "kid", "mind"])
+    with pytest.raises(UserError, match="CMMD is a distance of CLIP's features"):
+        check(extractor, ["fd", "cmmd"])
+    with pytest.raises(UserError, match="no classifier"):
+        check(extractor, ["inception_score"])
 
 
 def test_the_config_offers_what_there_is():
