@@ -8,22 +8,18 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dmtool import cache, pipeline, processes, runs
-from dmtool.config import container, validate
-from dmtool.data import source
 from dmtool.device import pick_device
-from dmtool.errors import UserError
-from dmtool.evaluate import extractors, features, generated, lines, measures, reference
+from dmtool.evaluate import extractors, features, generated, lines, measures, reals
 from dmtool.evaluate.features import FeatureExtractor
 from dmtool.evaluate.folders import compare_folders
 from dmtool.evaluate.record import result
-from dmtool.evaluate.reference import Features
 from dmtool.pipeline import Pipeline, Request
 from dmtool.processes import Group
-from dmtool.schemas import Data, EvalFid, HasData
+from dmtool.schemas import EvalFid
 
 
 def folders(config: EvalFid, real: Path, fake: Path, out: Path | None) -> None:
@@ -47,7 +43,7 @@ def run(config: EvalFid, out: Path | None) -> None:
     of `evaluate.generated`. Every picture is made, and seen, by one process.
     """
     with _processes(config) as group:
-        found = _measure(config, group)
+        found = measure(config, group)
         if group.main:
             path = (
                 out or runs.run_dir(config.run, config.root) / "eval" / f"fid-{config.split}.json"
@@ -61,51 +57,31 @@ def _processes(config: EvalFid) -> AbstractContextManager[Group]:
     return processes.started(pick_device(config.device), config.timeout)
 
 
-def _measure(config: EvalFid, group: Group) -> dict[str, Any]:
+def measure(config: EvalFid, group: Group) -> dict[str, Any]:
     """The figures with all that they depend on, on the main process."""
     chain = pipeline.load(config)
-    data = _data(config)
-    loaded = source.load(data)
-    trained_on = chain.card["data"]["fingerprint"]
-    if loaded.fingerprint != trained_on:
-        raise UserError(
-            f"the pictures have changed since training: their fingerprint is {loaded.fingerprint}, "
-            f"the run's is {trained_on}"
-        )
     extractor = extractors.load(config.extractor, chain.device)
     measures.check(extractor, config.metrics)
-    resolution = _resolution(chain)
-    real = reference.of_all(loaded, data, resolution, extractor, config.batch_size)
-    rows = reference.rows(loaded, data, config.split, config.count)
-    captions = reference.captions(loaded)
-    fake = _fake(chain, extractor, rows, captions, config, group)
+    run = config.from_.unet or config.run
+    known = reals.of_run(chain.card, run, "unet", config.root, _resolution(chain), config.seed)
+    real = known.features(extractor, config.batch_size)
+    rows = known.rows(config.count, config.split)
+    fake = _fake(chain, extractor, rows, known.captions, config, group)
     if not group.main:
         return {}
     figures = generated.evaluate(
-        fake, real, np.array(rows), captions, config.metrics, config.seed,
+        fake, real, np.array(rows), known.captions, config.metrics, config.seed,
         measures.logits(extractor, fake, config.metrics),
     )  # fmt: skip
-    keys = loaded.dataset["key"]
-    protocol = {
-        "data": loaded.fingerprint,
+    protocol = known.describe(rows) | {
         "split": config.split,
-        "files": cache.digest([keys[row] for row in rows]),
-        "prompts": cache.digest([captions[row] for row in rows]),
+        "prompts": cache.digest([known.captions[row] for row in rows]),
         "seed": config.seed,
-        "resolution": resolution,
         "pictures": "uint8 RGB, not compressed, one for each caption",
         "reference": "all pictures of the set or of the group",
     }
     found = result(extractor, figures, config.metrics, protocol)
     return found | {"settings": chain.settings() | {"ema": chain.card["ema"]}}
-
-
-def _data(config: EvalFid) -> Data:
-    """The data that the run was trained on, from its saved config."""
-    run = config.from_.unet or config.run
-    path = runs.run_dir(run, config.root) / "unet" / "config.yaml"
-    saved = container(cast(DictConfig, OmegaConf.load(path)))
-    return validate({"data": saved["data"]}, HasData).data
 
 
 def _resolution(chain: Pipeline) -> int:
@@ -120,7 +96,7 @@ def _fake(
     captions: list[str],
     config: EvalFid,
     group: Group,
-) -> Features:
+) -> NDArray[np.float32]:
     """Features [N, d] of one picture a caption, drawn from (seed, row), on the main process."""
     mine = group.share(rows)
     pictures = chain.pictures(Request(captions[row], (config.seed, row)) for row in mine)

@@ -60,8 +60,21 @@ def record(extractor: FeatureExtractor, n_real: int, n_fake: int) -> dict[str, A
         "n_below_dim": fewest <= extractor.dim,
         "provisional": fewest < PROVISIONAL,
         "extractor": extractor.describe(),
-        "versions": {"dmtool": _own_version(), "torch": torch.__version__, "numpy": np.__version__},
+        "versions": versions(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that compute figures."""
+    return {"dmtool": own_version(), "torch": torch.__version__, "numpy": np.__version__}
+
+
+def own_version() -> str:
+    """dmtool's, or that it is not installed."""
+    try:
+        return version("dmtool")
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def title(metric: str, measure: str, n: int) -> str:
@@ -98,10 +111,3 @@ def _warnings(name: str, figures: Figures, wanted: Sequence[str], dim: int) -> l
     if few := too_few(figures, wanted):
         found.append(f"{group}: {fewest} pictures are too few for {', '.join(few)}")
     return found
-
-
-def _own_version() -> str:
-    try:
-        return version("dmtool")
-    except PackageNotFoundError:
-        return "not installed"

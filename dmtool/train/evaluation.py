@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from dmtool.data.source import Source, Split, split_of
-from dmtool.evaluate import extractors, features, generated, reference
+from dmtool.data.source import Split
+from dmtool.evaluate import extractors, features, generated, reals
 from dmtool.schemas import Train
 from dmtool.train.examples import Fixed
 from dmtool.train.stage import Stage
@@ -19,17 +19,15 @@ class Evaluation:
     """
 
     def __init__(self, config: Train, stage: Stage, device: torch.device) -> None:
-        chosen, loaded = config.evaluate, stage.source
+        chosen, batch_size = config.evaluate, config.batch_size
         self.config = config
         self.extractor = extractors.load(chosen.extractor, device)
-        self.real = reference.of_all(
-            loaded, config.data, stage.resolution, self.extractor, config.batch_size
-        )
-        rows = reference.rows(loaded, config.data, _held_out(loaded, config), chosen.count)
-        captions = reference.captions(loaded)
-        pictures = reference.still(loaded.dataset, config.data, stage.resolution)
-        chosen_captions = [captions[row] for row in rows]
-        self.fixed = Fixed(rows, chosen_captions, pictures, config.batch_size)
+        known = reals.of_data(config.data, stage.resolution, config.seed)
+        self.real = known.features(self.extractor, batch_size)
+        held_out: Split = "val" if (known.splits == "val").sum() > 1 else "train"
+        rows = known.rows(chosen.count, held_out)
+        captions = [known.captions[row] for row in rows]
+        self.fixed = Fixed(rows, captions, known.pictures, batch_size)
 
     def __call__(self, stage: Stage) -> dict[str, float]:
         """`eval_fd` and the like, of the network as it is."""
@@ -39,8 +37,3 @@ class Evaluation:
         wanted, truth = self.config.evaluate.metrics, np.array(self.fixed.rows)
         found = generated.evaluate(fake, self.real, truth, alike, wanted, self.config.seed)["all"]
         return {name: found[name.removeprefix("eval_")] for name in self.config.evaluated}
-
-
-def _held_out(loaded: Source, config: Train) -> Split:
-    val = sum(split_of(key, config.data) == "val" for key in loaded.dataset["key"])
-    return "val" if val > 1 else "train"

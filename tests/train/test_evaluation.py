@@ -68,7 +68,7 @@ def test_the_figure_is_the_one_that_eval_fid_finds(tmp_path):
     saved = OmegaConf.to_yaml(OmegaConf.create({"data": data}))
     (tmp_path / "runs" / "a" / "unet" / "config.yaml").write_text(saved)
     config = validate(hydra_main.composed("eval_fid", words), EvalFid)
-    found = fid._measure(config, ALONE)["figures"]["all"]
+    found = fid.measure(config, ALONE)["figures"]["all"]
     for name in ("fd", "kid", "r@1", "r@10"):
         assert line[f"eval_{name}"] == pytest.approx(found[name], rel=1e-4)
     assert found["n_fake"] == 7 and found["n_real"] == 40
