@@ -19,6 +19,7 @@ from dmtool.schemas import (
     EvalFid,
     HasData,
     Lengths,
+    Stats,
     Train,
     TrainUnet,
     TrainUpsampler,
@@ -89,6 +90,14 @@ def eval_fid(config: DictConfig, real: str | None, fake: str | None, out: str | 
             fid.folders(checked, Path(real), Path(fake), Path(out) if out else None)
         else:
             fid.run(checked, Path(out) if out else None)
+
+
+def stats(config: DictConfig, pictures: str, out: str, rows: bool) -> None:
+    with _job():
+        checked = validate(config, Stats)
+        from dmtool.evaluate import stats as keeping
+
+        keeping.run(checked, Path(pictures), Path(out), rows)
 
 
 def reconstruct(config: DictConfig, files: list[str], out: str | None) -> None:

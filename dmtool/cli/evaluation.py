@@ -14,8 +14,8 @@ from dmtool.errors import UserError, exit_codes
 @app.command("eval-fid", context_settings=HYDRA, epilog=OVERRIDES)
 def eval_fid(
     context: typer.Context,
-    real: Annotated[str | None, typer.Option(help="A folder of real pictures.")] = None,
-    fake: Annotated[str | None, typer.Option(help="A folder of generated ones.")] = None,
+    real: Annotated[str | None, typer.Option(help="Real pictures: a folder, or an .npz.")] = None,
+    fake: Annotated[str | None, typer.Option(help="Generated ones, alike.")] = None,
     out: Annotated[str | None, typer.Option(help="JSON file; default: in RUN/eval.")] = None,
 ) -> None:
     """Measure a run's pictures, or one folder against another, by Fréchet distance."""
@@ -26,3 +26,17 @@ def eval_fid(
             raise UserError("--real and --fake go together: two folders of pictures")
     task = partial(tasks.eval_fid, real=real, fake=fake, out=out)
     hydra_main.run("eval_fid", task, context.args)
+
+
+@app.command(context_settings=HYDRA, epilog=OVERRIDES)
+def stats(
+    context: typer.Context,
+    pictures: Annotated[str, typer.Argument(help="A folder of pictures, or an .npz.")],
+    out: Annotated[str, typer.Option(help="The .npz file that is written.")],
+    rows: Annotated[bool, typer.Option("--rows", help="With the features themselves.")] = False,
+) -> None:
+    """Keep a folder's statistics in a file, for eval-fid --real and for other libraries."""
+    from dmtool import hydra_main, tasks
+
+    task = partial(tasks.stats, pictures=pictures, out=out, rows=rows)
+    hydra_main.run("stats", task, context.args)

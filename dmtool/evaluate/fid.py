@@ -28,12 +28,18 @@ def folders(config: EvalFid, real: Path, fake: Path, out: Path | None) -> None:
         extractor = extractors.load(config.extractor, pick_device(config.device))
         result = compare_folders(real, fake, extractor, config.batch_size, group)
         if group.main:
-            print(
-                f"{result['metric']}: {result['value']:.3f} "
-                f"({result['n_real']} real, {result['n_fake']} generated pictures)"
-            )
+            print(folders_summary(result))
             if out:
                 runs.write_text(out, json.dumps(result, indent=1) + "\n")
+
+
+def folders_summary(result: dict[str, Any]) -> str:
+    """The distance of two folders, and what belongs beside it, as lines of text."""
+    n_real, n_fake = ("?" if n is None else n for n in (result["n_real"], result["n_fake"]))
+    name = result["metric"]
+    name = f"{name[:-1]},N={n_fake}]" if name.endswith("]") else f"{name}[N={n_fake}]"
+    line = f"{name}: {result['value']:.3f} ({n_real} real, {n_fake} generated pictures)"
+    return "\n".join([line, *(f"  warning: {each}" for each in result["warnings"])])
 
 
 def run(config: EvalFid, out: Path | None) -> None:

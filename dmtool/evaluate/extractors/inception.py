@@ -89,7 +89,7 @@ def _network(state: dict[str, Any]) -> tuple[nn.Module, nn.Module]:
     """The network of a state dict, and its head without the bias."""
     network = FIDInception()
     network.load_state_dict(state)
-    head = nn.Linear(*reversed(network.fc.weight.shape), bias=False)
+    head = nn.Linear(network.fc.in_features, network.fc.out_features, bias=False)
     head.weight = network.fc.weight
     return build.fused(network, {"conv": "bn"}), head
 

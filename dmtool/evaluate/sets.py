@@ -1,0 +1,260 @@
+"""Sets of pictures that are measured: the files below a folder, or the images in an array.
+
+Each picture goes from its native size straight into the extractor's own resize: RGB, upright by its
+EXIF, over white where it is transparent, 16 bits brought to 8.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from tqdm import tqdm
+
+from dmtool.cache import digest
+from dmtool.data.folder import PICTURES
+from dmtool.data.transforms import WIDE, open_picture, to_pixels, to_rgb
+from dmtool.errors import UserError
+from dmtool.processes import ALONE, Group
+
+WHITE = (255, 255, 255)
+MAX_PIXELS = 2**28
+SHOWN = 5  # files named in a message
+LOSSY = {"JPEG", "MPO", "WEBP", "AVIF", "JPEG2000"}
+GREY = {"1", "L", "LA"} | WIDE
+
+
+class Undecodable(Exception):
+    """A picture cannot be decoded; what it holds names all of the set that cannot."""
+
+    def __init__(self, explain: Callable[[], str]) -> None:
+        super().__init__("a picture cannot be decoded")
+        self.explain = explain
+
+
+class PictureSet(Protocol):
+    """Pictures by number, uint8 RGB [3, H, W], and what is to be said of them.
+
+    `digest` is that of all their bytes in order; `facts` is for JSON, `notes` are sentences.
+    Undecodable is raised for a picture whose file is damaged.
+    """
+
+    @property
+    def digest(self) -> str: ...
+    @property
+    def facts(self) -> dict[str, Any]: ...
+    @property
+    def notes(self) -> list[str]: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, row: int) -> Tensor: ...
+
+
+class File(NamedTuple):
+    """A picture file: its path below the folder, and what its bytes and header say.
+
+    One that cannot be opened has no format.
+    """
+
+    name: str
+    sha256: str
+    format: str
+    size: tuple[int, int]
+    grey: bool
+    transparent: bool
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The picture files below a folder, in the order of their names; hidden ones are left out."""
+
+    path: Path
+    files: list[File]
+    others: list[str]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, row: int) -> Tensor:
+        try:
+            return _decoded(self.path / self.files[row].name)
+        except Exception as error:  # decoders raise anything
+            raise Undecodable(self.broken) from error
+
+    @property
+    def digest(self) -> str:
+        return digest([file.sha256 for file in self.files])
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {
+            "place": str(self.path),
+            "files": self.digest,
+            "formats": dict(Counter(file.format for file in self.files)),
+            "sizes": _sizes(self.files),
+        }
+
+    @property
+    def notes(self) -> list[str]:
+        told = [
+            _left_aside(self.others),
+            _mixed(self.files),
+            _counted(self.files, "grey", "grey pictures, taken as RGB"),
+            _counted(self.files, "transparent", "transparent pictures, laid over white (other "
+                     "libraries drop the alpha channel)"),
+            _repeated(self.files),
+        ]  # fmt: skip
+        return [f"{self.path}: {line}" for line in told if line]
+
+    @property
+    def lossy(self) -> list[str]:
+        """The note on files of lossy formats, which is to be made of generated pictures."""
+        count = sum(file.format in LOSSY for file in self.files)
+        return [
+            f"{self.path}: generated pictures in a lossy format (JPEG, WebP): {count:,} of "
+            f"{len(self):,}; compression moves the distance either way: save PNG"
+        ] * bool(count)
+
+    def broken(self) -> str:
+        """All pictures that cannot be decoded, in a sentence: every one is tried."""
+        bad = []
+        for file in tqdm(self.files, desc=f"checking {self.path.name}", unit="pictures"):
+            try:
+                _decoded(self.path / file.name)
+            except Exception as error:  # decoders raise anything: all are named together
+                bad.append(f"{file.name} ({_reason(error)})")
+        return (
+            f"{len(bad)} of {len(self)} pictures in {self.path} cannot be read: "
+            f"{_some(bad)}; mend or remove them"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """The images [N, H, W, 3] in uint8 of an array, of a file with that sha256."""
+
+    path: Path
+    images: NDArray[np.uint8]
+    sha256: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, row: int) -> Tensor:
+        return torch.from_numpy(self.images[row]).permute(2, 0, 1).contiguous()
+
+    @property
+    def digest(self) -> str:
+        return self.sha256
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        height, width = self.images.shape[1:3]
+        return {
+            "place": str(self.path),
+            "files": self.sha256,
+            "formats": {"npz": len(self)},
+            "sizes": f"{width}x{height}",
+        }
+
+    @property
+    def notes(self) -> list[str]:
+        distinct = len({each.tobytes() for each in self.images})
+        return [f"{self.path}: {_copies(len(self), distinct)}"] if distinct < len(self) else []
+
+
+def folder(path: Path, group: Group = ALONE) -> Folder:
+    """The pictures below `path`, looked at by all processes together.
+
+    Raises UserError if it is no folder, has fewer than two pictures, or has one whose header
+    cannot be read.
+    """
+    if not path.is_dir():
+        raise UserError(f"{path} is not a folder of pictures, nor a file of statistics (.npz)")
+    every = [each for each in sorted(path.rglob("*")) if _visible(each.relative_to(path))]
+    every = [each for each in every if each.is_file()]
+    pictures = [each for each in every if each.suffix.lower() in PICTURES]
+    others = [str(each.relative_to(path)) for each in every if each not in set(pictures)]
+    if len(pictures) < 2:
+        raise UserError(f"{path} has {len(pictures)} pictures: a distance needs at least 2")
+    bar = tqdm(group.share(pictures), desc=f"reading {path.name}", disable=group.silent)
+    files = group.merge([_look(each, path) for each in bar])
+    return group.on_main(lambda: _readable(Folder(path, files, others)))
+
+
+def _readable(found: Folder) -> Folder:
+    if not all(file.format for file in found.files):
+        raise UserError(found.broken())
+    return found
+
+
+def _visible(path: Path) -> bool:
+    return not any(part.startswith(".") for part in path.parts)
+
+
+def _look(path: Path, root: Path) -> File:
+    data, name = path.read_bytes(), str(path.relative_to(root))
+    sha256 = hashlib.sha256(data).hexdigest()
+    try:
+        image = open_picture(data, MAX_PIXELS)
+    except Exception:  # decoders raise anything: bad files are named when all have been seen
+        return File(name, sha256, "", (0, 0), False, False)
+    kind, clear = image.format or path.suffix, image.has_transparency_data
+    return File(name, sha256, kind, image.size, image.mode in GREY, clear)
+
+
+def _decoded(path: Path) -> Tensor:
+    image: Image.Image = to_rgb(open_picture(path.read_bytes(), MAX_PIXELS), WHITE)
+    return to_pixels(image)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "not a picture that can be decoded"
+    return str(error) or type(error).__name__
+
+
+def _left_aside(names: list[str]) -> str:
+    return f"files left aside, no pictures: {len(names):,} ({_some(names)})" * bool(names)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _mixed(files: list[File]) -> str:
+    count = len({file.size for file in files})
+    return f"pictures of {count:,} sizes, {_sizes(files)}, each resized by itself" * (count > 1)
+
+
+def _sizes(files: list[File]) -> str:
+    """Width x height of the smallest and the largest."""
+    by_area = sorted({file.size for file in files}, key=lambda size: (size[0] * size[1], size))
+    ends = dict.fromkeys("{}x{}".format(*size) for size in (by_area[0], by_area[-1]))
+    return " to ".join(ends)
+
+
+def _counted(files: list[File], what: str, words: str) -> str:
+    count = sum(getattr(file, what) for file in files)
+    return f"{words}: {count:,}" * bool(count)
+
+
+def _repeated(files: list[File]) -> str:
+    distinct = len({file.sha256 for file in files})
+    return _copies(len(files), distinct) * (distinct < len(files))
+
+
+def _copies(count: int, distinct: int) -> str:
+    return (
+        f"copies of another picture, byte for byte: {count - distinct:,} of {count:,}; they make "
+        "the set look less varied"
+    )

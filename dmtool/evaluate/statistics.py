@@ -1,0 +1,156 @@
+"""Statistics of features in `.npz` files, in the formats of the field's libraries.
+
+    mu [d], sigma [d, d]       TTUR, pytorch-fid, clean-fid, EDM; ADM beside mu_s, sigma_s
+    feats [n, d]               clean-fid (for KID)
+    arr_0 [n, H, W, 3] uint8   ADM: the pictures themselves
+
+We write the first, and on request the second, with what the others leave out: `n`, and the
+extractor (`name`, `mode`, `sha256`, and all of its description as JSON in `extractor`). A file that
+says another extractor is refused, one that says none is taken on trust, and that is said.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dmtool import files
+from dmtool.cache import file_digest
+from dmtool.errors import UserError
+from dmtool.evaluate import sample, sets
+from dmtool.evaluate.features import FeatureExtractor
+from dmtool.evaluate.frechet import Moments
+from dmtool.evaluate.sample import Sample
+
+Arrays = dict[str, NDArray[Any]]
+
+NAMES = {"mu", "sigma", "feats", "arr_0", "n", "extractor"}
+UNKNOWN = 2
+"""Stands for the number of pictures where a file does not say it: the covariance is then right."""
+
+
+def write(
+    path: Path, found: Sample, moments: Moments, extractor: FeatureExtractor, rows: bool
+) -> None:
+    """Write the moments of `found` with their extractor, and its rows, too, if wanted.
+
+    The file appears whole or not at all.
+    """
+    about = extractor.describe()
+    content: dict[str, Any] = {
+        "mu": moments.mean,
+        "sigma": moments.covariance,
+        "n": np.int64(moments.n),
+        "name": about["name"],
+        "mode": about["protocol"].get("mode", ""),
+        "sha256": about["sha256"],
+        "extractor": json.dumps(about),
+        "files": found.facts.get("files", ""),
+    }
+    if rows:
+        content["feats"] = found.rows
+    buffer = io.BytesIO()
+    np.savez(buffer, **content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write(path, buffer.getvalue(), f".{path.name}.part")
+
+
+def read(path: Path, extractor: FeatureExtractor, batch_size: int) -> Sample:
+    """What a file of statistics, of features or of images says, as features of `extractor`.
+
+    Raises UserError if it cannot be read, holds Python objects (a pickle), or was made with another
+    extractor.
+    """
+    arrays = _arrays(path)
+    if "arr_0" in arrays and "mu" not in arrays:
+        images = sets.Images(path, _images(path, arrays["arr_0"]), file_digest(path))
+        return sample.of(images, extractor, batch_size)
+    notes = _trust(path, arrays, extractor)
+    facts = {"place": str(path), "files": str(arrays.get("files", ""))}
+    if "feats" in arrays:
+        rows = torch.from_numpy(_finite(path, "feats", arrays["feats"]).astype(np.float32))
+        _fits(path, rows.shape[-1], extractor)
+        return Sample(len(rows), [rows], facts=facts, notes=notes)
+    return Sample(*_moments(path, arrays, extractor, notes), facts=facts, notes=notes)
+
+
+def _arrays(path: Path) -> Arrays:
+    """The arrays that are known; nothing in the file can run code."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise UserError(f"{path} is a single array, not an .npz of mu and sigma")
+            arrays = {name: file[name] for name in file.files if name in NAMES}
+            held = file.files
+    except (ValueError, OSError, BadZipFile, EOFError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"{path} cannot be read as an .npz of arrays ({str(error).splitlines()[0]}); pickles "
+            "are refused, since loading one can run code: write it anew with numpy.savez(FILE, "
+            "mu=mu, sigma=sigma)"
+        ) from error
+    if not {"mu", "sigma"} <= arrays.keys() and not {"feats", "arr_0"} & arrays.keys():
+        raise UserError(f"{path} holds {held}: it needs mu and sigma, or feats, or arr_0 (images)")
+    return arrays
+
+
+def _images(path: Path, images: NDArray[Any]) -> NDArray[np.uint8]:
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or len(images) < 2:
+        raise UserError(
+            f"arr_0 in {path} is {images.dtype} {list(images.shape)}: images are uint8 "
+            "[N, H, W, 3], at least two"
+        )
+    return images
+
+
+def _trust(path: Path, arrays: Arrays, extractor: FeatureExtractor) -> list[str]:
+    """The note on a file that says nothing of its extractor; UserError if it says another."""
+    if "extractor" not in arrays:
+        return [
+            f"{path} does not say which network and mode it was made with: it is taken on trust "
+            f"for {extractor.name}"
+        ]
+    theirs, ours = json.loads(str(arrays["extractor"])), extractor.describe()
+    for key in ("name", "sha256", "protocol"):
+        if theirs[key] != ours[key]:
+            raise UserError(
+                f"{path} was made with another extractor: its {key} is {theirs[key]}, this one's "
+                f"is {ours[key]}"
+            )
+    return []
+
+
+def _moments(
+    path: Path, arrays: Arrays, extractor: FeatureExtractor, notes: list[str]
+) -> tuple[int | None, None, Moments]:
+    mean, covariance = (_finite(path, name, arrays[name]) for name in ("mu", "sigma"))
+    _fits(path, mean.size, extractor)
+    if mean.ndim != 1 or covariance.shape != (mean.size, mean.size):
+        raise UserError(f"{path}: sigma {covariance.shape} is no covariance of mu {mean.shape}")
+    n = int(arrays["n"]) if "n" in arrays else None
+    if n is None:
+        notes.append(f"{path} does not say of how many pictures it was made")
+    count = n or UNKNOWN
+    return n, None, Moments(count, mean, covariance * (count - 1))
+
+
+def _finite(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.float64]:
+    if not np.issubdtype(values.dtype, np.floating) or not np.isfinite(values).all():
+        raise UserError(f"{name} in {path} has values that are not finite numbers")
+    return values.astype(np.float64)
+
+
+def _fits(path: Path, dim: int, extractor: FeatureExtractor) -> None:
+    if dim != extractor.dim:
+        raise UserError(
+            f"{path} has {dim} features, {extractor.name} has {extractor.dim}: it was made with "
+            "another network"
+        )
