@@ -13,9 +13,11 @@ from tqdm import tqdm
 
 from dmtool import cache, pipeline, processes, runs
 from dmtool.device import pick_device
+from dmtool.errors import UserError
 from dmtool.evaluate import extractors, features, generated, lines, measures, reals
 from dmtool.evaluate.features import FeatureExtractor
 from dmtool.evaluate.folders import compare_folders
+from dmtool.evaluate.measures import RETRIEVAL
 from dmtool.evaluate.record import result
 from dmtool.pipeline import Pipeline, Request
 from dmtool.processes import Group
@@ -23,23 +25,19 @@ from dmtool.schemas import EvalFid
 
 
 def folders(config: EvalFid, real: Path, fake: Path, out: Path | None) -> None:
-    """Print (and write to `out`) the distance between the pictures of two folders."""
+    """Print (and write to `out`) the figures of the pictures of two folders or files."""
+    wanted = [name for name in config.metrics if name != RETRIEVAL]
+    if not wanted:
+        raise UserError("retrieval needs a run's captions: name other metrics for two folders")
     with _processes(config) as group:
         extractor = extractors.load(config.extractor, pick_device(config.device))
-        result = compare_folders(real, fake, extractor, config.batch_size, group)
+        found = compare_folders(
+            real, fake, extractor, config.batch_size, wanted, config.seed, group
+        )
         if group.main:
-            print(folders_summary(result))
+            print(lines.text(found))
             if out:
-                runs.write_text(out, json.dumps(result, indent=1) + "\n")
-
-
-def folders_summary(result: dict[str, Any]) -> str:
-    """The distance of two folders, and what belongs beside it, as lines of text."""
-    n_real, n_fake = ("?" if n is None else n for n in (result["n_real"], result["n_fake"]))
-    name = result["metric"]
-    name = f"{name[:-1]},N={n_fake}]" if name.endswith("]") else f"{name}[N={n_fake}]"
-    line = f"{name}: {result['value']:.3f} ({n_real} real, {n_fake} generated pictures)"
-    return "\n".join([line, *(f"  warning: {each}" for each in result["warnings"])])
+                runs.write_text(out, json.dumps(found, indent=1) + "\n")
 
 
 def run(config: EvalFid, out: Path | None) -> None:

@@ -1,17 +1,19 @@
-"""The Fréchet distance between two sets of pictures, with no run and no captions.
+"""Two sets of pictures compared, with no run and no captions.
 
 A set is a folder, or an `.npz` file of statistics, features or images (see `statistics`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dmtool.evaluate import sample, sets, statistics
+from dmtool.evaluate import measures, sample, sets, statistics
 from dmtool.evaluate.features import FeatureExtractor
 from dmtool.evaluate.frechet import Frechet, frechet_distance, frechet_distance_low_rank
-from dmtool.evaluate.record import record
+from dmtool.evaluate.measures import Figures, Sets
+from dmtool.evaluate.record import result
 from dmtool.evaluate.sample import Sample
 from dmtool.processes import ALONE, Group
 
@@ -36,21 +38,29 @@ def load(
 
 
 def compare_folders(
-    real: Path, fake: Path, extractor: FeatureExtractor, batch_size: int, group: Group = ALONE
+    real: Path,
+    fake: Path,
+    extractor: FeatureExtractor,
+    batch_size: int,
+    wanted: Sequence[str],
+    seed: int,
+    group: Group = ALONE,
 ) -> dict[str, Any]:
-    """The distance between two sets of pictures, as a record for JSON, on the main process."""
+    """The figures `wanted` of two sets of pictures, as a result for JSON, on the main process."""
+    measures.check(extractor, wanted)
     one = load(real, extractor, batch_size, group)
     two = load(fake, extractor, batch_size, group, generated=True)
-    found = _distance(one, two, group)
-    if found is None:
+    found = _distance(one, two, group) if "fd" in wanted else None
+    if not group.main:
         return {}
-    return _record(extractor, one, two) | {
-        "value": found.distance,
-        "mean_term": found.mean_term,
-        "cov_term": found.cov_term,
-        "real": one.facts,
-        "fake": two.facts,
-    }
+    figures: Figures = {"n_fake": two.n, "n_real": one.n}
+    figures |= measures.terms(found) if found else {}
+    others = [name for name in wanted if name != "fd"]
+    figures |= _of_rows(one, two, extractor, others, seed)
+    protocol = {"real": one.facts, "seed": seed}
+    whole = result(extractor, {"all": figures}, wanted, protocol)
+    notes = [*one.notes, *two.notes, *_missing(one, two, others)]
+    return whole | {"settings": {"fake": two.facts}, "warnings": [*notes, *whole["warnings"]]}
 
 
 def _distance(one: Sample, two: Sample, group: Group) -> Frechet | None:
@@ -63,15 +73,20 @@ def _distance(one: Sample, two: Sample, group: Group) -> Frechet | None:
     return frechet_distance(a, b) if group.main else None
 
 
-def _record(extractor: FeatureExtractor, one: Sample, two: Sample) -> dict[str, Any]:
-    known = [side.n for side in (one, two) if side.n is not None]
-    result = record(extractor, min(known, default=0), min(known, default=0))
-    result |= {"n_real": one.n, "n_fake": two.n, "warnings": [*one.notes, *two.notes]}
-    if not known:
-        return result | {"n_below_dim": None, "provisional": None}
-    if result["n_below_dim"]:
-        result["warnings"].append(
-            f"{min(known):,} pictures are no more than the {extractor.dim:,} features: the "
-            "distance is mostly bias and compares with those of the same N only"
-        )
-    return result
+def _of_rows(
+    one: Sample, two: Sample, extractor: FeatureExtractor, wanted: Sequence[str], seed: int
+) -> Figures:
+    """The figures that need the rows of both sides; none of them if a side has moments alone."""
+    if not wanted or one.chunks is None or two.chunks is None:
+        return {}
+    real, fake = one.rows, two.rows
+    assert real is not None and fake is not None
+    logits = measures.logits(extractor, fake, wanted)
+    return measures.measure(Sets(fake, real, seed, logits), wanted)
+
+
+def _missing(one: Sample, two: Sample, wanted: Sequence[str]) -> list[str]:
+    """The note on what statistics do not give."""
+    if not wanted or (one.chunks is not None and two.chunks is not None):
+        return []
+    return [f"of means and covariances alone there is a distance and no {', '.join(wanted)}"]

@@ -13,9 +13,11 @@ def text(result: dict[str, Any]) -> str:
     """All figures by group, each with its protocol's name, and the warnings."""
     lines = []
     for name, figures in result["figures"].items():
+        fake, real = (
+            "?" if n is None else f"{n:,}" for n in (figures["n_fake"], figures["n_real"])
+        )
         lines.append(
-            f"{name.replace('_', ' ')}: {figures['n_fake']:,} generated pictures against "
-            f"{figures['n_real']:,} real ones"
+            f"{name.replace('_', ' ')}: {fake} generated pictures against {real} real ones"
         )
         lines += [f"  {line}" for line in _lines(result["metric"], figures)]
     return "\n".join([*lines, *(f"warning: {line}" for line in result["warnings"])])

@@ -14,6 +14,7 @@ from dmtool.evaluate.cmmd import SIGMA, cmmd
 from dmtool.evaluate.distance import distance
 from dmtool.evaluate.features import FeatureExtractor
 from dmtool.evaluate.floor import floor
+from dmtool.evaluate.frechet import Frechet
 from dmtool.evaluate.tiles import Rows, blocks
 
 Figures = dict[str, Any]
@@ -84,8 +85,13 @@ def protocols(wanted: Sequence[str]) -> dict[str, Any]:
 
 def too_few(figures: Figures, wanted: Sequence[str]) -> list[str]:
     """The measures that `measure` has left out of `figures`."""
-    fewest = min(figures["n_fake"], figures["n_real"])
-    return [name for name, each in _chosen(wanted).items() if fewest < each.least]
+    n = fewest(figures)
+    return [name for name, each in _chosen(wanted).items() if n is not None and n < each.least]
+
+
+def fewest(figures: Figures) -> int | None:
+    """Pictures of the smaller set; None if neither number is known."""
+    return min((n for n in (figures["n_fake"], figures["n_real"]) if n is not None), default=None)
 
 
 def _chosen(wanted: Sequence[str]) -> dict[str, Measure]:
@@ -93,7 +99,11 @@ def _chosen(wanted: Sequence[str]) -> dict[str, Measure]:
 
 
 def _fd(sets: Sets) -> Figures:
-    found = distance(sets.fake, sets.real)
+    return terms(distance(sets.fake, sets.real))
+
+
+def terms(found: Frechet) -> Figures:
+    """A Fréchet distance with its two parts, for JSON."""
     return {"fd": found.distance, "mean_term": found.mean_term, "cov_term": found.cov_term}
 
 

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from dmtool.evaluate.features import FeatureExtractor
-from dmtool.evaluate.measures import Figures, protocols, too_few
+from dmtool.evaluate.measures import Figures, fewest, protocols, too_few
 
 PROVISIONAL = 10_000  # pictures below which the field calls a distance provisional
 
@@ -46,19 +46,20 @@ def result(
     }
 
 
-def record(extractor: FeatureExtractor, n_real: int, n_fake: int) -> dict[str, Any]:
+def record(extractor: FeatureExtractor, n_real: int | None, n_fake: int | None) -> dict[str, Any]:
     """The name of the metric, numbers of pictures, extractor and versions, for JSON.
 
     `n_below_dim`: one set has no more pictures than features, so its covariance is singular and
-    the distance mostly bias. `provisional`: fewer than 10,000 pictures in one set.
+    the distance mostly bias. `provisional`: fewer than 10,000 pictures in one set. A number that
+    statistics do not say is null; without any so are these two.
     """
-    fewest = min(n_real, n_fake)
+    n = fewest({"n_real": n_real, "n_fake": n_fake})
     return {
         "metric": extractor.name,
         "n_real": n_real,
         "n_fake": n_fake,
-        "n_below_dim": fewest <= extractor.dim,
-        "provisional": fewest < PROVISIONAL,
+        "n_below_dim": None if n is None else n <= extractor.dim,
+        "provisional": None if n is None else n < PROVISIONAL,
         "extractor": extractor.describe(),
         "versions": versions(),
     }
@@ -77,31 +78,32 @@ def own_version() -> str:
         return "not installed"
 
 
-def title(metric: str, measure: str, n: int) -> str:
+def title(metric: str, measure: str, n: int | None) -> str:
     """The name of a measure on the features of a Fréchet distance, with N.
 
     `measure` stands in place of FD or FID, and `{}` in it for that word: "FD-EffNetLite0@224" ->
     "KID-EffNetLite0@224[N=1000]", "FID[tf1]" -> "FID-infinity[tf1,N=1000]".
     """
     name = re.sub("FI?D", lambda word: measure.format(word.group()), metric, count=1)
-    return f"{name[:-1]},N={n}]" if name.endswith("]") else f"{name}[N={n}]"
+    count = "?" if n is None else n
+    return f"{name[:-1]},N={count}]" if name.endswith("]") else f"{name}[N={count}]"
 
 
 def warnings(figures: dict[str, Figures], wanted: Sequence[str], dim: int) -> list[str]:
     """What a reader of the figures must know, in sentences."""
     found = [line for name, each in figures.items() for line in _warnings(name, each, wanted, dim)]
-    fewest = min(figures["all"]["n_fake"], figures["all"]["n_real"])
-    if fewest < PROVISIONAL:
-        found.append(f"provisional: {fewest:,} pictures are fewer than {PROVISIONAL:,}")
+    n = fewest(figures["all"])
+    if n is not None and n < PROVISIONAL:
+        found.append(f"provisional: {n:,} pictures are fewer than {PROVISIONAL:,}")
     return found
 
 
 def _warnings(name: str, figures: Figures, wanted: Sequence[str], dim: int) -> list[str]:
-    group, fewest = name.replace("_", " "), min(figures["n_fake"], figures["n_real"])
+    group, n = name.replace("_", " "), fewest(figures)
     found = []
-    if "fd" in figures and fewest <= dim:
+    if "fd" in figures and n is not None and n <= dim:
         found.append(
-            f"{group}: {fewest:,} pictures are no more than the {dim:,} features: the distance is "
+            f"{group}: {n:,} pictures are no more than the {dim:,} features: the distance is "
             "mostly bias and compares with those of the same N only"
         )
     if "floor" in figures and figures["floor"] is None:
@@ -109,5 +111,5 @@ def _warnings(name: str, figures: Figures, wanted: Sequence[str], dim: int) -> l
     if "infinity" in figures and figures["infinity"]["sizes"][0] <= dim:
         found.append(f"{group}: the extrapolation begins at no more pictures than {dim:,} features")
     if few := too_few(figures, wanted):
-        found.append(f"{group}: {fewest} pictures are too few for {', '.join(few)}")
+        found.append(f"{group}: {n} pictures are too few for {', '.join(few)}")
     return found

@@ -8,8 +8,10 @@ import torch
 from PIL import Image
 
 from dmtool.errors import UserError
+from dmtool.evaluate import folders, lines
 from dmtool.evaluate.features import FeatureExtractor
-from dmtool.evaluate.folders import compare_folders
+from dmtool.evaluate.kid import kid
+from dmtool.evaluate.manifold import manifold
 
 random = np.random.default_rng(0)
 
@@ -41,6 +43,10 @@ def write(folder, count, low, suffix=".png"):
     return np.array(rows)
 
 
+def compare_folders(real, fake, extractor, batch_size, wanted=("fd",)):
+    return folders.compare_folders(real, fake, extractor, batch_size, wanted, 0)
+
+
 def by_hand(x, y):
     a, b = np.cov(x.T), np.cov(y.T)
     values = np.linalg.eigvals(a @ b).astype(complex)
@@ -55,9 +61,10 @@ def test_the_distance_is_that_of_the_files_pixels(tmp_path, extractor, batch_siz
     (tmp_path / "real" / ".hidden.png").write_bytes(b"")
     found = compare_folders(tmp_path / "real", tmp_path / "fake", extractor, batch_size)
     mean_term, cov_term = by_hand(x, y)
-    assert found["mean_term"] == pytest.approx(mean_term, rel=1e-5)
-    assert found["cov_term"] == pytest.approx(cov_term, rel=1e-3)
-    assert found["value"] == found["mean_term"] + found["cov_term"]
+    whole = found["figures"]["all"]
+    assert whole["mean_term"] == pytest.approx(mean_term, rel=1e-5)
+    assert whole["cov_term"] == pytest.approx(cov_term, rel=1e-3)
+    assert whole["fd"] == whole["mean_term"] + whole["cov_term"]
     assert (found["metric"], found["n_real"], found["n_fake"]) == ("FD-halves", 30, 20)
     assert found["provisional"] and not found["n_below_dim"]
     assert json.loads(json.dumps(found)) == found
@@ -66,7 +73,7 @@ def test_the_distance_is_that_of_the_files_pixels(tmp_path, extractor, batch_siz
 def test_one_folder_twice_is_at_no_distance(tmp_path, extractor):
     write(tmp_path / "a", 5, 0)
     found = compare_folders(tmp_path / "a", tmp_path / "a", extractor, 2)
-    assert found["value"] == pytest.approx(0, abs=1e-6) and found["n_below_dim"]
+    assert found["figures"]["all"]["fd"] == pytest.approx(0, abs=1e-6) and found["n_below_dim"]
 
 
 def test_grey_and_transparent_pictures_are_rgb_over_white(tmp_path, extractor):
@@ -78,7 +85,9 @@ def test_grey_and_transparent_pictures_are_rgb_over_white(tmp_path, extractor):
     for i in range(2):
         Image.new("RGB", (8, 8), "white").save(tmp_path / "white" / f"{i}.png")
     value = {
-        name: compare_folders(tmp_path / "white", tmp_path / name, extractor, 2)["value"]
+        name: compare_folders(tmp_path / "white", tmp_path / name, extractor, 2)["figures"]["all"][
+            "fd"
+        ]
         for name in "abc"
     }
     assert value == pytest.approx({"a": 6 * 127**2, "b": 0, "c": 0})
@@ -103,3 +112,21 @@ def test_folders_without_enough_pictures_are_refused(tmp_path, extractor):
         compare_folders(tmp_path / "real", tmp_path / "fake", extractor, 2)
     with pytest.raises(UserError, match="absent is not a folder"):
         compare_folders(tmp_path / "absent", tmp_path / "real", extractor, 2)
+
+
+def test_folders_have_all_measures_but_retrieval_and_statistics_the_distance_alone(
+    tmp_path, extractor
+):
+    x, y = write(tmp_path / "real", 30, 0), write(tmp_path / "fake", 12, 100)
+    wanted = ["fd", "floor", "spread", "kid", "manifold", "mind"]
+    found = compare_folders(tmp_path / "real", tmp_path / "fake", extractor, 4, wanted)
+    whole = found["figures"]["all"]
+    assert whole["kid"] == pytest.approx(kid(y, x), rel=1e-4)
+    assert whole["precision"] == manifold(y, x).precision and whole["floor"]["n_real"] == 18
+    assert list(found["protocol"]["measures"]) == wanted
+    np.savez(tmp_path / "x.npz", mu=x.mean(0), sigma=np.cov(x.T))
+    alone = compare_folders(tmp_path / "x.npz", tmp_path / "fake", extractor, 4, wanted)
+    assert set(alone["figures"]["all"]) == {"n_fake", "n_real", "fd", "mean_term", "cov_term"}
+    assert alone["figures"]["all"]["fd"] == pytest.approx(whole["fd"], rel=1e-4)
+    assert any("no floor, spread, kid" in line for line in alone["warnings"])
+    assert "12 generated pictures against ? real ones" in lines.text(alone)
