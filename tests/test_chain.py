@@ -168,7 +168,10 @@ def test_figures_of_a_run_and_of_two_folders(home, dmtool):
     result = json.loads((home / "fid.json").read_text())
     assert result["metric"] == "FD-EffNetLite0@224" and "FID" not in json.dumps(result)
     assert (result["n_fake"], result["n_real"]) == (12, 48)
-    assert result["settings"]["steps"] == 1
+    assert result["settings"]["steps"] == 1 and result["settings"]["ema"]["kind"] == "power"
+    protocol = {"data", "resolution", "split", "files", "prompts", "seed", "measures"}
+    assert protocol <= set(result["protocol"])
+    assert {"kid", "spread", "floor", "precision", "coverage"} <= set(result["figures"]["all"])
     assert 0 <= result["figures"]["all"]["r@1"] <= result["figures"]["all"]["r@10"] <= 1
     dmtool("sample", *PROMPTS, "--out", "fake", "run=tiny", "sampler.steps=1", cwd=home)
     done = dmtool("eval-fid", "--real", "fake", "--fake", "fake", cwd=home)
