@@ -3,7 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup demo curves test test-slow lint format
+.PHONY: help setup demo curves test test-slow test-parity lint format
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,14 @@ test: $(STAMP)  ## the tests
 
 test-slow: $(STAMP)  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+test-parity: .venv-parity/.installed  ## FID's modes against the libraries they bear the names of
+	.venv-parity/bin/python -m pytest tests/evaluate/libraries.py
+
+.venv-parity/.installed: pyproject.toml constraints.txt requirements-parity.txt
+	$(PYTHON) -m venv .venv-parity
+	.venv-parity/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . pytest -r requirements-parity.txt
+	touch $@
 
 lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check .

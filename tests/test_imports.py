@@ -29,6 +29,7 @@ FORBIDDEN = [  # (modules, what they may not import, but for)
     ("data", "dmtool.train dmtool.pipeline dmtool.nn dmtool.text dmtool.evaluate", "-"),
     ("text", "dmtool.train dmtool.pipeline dmtool.data dmtool.evaluate", "-"),
     ("evaluate", "dmtool.train", "-"),
+    ("evaluate/extractors", "dmtool.pipeline dmtool.data", "-"),
     ("train", "dmtool.cli dmtool.tasks dmtool.hydra_main", "-"),
 ]
 

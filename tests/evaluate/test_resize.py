@@ -5,7 +5,13 @@ import pytest
 import torch
 from PIL import Image
 
-from dmtool.evaluate.resize import antialiased_bicubic, tf1_bilinear
+from dmtool.evaluate.resize import (
+    antialiased_bicubic,
+    antialiased_bilinear,
+    bilinear,
+    pillow_bicubic,
+    tf1_bilinear,
+)
 
 
 def test_tf1_ramp():
@@ -28,3 +34,24 @@ def test_bicubic_is_pillows(size):
     pillow = Image.fromarray(pixels).resize((64, 64), Image.Resampling.BICUBIC)
     ours = antialiased_bicubic(torch.from_numpy(pixels)[None, None], 64)[0, 0]
     np.testing.assert_allclose(ours, np.clip(np.asarray(pillow), 0, 255), atol=1e-3)
+
+
+def test_half_pixels_keep_the_mean_of_a_ramp():
+    row = bilinear(torch.tensor([0.0, 255.0]).view(1, 1, 1, 2), (1, 299))[0, 0, 0]
+    assert row.mean().item() == pytest.approx(127.5, abs=1e-4)
+    assert row[74] == 0 and row[75].item() == pytest.approx((75.5 * 2 / 299 - 0.5) * 255)
+
+
+def test_antialiased_bilinear_is_pillows():
+    pixels = np.random.default_rng(0).integers(0, 256, (150, 90)).astype(np.float32)
+    pillow = Image.fromarray(pixels).resize((64, 64), Image.Resampling.BILINEAR)
+    ours = antialiased_bilinear(torch.from_numpy(pixels)[None, None], 64)[0, 0]
+    np.testing.assert_allclose(ours, np.asarray(pillow), atol=1e-3)
+
+
+def test_pillows_bicubic_is_rounded_and_of_the_size_that_is_asked():
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    pillow = Image.fromarray(pixels).resize((16, 12), Image.Resampling.BICUBIC)
+    images = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
+    found = pillow_bicubic(images, (12, 16))
+    assert torch.equal(found[0].permute(1, 2, 0), torch.from_numpy(np.array(pillow)).float())

@@ -56,7 +56,9 @@ def fused(network: nn.Module, pairs: dict[str, str]) -> nn.Module:
 
 def frozen(network: nn.Module, device: torch.device) -> nn.Module:
     """Ready to infer on `device`."""
-    network.eval().requires_grad_(False)
+    network.eval()
+    for parameter in network.parameters():  # a TorchScript has no requires_grad_ of its own
+        parameter.requires_grad_(False)
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

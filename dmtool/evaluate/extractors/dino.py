@@ -41,7 +41,7 @@ def load(config: DinoExtractor, device: torch.device) -> FeatureExtractor:
         name = "FD-DINOv2"
     else:
         model, sha256 = pretrained.read(config.weights, "AutoModel")
-        network, name = ClassToken(model), _name(model.config, config.weights)
+        network, name = ClassToken(model), named(model.config, config.weights)
     found = build.extractor(
         config.kind, name, sha256, PREPARE, network, device, layer="class token, after the norm"
     )
@@ -53,7 +53,8 @@ def load(config: DinoExtractor, device: torch.device) -> FeatureExtractor:
     return found
 
 
-def _name(config: Any, place: str) -> str:
+def named(config: Any, place: str) -> str:
+    """The distance's name by the network's configuration; UserError if it is no DINOv2."""
     if config.model_type != "dinov2":
         raise UserError(
             f"{place} is a network of type {config.model_type!r}, not dinov2; take "
