@@ -19,12 +19,13 @@ from dmtool.schemas import (
     EvalFid,
     HasData,
     Lengths,
+    Sample,
     Train,
     TrainUnet,
     TrainUpsampler,
     TrainVae,
-    Use,
 )
+from dmtool.wanted import Wanted
 
 C = TypeVar("C", bound=Train)
 
@@ -70,14 +71,12 @@ def verify_resume(config: DictConfig, stage: str, words: list[str]) -> None:
         print(verify.resume(stage, checked, words))
 
 
-def sample(
-    config: DictConfig, prompts: list[str], n: int, negative: str, out: str | None, film: bool
-) -> None:
+def sample(config: DictConfig, wanted: Wanted) -> None:
     with _job():
-        checked = validate(config, Use)
+        checked = validate(config, Sample)
         from dmtool import sample as sampling
 
-        sampling.sample(checked, prompts, n, negative, Path(out) if out else None, film)
+        sampling.sample(checked, wanted)
 
 
 def eval_fid(config: DictConfig, real: str | None, fake: str | None, out: str | None) -> None:
@@ -93,7 +92,7 @@ def eval_fid(config: DictConfig, real: str | None, fake: str | None, out: str | 
 
 def reconstruct(config: DictConfig, files: list[str], out: str | None) -> None:
     with _job():
-        checked = validate(config, Use)
+        checked = validate(config, Sample)
         from dmtool import apply
 
         apply.reconstruct(checked, [Path(file) for file in files], Path(out) if out else None)
@@ -101,7 +100,7 @@ def reconstruct(config: DictConfig, files: list[str], out: str | None) -> None:
 
 def upscale(config: DictConfig, files: list[str], prompt: str, out: str | None) -> None:
     with _job():
-        checked = validate(config, Use)
+        checked = validate(config, Sample)
         from dmtool import apply
 
         paths = [Path(file) for file in files]

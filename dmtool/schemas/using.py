@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from dmtool.schemas.base import Count, Fraction, From, Schema
+from dmtool.schemas.base import Count, Fraction, From, Positive, Schema, Share
 from dmtool.schemas.guidance import Guidance
 from dmtool.schemas.optim import Optim
 from dmtool.schemas.parts import Data
@@ -45,6 +45,40 @@ class Use(Machine):
     def __post_init__(self) -> None:
         if self.from_.bad is not None and self.guidance.bad is None:
             raise ValueError("from.bad is the run of guidance.bad: name its artifact there, too")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inpaint(Schema):
+    """A picture with a mask: each stretch of `jump` steps is walked `repeats` times (RePaint)."""
+
+    strength: Share
+    repeats: Count
+    jump: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Editing(Schema):
+    """A picture that is given; `strength`: the share of the steps that it goes through."""
+
+    strength: Share
+    inpaint: Inpaint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Animation(Schema):
+    """Files that move; a frame is shown for `seconds`, the last one for `hold`."""
+
+    format: Literal["webp", "gif"]
+    seconds: Positive
+    hold: Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(Use):
+    """`dmtool sample`, and commands that use one stage of a run."""
+
+    edit: Editing
+    animation: Animation
 
 
 @dataclass(frozen=True, kw_only=True)
