@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from dmtool.blend import Blend, Prompt
 from dmtool.edit import Edit
+from dmtool.errors import UserError
 from dmtool.samplers import Key, Mix, Source
 from dmtool.wanted import Wanted
 
@@ -44,7 +45,9 @@ def prompts_between(prompts: Sequence[str], frames: int) -> list[Prompt]:
 
 
 def keys_between(key: Key, other: Key, frames: int) -> list[Source]:
-    """From one key to another in `frames` pictures, the two included."""
+    """From one key to another in `frames` pictures, both included; UserError for the same."""
+    if key == other:
+        raise UserError(f"--to-seed {key[0]} is the seed itself: name another")
     inner = [Mix(key, other, k / (frames - 1)) for k in range(1, frames - 1)]
     return [key, *inner, other]
 

@@ -9,7 +9,8 @@ from dmtool.config import validate
 from dmtool.denoise import Denoiser
 from dmtool.hydra_main import composed
 from dmtool.noise import schedule
-from dmtool.pipeline import Pipeline, Request
+from dmtool.pipeline import Pipeline
+from dmtool.request import Request
 from dmtool.schemas import Sample
 from dmtool.text.encoder import NoText
 

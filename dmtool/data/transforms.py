@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from dmtool.errors import UserError
@@ -53,6 +53,8 @@ def read(file: Path, background: tuple[int, int, int]) -> Image.Image:
     """A picture file named by the user, as RGB; UserError if it is missing or unreadable."""
     try:
         return to_rgb(open_picture(file.read_bytes(), MAX_PIXELS), background)
+    except UnidentifiedImageError as error:
+        raise UserError(f"{file} is not a picture that can be decoded") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{file} cannot be read as a picture: {error}") from error
 

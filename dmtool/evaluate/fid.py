@@ -23,8 +23,9 @@ from dmtool.evaluate import features, generated
 from dmtool.evaluate.features import FeatureExtractor
 from dmtool.evaluate.folders import compare_folders
 from dmtool.evaluate.record import record
-from dmtool.pipeline import Pipeline, Request
+from dmtool.pipeline import Pipeline
 from dmtool.processes import Group
+from dmtool.request import Request
 from dmtool.schemas import Data, EvalFid, HasData
 
 Features = np.ndarray[Any, Any]

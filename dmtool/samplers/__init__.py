@@ -12,7 +12,7 @@ from dmtool.samplers.dpm import dpm_solver
 from dmtool.samplers.draws import Key, Mix, PictureNoise, Source, picture_noise
 from dmtool.samplers.first_order import ddim, ddpm, euler, euler_ancestral
 from dmtool.samplers.given import Given
-from dmtool.samplers.grids import grid
+from dmtool.samplers.grids import grid, resampled
 from dmtool.samplers.heun import edm, heun, restart
 from dmtool.samplers.plms import plms
 from dmtool.samplers.trajectory import build, last, times, trajectory
@@ -40,6 +40,7 @@ __all__ = [
     "last",
     "picture_noise",
     "plms",
+    "resampled",
     "restart",
     "times",
     "trajectory",

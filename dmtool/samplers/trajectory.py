@@ -83,8 +83,8 @@ def times(config: Sampler, schedule: Schedule, given: Given | None = None) -> Te
     if isinstance(config, RestartSampler):
         if resampling:
             raise UserError(
-                "sampler=restart goes back by itself: with a mask set inpaint.repeats=1, or take "
-                "sampler=heun"
+                "sampler=restart goes back by itself: with a mask set edit.inpaint.repeats=1, or "
+                "take sampler=heun"
             )
         return with_restarts(falling, config, schedule)
     return resampled(falling, given.jump, given.repeats) if given and resampling else falling
