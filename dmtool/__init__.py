@@ -23,6 +23,6 @@ def load(run: str, *overrides: str) -> Pipeline:
     from dmtool import pipeline
     from dmtool.config import validate
     from dmtool.hydra_main import composed
-    from dmtool.schemas import Use
+    from dmtool.schemas import Sample
 
-    return pipeline.load(validate(composed("sample", [f"run={run}", *overrides]), Use))
+    return pipeline.load(validate(composed("sample", [f"run={run}", *overrides]), Sample))

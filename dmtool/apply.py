@@ -7,19 +7,16 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
 from dmtool import latents, pipeline, processes, runs
-from dmtool.data.transforms import open_picture, to_image, to_pixels, to_rgb, to_tensor, to_uint8
+from dmtool.data.transforms import read, to_image, to_pixels, to_tensor, to_uint8
 from dmtool.device import autocast, pick_device, pick_dtype
-from dmtool.errors import UserError
 from dmtool.evaluate.quality import psnr
 from dmtool.processes import Group
 from dmtool.schemas import Use
 
-MAX_PIXELS = 2**26
 WHITE = (255, 255, 255)
 
 
@@ -52,7 +49,7 @@ def upscale(config: Use, files: Sequence[Path], prompt: str, out: Path | None) -
         multiple = max(1, unet["patch"] * 2 ** (len(unet["widths"]) - 1) // upsampler.factor)
 
         def act(i: int, file: Path) -> str:
-            enlarge = partial(upsampler, prompts=[prompt], keys=[(config.seed, i)])
+            enlarge = partial(upsampler, prompts=[prompt], sources=[(config.seed, i)])
             enlarged = _through(_read(file), enlarge, multiple, upsampler.factor, config)
             return str(_save(enlarged, file, f"x{upsampler.factor}", config, out))
 
@@ -67,11 +64,8 @@ def _each(files: Sequence[Path], act: Callable[[int, Path], str], group: Group) 
 
 
 def _read(file: Path) -> Tensor:
-    """A picture file as uint8 [3, H, W]; UserError if it is missing or unreadable."""
-    try:
-        return to_pixels(to_rgb(open_picture(file.read_bytes(), MAX_PIXELS), WHITE))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{file} cannot be read as a picture: {error}") from error
+    """A picture file as uint8 [3, H, W]."""
+    return to_pixels(read(file, WHITE))
 
 
 @torch.inference_mode()

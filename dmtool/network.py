@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from dmtool.blend import Prompt, ends, mixed
 from dmtool.cond import Cond
 from dmtool.nn.text import TextTransformer
 from dmtool.nn.unet import UNet
@@ -76,8 +77,18 @@ def build(arguments: dict[str, Any], text: TextShape) -> NoisePredictor:
 
 
 def condition(
-    predictor: object, text: TextEncoder, prompts: Sequence[str], device: torch.device
+    predictor: object, text: TextEncoder, prompts: Sequence[Prompt], device: torch.device
 ) -> Cond:
     """The prompts' condition on `device`, with a learned text encoder's states already computed."""
-    cond = text.encode(list(prompts)).to(device)
+    first, second, shares = ends(prompts)
+    begun = _condition(predictor, text, first, device)
+    if not any(shares):
+        return begun
+    return mixed(begun, _condition(predictor, text, second, device), shares)
+
+
+def _condition(
+    predictor: object, text: TextEncoder, prompts: list[str], device: torch.device
+) -> Cond:
+    cond = text.encode(prompts).to(device)
     return predictor.read(cond) if isinstance(predictor, NoisePredictor) else cond

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any
 
 import torch
@@ -17,28 +17,22 @@ from PIL import Image
 from torch import Tensor
 
 from dmtool import denoise, guidance, latents, network, runs, text
+from dmtool.blend import Prompt
 from dmtool.cond import Cond
 from dmtool.data.transforms import to_image, to_uint8
 from dmtool.denoise import Denoise, Denoiser
 from dmtool.device import autocast, pick_device, pick_dtype
+from dmtool.edit import Edit
 from dmtool.errors import UserError
 from dmtool.guidance import Bad, Tally
 from dmtool.latents import Codec
 from dmtool.network import condition
+from dmtool.request import Request
 from dmtool.runs import Artifact
-from dmtool.samplers import Key, Step, last, trajectory
+from dmtool.samplers import Given, Step, last, times, trajectory
 from dmtool.schemas import Guidance, Sampler, Upsample, Use
 from dmtool.text import TextEncoder
 from dmtool.upsampler import Upsampler
-
-
-@dataclass(frozen=True)
-class Request:
-    """A picture to be made."""
-
-    prompt: str
-    key: Key
-    negative: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,45 +78,63 @@ class Pipeline:
     bad: BadModel | None = None
 
     def sample(
-        self, prompt: str, n: int = 1, seed: int = 0, negative: str = ""
+        self,
+        prompt: str,
+        n: int = 1,
+        seed: int = 0,
+        negative: str = "",
+        edit: Edit | None = None,
     ) -> list[Image.Image]:
-        """`n` pictures of a prompt; picture i depends on (seed, i) alone."""
-        requests = [Request(prompt, (seed, i), negative) for i in range(n)]
+        """`n` pictures of a prompt; picture i depends on (seed, i) alone, and on what is edited."""
+        requests = [Request(prompt, (seed, i), negative, edit) for i in range(n)]
         return [picture.image() for picture in self.pictures(requests)]
 
     def pictures(self, requests: Iterable[Request], film: bool = False) -> Iterator[Picture]:
         """Pictures in the order of their requests, made `batch_size` at a time."""
-        iterator = iter(requests)
-        while batch := list(islice(iterator, self.batch_size)):
-            yield from self._batch(batch, film)
+        for _, alike in groupby(requests, lambda request: request.edit):
+            while batch := list(islice(alike, self.batch_size)):
+                yield from self._batch(batch, film)
 
     @torch.inference_mode()
     def _batch(self, requests: list[Request], film: bool) -> list[Picture]:
-        keys = [request.key for request in requests]
-        prompts = [request.prompt for request in requests]
         with autocast(self.device, self.dtype):
             steps = deque(self.steps(requests), maxlen=None if film else 1)
             small = self.codec.decode(steps[-1].x).clamp(-1, 1)
+            if requests[0].edit is not None:
+                small = requests[0].edit.pasted(small)
             states = [step.x for step in steps] + [step.x_0 for step in steps]
             frames = [to_uint8(self.codec.decode(z)).cpu() for z in states] if film else None
-            large = self.upsampler(small, prompts, keys) if self.upsampler else small
+            large = self._enlarged(small, requests)
         pairs = zip(requests, to_uint8(large).cpu(), to_uint8(small).cpu(), strict=True)
         return [
             Picture(request, pixels, low, torch.stack([f[i] for f in frames]) if frames else None)
             for i, (request, pixels, low) in enumerate(pairs)
         ]
 
+    def _enlarged(self, small: Tensor, requests: Sequence[Request]) -> Tensor:
+        """The pictures as the upsampler, if any, enlarges them; what is known it keeps as well."""
+        if self.upsampler is None:
+            return small
+        prompts = [request.prompt for request in requests]
+        keys, edit = [request.key for request in requests], requests[0].edit
+        if edit is None:
+            return self.upsampler(small, prompts, keys)
+        known = edit.known(small.shape[-1] * self.upsampler.factor, self.device)
+        return edit.pasted(self.upsampler(small, prompts, keys, known))
+
     def steps(self, requests: Sequence[Request]) -> Iterator[Step]:
-        """The noise predictor's steps for one batch."""
+        """The noise predictor's steps for one batch, whose pictures have the same edit, or none."""
         prompts = [request.prompt for request in requests]
         cond = condition(self.denoiser.network, self.text, prompts, self.device)
         denoiser = self._guided(requests, prompts)
-        latent = self.card["latent"]
+        latent, edit = self.card["latent"], requests[0].edit
         shape = (latent["channels"], latent["size"], latent["size"])
         keys = [request.key for request in requests]
-        return trajectory(denoiser, cond, shape, keys, self.sampler, "sample", self.device)
+        pixels = latent["size"] * self.codec.factor
+        given = None if edit is None else edit.given(self.codec, pixels, self.device)
+        return trajectory(denoiser, cond, shape, keys, self.sampler, "sample", self.device, given)
 
-    def _guided(self, requests: Sequence[Request], prompts: list[str]) -> Denoise:
+    def _guided(self, requests: Sequence[Request], prompts: list[Prompt]) -> Denoise:
         negative, bad = Cond(), None
         if self.guidance.scale != 1:
             words = [request.negative for request in requests]
@@ -132,29 +144,41 @@ class Pipeline:
             bad = Bad(other, condition(other.network, self.bad.text, prompts, self.device))
         return guidance.build(self.guidance, self.denoiser, negative, bad)
 
-    def network_evaluations(self) -> int:
+    def network_evaluations(self, edit: Edit | None = None) -> int:
         """How often a network is evaluated for a picture: counted on a model that costs nothing."""
+        return self._counted(self.guidance, edit)
+
+    def calls(self, edit: Edit | None = None) -> int:
+        """How often the noise predictor is called for a picture: a guided pair counts once."""
+        return self._counted(None, edit)
+
+    def _counted(self, config: Guidance | None, edit: Edit | None) -> int:
         tally = Tally(self.denoiser.schedule)
         bad = Bad(tally, Cond()) if self.bad else None
-        denoiser = guidance.build(self.guidance, tally, Cond(), bad)
-        cpu = torch.device("cpu")
-        last(trajectory(denoiser, Cond(), (2,), [(0, 0)], self.sampler, "count", cpu))
+        denoiser = tally if config is None else guidance.build(config, tally, Cond(), bad)
+        cpu, given = torch.device("cpu"), _walked(edit)
+        last(trajectory(denoiser, Cond(), (2,), [(0, 0)], self.sampler, "count", cpu, given))
         return tally.evaluations
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self, edit: Edit | None = None) -> dict[str, Any]:
         """What a figure or a PNG must say of how it was made."""
+        walked = times(self.sampler, self.denoiser.schedule, _walked(edit))
         return {
             "sampler": asdict(self.sampler),
-            "steps": self.sampler.intervals,
-            "calls": self.sampler.calls_made,
-            "network_evaluations": self.network_evaluations(),
+            "steps": int((walked.diff() < 0).sum()),
+            "calls": self.calls(edit),
+            "network_evaluations": self.network_evaluations(edit),
             "guidance": asdict(self.guidance),
             "bad": self.bad.sha256 if self.bad else None,
             "checkpoint": self.card["sha256"],
             "pictures_seen": self.card["pictures_seen"],
             "dtype": str(self.dtype).removeprefix("torch."),
             "upsampled": self.upsampler is not None,
-        }
+        } | ({} if edit is None else {"edit": edit.settings})
+
+
+def _walked(edit: Edit | None) -> Given | None:
+    return None if edit is None else edit.walk(torch.zeros(1))
 
 
 def load(config: Use) -> Pipeline:

@@ -4,81 +4,131 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, PngImagePlugin
+from torch import Tensor
 from tqdm import tqdm
 
-from dmtool import pipeline, processes, runs
+from dmtool import animation, pipeline, processes, runs
+from dmtool.blend import Blend, Prompt
 from dmtool.device import pick_device
+from dmtool.edit import Edit
 from dmtool.errors import UserError
-from dmtool.pipeline import Picture, Pipeline, Request
-from dmtool.processes import Group
-from dmtool.schemas import Use
+from dmtool.pipeline import Picture
+from dmtool.request import Request, requests
+from dmtool.samplers import Mix
+from dmtool.schemas import Animation, Sample
 from dmtool.sheet import contact_sheet, tile
+from dmtool.wanted import Wanted
 
 SHOWN = 64
 """Pictures on the sheet, at most."""
 
 
-def sample(
-    config: Use, prompts: list[str], n: int, negative: str, out: Path | None, film: bool
-) -> None:
-    """Write `n` pictures of each prompt to `out` (default: the run's `samples`).
+def sample(config: Sample, wanted: Wanted) -> None:
+    """Write the pictures that are wanted to `wanted.out` (default: the run's `samples`).
 
-    Each picture is made by one process. The sheet of all and the films stand beside that
-    directory, which holds pictures alone.
+    Each picture is made by one process. The sheet of all, the films, and animations of ways from
+    one picture to another stand beside that directory, which holds pictures alone.
     """
     with processes.started(pick_device(config.device), config.timeout) as group:
+        animation.check(config.animation)
+        edit = _edit(config, wanted)
         chain = pipeline.load(config)
-        if not chain.text.dim and any(prompts):
+        if not chain.text.dim and any(wanted.prompts):
             raise UserError(f'the run {config.run!r} was trained without text: use --prompt ""')
-        folder = out or runs.run_dir(config.run, config.root) / "samples"
-        requests = [
-            Request(prompt, (config.seed, i), negative) for prompt in prompts for i in range(n)
-        ]
-        _paint(chain, requests, n, folder, film, group)
+        folder = wanted.out or runs.run_dir(config.run, config.root) / "samples"
+        asked, settings = requests(wanted, config.seed, edit), chain.settings(edit)
+        paths = [folder / _name(k // wanted.n, request) for k, request in enumerate(asked)]
+        mine = group.share(range(len(asked)))
+        pictures = chain.pictures((asked[k] for k in mine), wanted.film)
+        bar = tqdm(pictures, total=len(mine), desc="sampling", unit="pic", disable=group.silent)
+        _write(zip((paths[k] for k in mine), bar, strict=True), settings, config.animation)
         group.wait()
         if group.main:
-            _report(chain, requests, n, folder)
+            _report(asked, paths, settings, wanted, config.animation)
 
 
-def _paint(
-    chain: Pipeline, requests: list[Request], n: int, folder: Path, film: bool, group: Group
+def _edit(config: Sample, wanted: Wanted) -> Edit | None:
+    """The picture to begin with, with the settings that it stands under."""
+    if wanted.init is None:
+        return None
+    if wanted.mask is None and wanted.outpaint is None:
+        return Edit.read(wanted.init, config.edit.strength)
+    options = asdict(config.edit.inpaint)
+    return Edit.read(wanted.init, mask=wanted.mask, outpaint=wanted.outpaint, **options)
+
+
+def _write(
+    pictures: Iterable[tuple[Path, Picture]], settings: dict[str, Any], config: Animation
 ) -> None:
-    """Write this process's share of the pictures and their films."""
-    films = folder.with_name(f"{folder.name}-film")
-    for place in (folder, films) if film else (folder,):
-        place.mkdir(parents=True, exist_ok=True)
-    numbers, settings = group.share(range(len(requests))), json.dumps(chain.settings())
-    pictures = chain.pictures((requests[number] for number in numbers), film)
-    bar = tqdm(pictures, total=len(numbers), desc="sampling", unit="pic", disable=group.silent)
-    for number, picture in zip(numbers, bar, strict=True):
-        name = _name(number, requests[number], n)
-        write(folder / name, picture, settings)
+    """Write pictures as they come, and their films beside their directory."""
+    text = json.dumps(settings)
+    for path, picture in pictures:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, picture, text)
         if picture.film is not None:
-            tile(picture.film, columns=len(picture.film) // 2).save(films / name)
+            films = path.parent.with_name(f"{path.parent.name}-film")
+            films.mkdir(exist_ok=True)
+            _film(films / path.stem, picture.film, config)
 
 
-def _report(chain: Pipeline, requests: list[Request], n: int, folder: Path) -> None:
-    """The sheet of the first pictures, and a line about all."""
+def _film(path: Path, film: Tensor, config: Animation) -> None:
+    """A strip of all steps, and an animation: the state, and beside it the estimate."""
+    steps = len(film) // 2
+    tile(film, columns=steps).save(path.with_name(f"{path.name}.png"))
+    pairs = (tile(film[[i, steps + i]], columns=2) for i in range(steps))
+    animation.save(path, pairs, config)
+
+
+def _report(
+    asked: list[Request],
+    paths: list[Path],
+    settings: dict[str, Any],
+    wanted: Wanted,
+    config: Animation,
+) -> None:
+    """The sheet of the first pictures, animations of ways, and a line about all."""
+    folder, n = paths[0].parent, wanted.n
     sheet = folder.with_name(f"{folder.name}-sheet.png")
-    names = [_name(number, request, n) for number, request in enumerate(requests)][:SHOWN]
-    images = [Image.open(folder / name) for name in names]
-    captions = [request.prompt for request in requests[:SHOWN]]
-    contact_sheet(images, captions, columns=n if n > 1 else 4).save(sheet)
-    settings = chain.settings()
+    captions = [_said(request.prompt) for request in asked[:SHOWN]]
+    images = [Image.open(path) for path in paths[:SHOWN]]
+    columns = n if n > 1 else wanted.frames or 4
+    contact_sheet(images, captions, columns).save(sheet)
+    moving = "" if wanted.frames is None else f", {_ways(paths, wanted, config)}"
     print(
-        f"{len(requests)} pictures in {folder} (look at {sheet}); "
+        f"{len(asked)} pictures in {folder} (look at {sheet}{moving}); "
         f"{settings['sampler']['kind']}, {settings['steps']} steps, {settings['calls']} calls, "
         f"{settings['network_evaluations']} network evaluations each"
     )
 
 
-def _name(number: int, request: Request, n: int) -> str:
-    """The file of a picture; `n` are of the same prompt."""
-    seed, i = request.key
-    return f"{number // n:03d}-{slug(request.prompt)}-seed{seed}-{i}.png"
+def _ways(paths: list[Path], wanted: Wanted, config: Animation) -> str:
+    """An animation of each of the `n` ways; returns the files' names."""
+    folder, made = paths[0].parent, []
+    for k in range(wanted.n):
+        frames = (Image.open(path).convert("RGB") for path in paths[k :: wanted.n])
+        place = folder.with_name(f"{folder.name}-{wanted.index + k}")
+        made.append(str(animation.save(place, frames, config)))
+    return " ".join(made)
+
+
+def _name(number: int, request: Request) -> str:
+    """The file of a picture of the prompt of this number."""
+    key = request.key
+    keys = (key.key, key.other) if isinstance(key, Mix) else (key,)
+    source = "-to-".join(f"seed{seed}-{i}" for seed, i in keys)
+    return f"{number:03d}-{slug(_said(request.prompt))}-{source}.png"
+
+
+def _said(prompt: Prompt) -> str:
+    if isinstance(prompt, Blend):
+        return f"{prompt.first} to {prompt.second}, {prompt.share:.0%}"
+    return prompt
 
 
 def slug(prompt: str) -> str:
@@ -90,9 +140,21 @@ def write(path: Path, picture: Picture, settings: str) -> None:
     """Save a picture with its prompt, seed and settings (JSON) as PNG text."""
     meta = PngImagePlugin.PngInfo()
     request = picture.request
-    meta.add_itxt("prompt", request.prompt)
+    for name, value in _origin(request).items():
+        meta.add_itxt(name, value)
     meta.add_itxt("negative", request.negative)
-    meta.add_text("seed", str(request.key[0]))
-    meta.add_text("index", str(request.key[1]))
     meta.add_text("settings", settings)
     picture.image().save(path, pnginfo=meta)
+
+
+def _origin(request: Request) -> dict[str, str]:
+    """The prompt and the seed of a picture, or those that it lies between."""
+    prompt, key = request.prompt, request.key
+    origin: dict[str, Any] = {"prompt": prompt}
+    if isinstance(prompt, Blend):
+        origin = {"prompt": prompt.first, "to_prompt": prompt.second, "prompt_share": prompt.share}
+    seed, i = key.key if isinstance(key, Mix) else key
+    origin |= {"seed": seed, "index": i}
+    if isinstance(key, Mix):
+        origin |= {"to_seed": key.other[0], "to_index": key.other[1], "seed_share": key.share}
+    return {name: str(value) for name, value in origin.items()}

@@ -19,13 +19,14 @@ from dmtool.schemas import (
     EvalFid,
     HasData,
     Lengths,
+    Sample,
     Stats,
     Train,
     TrainUnet,
     TrainUpsampler,
     TrainVae,
-    Use,
 )
+from dmtool.wanted import Wanted
 
 C = TypeVar("C", bound=Train)
 
@@ -71,14 +72,12 @@ def verify_resume(config: DictConfig, stage: str, words: list[str]) -> None:
         print(verify.resume(stage, checked, words))
 
 
-def sample(
-    config: DictConfig, prompts: list[str], n: int, negative: str, out: str | None, film: bool
-) -> None:
+def sample(config: DictConfig, wanted: Wanted) -> None:
     with _job():
-        checked = validate(config, Use)
+        checked = validate(config, Sample)
         from dmtool import sample as sampling
 
-        sampling.sample(checked, prompts, n, negative, Path(out) if out else None, film)
+        sampling.sample(checked, wanted)
 
 
 def eval_fid(config: DictConfig, real: str | None, fake: str | None, out: str | None) -> None:
@@ -102,7 +101,7 @@ def stats(config: DictConfig, pictures: str, out: str, rows: bool) -> None:
 
 def reconstruct(config: DictConfig, files: list[str], out: str | None) -> None:
     with _job():
-        checked = validate(config, Use)
+        checked = validate(config, Sample)
         from dmtool import apply
 
         apply.reconstruct(checked, [Path(file) for file in files], Path(out) if out else None)
@@ -110,7 +109,7 @@ def reconstruct(config: DictConfig, files: list[str], out: str | None) -> None:
 
 def upscale(config: DictConfig, files: list[str], prompt: str, out: str | None) -> None:
     with _job():
-        checked = validate(config, Use)
+        checked = validate(config, Sample)
         from dmtool import apply
 
         paths = [Path(file) for file in files]

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from dmtool.blend import Prompt
 from dmtool.denoise import Denoiser, expand
 from dmtool.network import condition
 from dmtool.noise import c_noise, log_snr
-from dmtool.samplers import Key, PictureNoise, last, trajectory
+from dmtool.samplers import Given, Source, last, picture_noise, trajectory
 from dmtool.schemas import Sampler
 from dmtool.text import TextEncoder
 
@@ -50,15 +51,23 @@ class Upsampler:
     level: float
     sampler: Sampler
 
-    def __call__(self, small: Tensor, prompts: Sequence[str], keys: Sequence[Key]) -> Tensor:
-        cond = condition(self.denoiser.network, self.text, prompts, small.device)
-        cond = cond.with_extras(**self._low_resolution(small, keys))
+    def __call__(
+        self,
+        small: Tensor,
+        prompts: Sequence[Prompt],
+        sources: Sequence[Source],
+        given: Given | None = None,
+    ) -> Tensor:
+        """`given`: a picture of the large size that is known in part."""
+        device = small.device
+        cond = condition(self.denoiser.network, self.text, prompts, device)
+        cond = cond.with_extras(**self._low_resolution(small, sources))
         shape = (3, small.shape[2] * self.factor, small.shape[3] * self.factor)
-        steps = trajectory(self.denoiser, cond, shape, keys, self.sampler, "upsample", small.device)
-        return last(steps).clamp(-1, 1)
+        how = (self.sampler, "upsample", device, given)
+        return last(trajectory(self.denoiser, cond, shape, sources, *how)).clamp(-1, 1)
 
-    def _low_resolution(self, small: Tensor, keys: Sequence[Key]) -> dict[str, Tensor]:
+    def _low_resolution(self, small: Tensor, sources: Sequence[Source]) -> dict[str, Tensor]:
         low = enlarge(small, self.factor)
-        eps = PictureNoise([(seed, "augment", i) for seed, i in keys])(low)
+        eps = picture_noise(sources, "augment")(low)
         t = torch.full((len(small),), self.level, dtype=torch.float64)
         return augmented(self.denoiser, low, eps, t)

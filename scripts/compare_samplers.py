@@ -22,7 +22,7 @@ from dmtool.errors import UserError
 from dmtool.hydra_main import composed
 from dmtool.noise import schedule
 from dmtool.samplers import Bound, build, heun, last, times
-from dmtool.schemas import Sampler, Use
+from dmtool.schemas import Sample, Sampler
 
 WEIGHTS, MEANS, STDS = [0.7, 0.3], [-1.0, 1.2], [0.2, 0.4]
 COUNT = 100_000
@@ -56,7 +56,7 @@ def data(count: int) -> Tensor:
 
 def config(words: list[str], calls: int, grid: str) -> Sampler:
     words = [f"sampler={words[0]}", *words[1:], "sampler.steps=null", f"sampler.calls={calls}"]
-    return validate(composed("sample", [*words, f"sampler/grid={grid}"]), Use).sampler
+    return validate(composed("sample", [*words, f"sampler/grid={grid}"]), Sample).sampler
 
 
 def quantiles(count: int) -> Tensor:

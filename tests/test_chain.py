@@ -1,5 +1,6 @@
 """A tiny real chain through the command line: three stages trained, sampled, measured."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -161,6 +162,42 @@ def test_pictures_say_how_they_were_made_and_films_show_each_step(home, dmtool):
     strip = Image.open(home / "film-film" / file.name)
     assert strip.size == (4 * 18 + 2, 2 * 18 + 2)  # noise and three steps, states and estimates
     assert (home / "film-sheet.png").is_file()
+    moving = Image.open(home / "film-film" / f"{file.stem}.webp")
+    assert moving.n_frames == 4, "one frame a step"
+    first, other = moving.size[1] // 18, strip.crop((2, 2, 18, 18))  # pixels are enlarged
+    moving.seek(0)
+    shown = moving.convert("RGB").crop((2 * first, 2 * first, 18 * first, 18 * first))
+    assert list(shown.resize((16, 16), Image.Resampling.NEAREST).getdata()) == list(other.getdata())
+
+
+def test_pictures_of_ones_own_are_changed_and_ways_lead_from_one_to_another(home, dmtool):
+    """Through latents and the upsampler, by the command line."""
+    Image.effect_noise((64, 64), 80).convert("RGB").save(home / "mine.png")
+    mask = Image.new("L", (64, 64), 255)
+    mask.paste(0, (0, 0, 64, 32))
+    mask.save(home / "mask.png")
+    words = ["sample", "--prompt", "a red circle", "run=tiny", "sampler.steps=6"]
+    edit = ["--init", "mine.png", "--mask", "mask.png", "edit.inpaint.repeats=2"]
+    dmtool(*words, *edit, "--n", 2, "--out", "kept", cwd=home)
+    one, two = (np.asarray(Image.open(path)) for path in sorted((home / "kept").glob("*.png"))[:2])
+    known = np.asarray(Image.open(home / "mine.png").resize((32, 32), Image.Resampling.BICUBIC))
+    assert (one[:16] == known[:16]).all() and (one[:16] == two[:16]).all()
+    assert (one[16:] != two[16:]).any()
+    settings = json.loads(Image.open(next((home / "kept").iterdir())).text["settings"])
+    digest = hashlib.sha256((home / "mine.png").read_bytes()).hexdigest()
+    assert settings["edit"]["init"] == digest and settings["calls"] > 2 * 11 - 7
+    way = ["--prompt", "a large blue square", "--interpolate", 3, "--to-seed", 9, "--out", "way"]
+    dmtool(*words, *way, "--n", 2, "animation.format=gif", cwd=home)
+    files = sorted((home / "way").iterdir())
+    assert len(files) == 6 and Image.open(home / "way-1.gif").n_frames == 3
+    middle = Image.open(files[2]).text
+    assert (middle["seed"], middle["to_seed"], middle["seed_share"]) == ("0", "9", "0.5")
+    assert (middle["to_prompt"], middle["prompt_share"]) == ("a large blue square", "0.5")
+    chain = package.load(str(home / "runs/tiny"), "sampler.steps=6")
+    for prompt, seed, frame in (("a red circle", 0, 0), ("a large blue square", 9, 4)):
+        for i, plain in enumerate(chain.sample(prompt, n=2, seed=seed)):
+            found = np.asarray(Image.open(files[frame + i])).astype(int)
+            assert np.abs(found - np.asarray(plain)).max() <= 2
 
 
 def test_figures_of_a_run_and_of_two_folders(home, dmtool):
@@ -252,9 +289,9 @@ def test_processes_share_out_pictures_and_figures(home, monkeypatch):
         assert call(launch, *two).count("6 generated pictures against 6 real ones") == 1
         assert call(launch, "reconstruct", f"{name}-sheet.png", "run=tiny").count("PSNR") == 1
     for ending in ("", "-film"):
-        files = sorted(path.name for path in (home / f"alone{ending}").iterdir())
+        files = sorted(path.name for path in (home / f"alone{ending}").glob("*.png"))
         assert len(files) == 6
-        assert files == sorted(path.name for path in (home / f"shared{ending}").iterdir())
+        assert files == sorted(path.name for path in (home / f"shared{ending}").glob("*.png"))
         for file in files:
             one, three = (
                 Image.open(home / f"{name}{ending}" / file) for name in ("alone", "shared")

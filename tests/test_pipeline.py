@@ -9,15 +9,16 @@ from dmtool.config import validate
 from dmtool.denoise import Denoiser
 from dmtool.hydra_main import composed
 from dmtool.noise import schedule
-from dmtool.pipeline import Pipeline, Request
-from dmtool.schemas import Use
+from dmtool.pipeline import Pipeline
+from dmtool.request import Request
+from dmtool.schemas import Sample
 from dmtool.text.encoder import NoText
 
 CPU = torch.device("cpu")
 
 
 def test_pictures_are_made_as_they_are_taken_and_none_is_kept():
-    config = validate(composed("sample", ["sampler.steps=2", "guidance.scale=1"]), Use)
+    config = validate(composed("sample", ["sampler.steps=2", "guidance.scale=1"]), Sample)
     pipeline = Pipeline(
         card={"latent": {"channels": 3, "size": 4}},
         denoiser=Denoiser(lambda x, level, cond: x.tanh(), schedule("flow"), "flow", "flow_time"),

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dmtool.cli.app import HYDRA, OVERRIDES, Seed, app, seed_word, sort_words
+from dmtool.errors import UserError, exit_codes
+
+if TYPE_CHECKING:
+    from dmtool.wanted import Wanted
 
 
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)
@@ -16,15 +21,55 @@ def sample(
     prompt: Annotated[list[str], typer.Option(help="What to paint; give it again for more.")],
     n: Annotated[int, typer.Option(min=1, help="Pictures for each prompt.")] = 1,
     seed: Seed = None,
+    index: Annotated[int, typer.Option(min=0, help="i of the first picture.")] = 0,
     negative: Annotated[str, typer.Option(help="What to stay away from.")] = "",
-    out: Annotated[str | None, typer.Option(help="Directory; default: RUN/samples.")] = None,
-    film: Annotated[bool, typer.Option(help="Also a strip of the steps of each picture.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Directory; default: RUN/samples.")] = None,
+    film: Annotated[
+        bool, typer.Option(help="Also the steps of each picture: a strip, and an animation.")
+    ] = False,
+    init: Annotated[Path | None, typer.Option(help="A picture to begin with.")] = None,
+    strength: Annotated[
+        float | None, typer.Option(help="Share of the steps that it goes through, in (0, 1].")
+    ] = None,
+    mask: Annotated[Path | None, typer.Option(help="White where it is painted anew.")] = None,
+    outpaint: Annotated[
+        str | None,
+        typer.Option(help="Pixels to paint around it.", metavar="LEFT,TOP,RIGHT,BOTTOM"),
+    ] = None,
+    vary: Annotated[
+        float | None, typer.Option(help="The first picture, and others so far from it, in (0, 1].")
+    ] = None,
+    interpolate: Annotated[
+        int | None, typer.Option(help="Pictures on the way from each prompt to the next.")
+    ] = None,
+    to_seed: Annotated[
+        int | None, typer.Option(min=0, help="Where --interpolate leads from the seed.")
+    ] = None,
 ) -> None:
     """Paint pictures of prompts: text -> noise predictor -> decoder -> upsampler."""
     from dmtool import hydra_main, tasks
+    from dmtool.wanted import Wanted, borders
 
-    task = partial(tasks.sample, prompts=prompt, n=n, negative=negative, out=out, film=film)
-    hydra_main.run("sample", task, context.args + seed_word(seed))
+    with exit_codes():
+        around = None if outpaint is None else borders(outpaint)
+        wanted = Wanted(
+            prompts=prompt, n=n, index=index, negative=negative, out=out, film=film, init=init,
+            mask=mask, outpaint=around, vary=vary, frames=interpolate, to_seed=to_seed,
+        )  # fmt: skip
+        words = seed_word(seed) + _strength_word(strength, wanted)
+    hydra_main.run("sample", partial(tasks.sample, wanted=wanted), context.args + words)
+
+
+def _strength_word(strength: float | None, wanted: Wanted) -> list[str]:
+    """The override that --strength stands for."""
+    if strength is None:
+        return []
+    if wanted.init is None:
+        raise UserError("--strength is of a picture to begin with: name it by --init FILE")
+    if not 0 < strength <= 1:
+        raise UserError(f"--strength {strength} is outside (0, 1]: 1 keeps nothing of the picture")
+    masked = wanted.mask is not None or wanted.outpaint is not None
+    return [f"edit.{'inpaint.' if masked else ''}strength={strength}"]
 
 
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)

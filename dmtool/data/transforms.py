@@ -10,16 +10,22 @@ import io
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
+
+from dmtool.errors import UserError
 
 WIDE = {"I", "I;16", "I;16L", "I;16B", "I;16N"}
 """Modes of grey pictures with 16 bits a pixel; some versions of Pillow open them as `I`."""
 
 MODES = WIDE | {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}
+
+MAX_PIXELS = 2**26
+"""Of a picture that the user names."""
 
 _limit = threading.Lock()
 
@@ -41,6 +47,16 @@ def open_picture(data: bytes, max_pixels: int) -> Image.Image:
     if image.mode not in MODES:
         raise ValueError(f"mode {image.mode!r} is not 8 or 16 bits of grey, RGB, CMYK or a palette")
     return image
+
+
+def read(file: Path, background: tuple[int, int, int]) -> Image.Image:
+    """A picture file named by the user, as RGB; UserError if it is missing or unreadable."""
+    try:
+        return to_rgb(open_picture(file.read_bytes(), MAX_PIXELS), background)
+    except UnidentifiedImageError as error:
+        raise UserError(f"{file} is not a picture that can be decoded") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"{file} cannot be read as a picture: {error}") from error
 
 
 def to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:

@@ -19,8 +19,9 @@ from dmtool.evaluate.features import FeatureExtractor
 from dmtool.evaluate.folders import compare_folders
 from dmtool.evaluate.measures import RETRIEVAL
 from dmtool.evaluate.record import result
-from dmtool.pipeline import Pipeline, Request
+from dmtool.pipeline import Pipeline
 from dmtool.processes import Group
+from dmtool.request import Request
 from dmtool.schemas import EvalFid
 
 

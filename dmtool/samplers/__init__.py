@@ -9,19 +9,24 @@ from the forward process, and begin anew below.
 
 from dmtool.samplers.base import Bound, Noise, Sample, Step
 from dmtool.samplers.dpm import dpm_solver
+from dmtool.samplers.draws import Key, Mix, PictureNoise, Source, picture_noise
 from dmtool.samplers.first_order import ddim, ddpm, euler, euler_ancestral
-from dmtool.samplers.grids import grid
+from dmtool.samplers.given import Given
+from dmtool.samplers.grids import grid, resampled
 from dmtool.samplers.heun import edm, heun, restart
 from dmtool.samplers.plms import plms
-from dmtool.samplers.trajectory import Key, PictureNoise, build, last, times, trajectory
+from dmtool.samplers.trajectory import build, last, times, trajectory
 from dmtool.samplers.unipc import unipc
 
 __all__ = [
     "Bound",
+    "Given",
     "Key",
+    "Mix",
     "Noise",
     "PictureNoise",
     "Sample",
+    "Source",
     "Step",
     "build",
     "ddim",
@@ -33,7 +38,9 @@ __all__ = [
     "grid",
     "heun",
     "last",
+    "picture_noise",
     "plms",
+    "resampled",
     "restart",
     "times",
     "trajectory",

@@ -92,13 +92,29 @@ def with_restarts(times: Tensor, config: RestartSampler, schedule: Schedule) -> 
             f"sampler.high={config.high} is noisier than the first of the grid's levels, "
             f"sigma / alpha = {ratios[0]:.3g}: lower it"
         )
-    place = 1 + int((ratios[1:-1] - config.low).abs().argmin())
-    lowest = ratios[place].item()
-    if lowest >= config.high:
+    inner = ratios[1:-1]
+    if not bool((inner < config.high).any()):
         raise UserError(
             f"no level of the grid but the last lies below sampler.high={config.high}: take more "
             "steps, or a higher one"
         )
-    down = karras(lowest, config.high, config.rho, config.inner + 1, schedule)
+    place = 1 + int((inner - config.low).abs().argmin())
+    down = karras(ratios[place].item(), config.high, config.rho, config.inner + 1, schedule)
     down[-1] = times[place]
     return torch.cat([times[: place + 1], down.repeat(config.repeats), times[place + 1 :]])
+
+
+def resampled(times: Tensor, jump: int, repeats: int) -> Tensor:
+    """The falling times, of which each stretch of `jump` intervals is walked `repeats` times.
+
+    Between two walks they rise, at once (RePaint, Lugmayr et al., arXiv:2201.09865, figure 9). The
+    stretches are counted from the end; the first `jump` intervals or less are walked once, for
+    above them is the noise that a trajectory begins with.
+    """
+    count = len(times) - 1
+    starts = range(count - jump, 0, -jump)[::-1]
+    parts = [times[: starts[0] + 1] if starts else times]
+    for start in starts:
+        parts += [times[start + 1 : start + jump + 1]]
+        parts += [times[start : start + jump + 1]] * (repeats - 1)
+    return torch.cat(parts)

@@ -11,14 +11,17 @@ from torch import Tensor
 
 from dmtool.cond import Cond
 from dmtool.denoise import Denoise
+from dmtool.errors import UserError
 from dmtool.noise import Schedule
-from dmtool.rng import generator
-from dmtool.samplers.base import Bound, Sample, Step
+from dmtool.samplers.base import Bound, Sample, Step, level
 from dmtool.samplers.dpm import dpm_solver
+from dmtool.samplers.draws import Source, picture_noise
 from dmtool.samplers.first_order import ddim, ddpm, euler, euler_ancestral
-from dmtool.samplers.grids import grid, with_restarts
+from dmtool.samplers.given import Given
+from dmtool.samplers.grids import grid, resampled, with_restarts
 from dmtool.samplers.heun import edm, heun, restart
 from dmtool.samplers.plms import plms
+from dmtool.samplers.rising import renoising
 from dmtool.samplers.unipc import unipc
 from dmtool.schemas import (
     DdimSampler,
@@ -39,9 +42,6 @@ PLAIN: dict[str, Sample] = {
     "euler_ancestral": euler_ancestral,
     "dpmpp_2m": partial(dpm_solver, order=2),
 }
-
-Key = tuple[int, int]
-"""(seed, i): all that picture i of a prompt is drawn from."""
 
 
 def build(config: Sampler) -> Sample:
@@ -70,48 +70,53 @@ def build(config: Sampler) -> Sample:
             return partial(edm, **{name: getattr(config, name) for name in names})
 
 
-def times(config: Sampler, schedule: Schedule) -> Tensor:
-    """The times that a config's sampler visits, float64 [N + 1]; those of `restart` rise again."""
+def times(config: Sampler, schedule: Schedule, given: Given | None = None) -> Tensor:
+    """The times that a config's sampler visits, float64 [N + 1].
+
+    Of a given picture's strength S they are the last S N intervals of the grid (rounded, at least
+    one). Those of `restart` rise again, as do those of a known picture's resampling.
+    """
     falling = grid(config.grid, config.intervals, schedule)
+    if given is not None:
+        falling = falling[-1 - max(1, round(given.strength * config.intervals)) :]
+    resampling = given is not None and given.repeats > 1
     if isinstance(config, RestartSampler):
+        if resampling:
+            raise UserError(
+                "sampler=restart goes back by itself: with a mask set edit.inpaint.repeats=1, or "
+                "take sampler=heun"
+            )
         return with_restarts(falling, config, schedule)
-    return falling
+    return resampled(falling, given.jump, given.repeats) if given and resampling else falling
 
 
 def trajectory(
     denoiser: Denoise,
     cond: Cond,
     shape: tuple[int, ...],
-    keys: Sequence[Key],
+    sources: Sequence[Source],
     config: Sampler,
     purpose: str,
     device: torch.device,
+    given: Given | None = None,
 ) -> Iterator[Step]:
-    """All states of a batch [B, *shape], on `device`, one picture a key, beginning with noise.
+    """All states of a batch [B, *shape], on `device`, one picture a source, beginning with noise.
 
-    Each picture's noise is drawn from its key and `purpose` alone. The first state has the standard
-    deviation of whitened data at its time. Its estimate is their mean, 0: the denoiser has not been
-    asked yet.
+    Each picture's noise is drawn from its source and `purpose` alone. The first state has the
+    standard deviation of whitened data at its time, or is a `given` picture with noise. Its
+    estimate is their mean, 0: the denoiser has not been asked yet.
     """
-    draw = PictureNoise([(seed, purpose, i) for seed, i in keys])
-    visited = times(config, denoiser.schedule)
-    start = draw(torch.zeros(len(keys), *shape, device=device))
-    start = start * torch.hypot(*denoiser.schedule(visited[0]))
+    draw, visited = picture_noise(sources, purpose), times(config, denoiser.schedule, given)
+    noise = draw(torch.zeros(len(sources), *shape, device=device))
+    start = noise * torch.hypot(*denoiser.schedule(visited[0]))
+    sampler = build(config)
+    if given is not None:
+        start = given.begun(noise, start, level(visited[0], denoiser.schedule))
+        denoiser, sampler = given.kept(denoiser), renoising(sampler)
     yield Step(visited[0].item(), start, torch.zeros_like(start))
-    yield from build(config)(Bound(denoiser, cond), start, visited, noise=draw)
+    yield from sampler(Bound(denoiser, cond), start, visited, noise=draw)
 
 
 def last(steps: Iterable[Step]) -> Tensor:
     """The state after the last step; no other is kept."""
     return deque(steps, maxlen=1)[0].x
-
-
-class PictureNoise:
-    """Standard normal noise of which each picture draws its own, from its own key."""
-
-    def __init__(self, keys: Sequence[tuple[int | str, ...]]) -> None:
-        self.generators = [generator(*key) for key in keys]
-
-    def __call__(self, x: Tensor) -> Tensor:
-        rows = [torch.randn(x.shape[1:], generator=each) for each in self.generators]
-        return torch.stack(rows).to(x)

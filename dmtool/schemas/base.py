@@ -11,6 +11,7 @@ Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
 Channel = Annotated[int, Field(ge=0, le=255)]
 OneOf = Field(discriminator="kind")
 From = Field(alias="from")  # a word that Python keeps for itself

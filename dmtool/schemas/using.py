@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from dmtool.schemas.base import Count, Fraction, From, Listed, Positive, Schema
+from dmtool.schemas.base import Count, Fraction, From, Listed, Positive, Schema, Share
 from dmtool.schemas.extractors import Extractor
 from dmtool.schemas.guidance import Guidance
 from dmtool.schemas.optim import Optim
@@ -52,6 +52,40 @@ Metric = Literal[
     "fd", "floor", "spread", "kid", "manifold", "retrieval",
     "infinity", "mind", "cmmd", "inception_score",
 ]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inpaint(Schema):
+    """A picture with a mask: each stretch of `jump` steps is walked `repeats` times (RePaint)."""
+
+    strength: Share
+    repeats: Count
+    jump: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Editing(Schema):
+    """A picture that is given; `strength`: the share of the steps that it goes through."""
+
+    strength: Share
+    inpaint: Inpaint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Animation(Schema):
+    """Files that move; a frame is shown for `seconds`, the last one for `hold`."""
+
+    format: Literal["webp", "gif"]
+    seconds: Positive
+    hold: Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(Use):
+    """`dmtool sample`, and commands that use one stage of a run."""
+
+    edit: Editing
+    animation: Animation
 
 
 @dataclass(frozen=True, kw_only=True)

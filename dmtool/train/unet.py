@@ -19,7 +19,8 @@ from dmtool.device import pick_dtype
 from dmtool.errors import UserError
 from dmtool.latents import Codec
 from dmtool.noise import Schedule
-from dmtool.pipeline import Pipeline, Request
+from dmtool.pipeline import Pipeline
+from dmtool.request import Request
 from dmtool.runs import Artifact, Fill
 from dmtool.schemas import LatentShape, TrainUnet
 from dmtool.sheet import contact_sheet

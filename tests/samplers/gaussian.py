@@ -11,7 +11,7 @@ from dmtool.denoise import expand
 from dmtool.hydra_main import composed
 from dmtool.noise import schedule
 from dmtool.samplers import Bound, last
-from dmtool.schemas import Use
+from dmtool.schemas import Sample
 
 MEAN, STD = 0.3, 0.5
 
@@ -43,7 +43,7 @@ def config(kind, *words):
             whole.sampler.grid = _composed(word).sampler.grid
         else:
             OmegaConf.update(whole, key, OmegaConf.create(f"x: {value}").x, force_add=True)
-    return validate(whole, Use).sampler
+    return validate(whole, Sample).sampler
 
 
 @cache
