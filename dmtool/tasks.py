@@ -17,6 +17,7 @@ from dmtool.errors import RESUMABLE, JobFailed, exit_codes, verdict
 from dmtool.schemas import (
     STAGES,
     EvalFid,
+    EvalNll,
     HasData,
     Lengths,
     Train,
@@ -89,6 +90,14 @@ def eval_fid(config: DictConfig, real: str | None, fake: str | None, out: str | 
             fid.folders(checked, Path(real), Path(fake), Path(out) if out else None)
         else:
             fid.run(checked, Path(out) if out else None)
+
+
+def eval_nll(config: DictConfig, out: str | None) -> None:
+    with _job():
+        checked = validate(config, EvalNll)
+        from dmtool.evaluate import nll
+
+        nll.run(checked, Path(out) if out else None)
 
 
 def reconstruct(config: DictConfig, files: list[str], out: str | None) -> None:

@@ -26,3 +26,14 @@ def eval_fid(
             raise UserError("--real and --fake go together: two folders of pictures")
     task = partial(tasks.eval_fid, real=real, fake=fake, out=out)
     hydra_main.run("eval_fid", task, context.args)
+
+
+@app.command("eval-nll", context_settings=HYDRA, epilog=OVERRIDES)
+def eval_nll(
+    context: typer.Context,
+    out: Annotated[str | None, typer.Option(help="JSON file; default: in RUN/eval.")] = None,
+) -> None:
+    """Measure how probable real pictures are to a run's noise predictor, in bits per dimension."""
+    from dmtool import hydra_main, tasks
+
+    hydra_main.run("eval_nll", partial(tasks.eval_nll, out=out), context.args)

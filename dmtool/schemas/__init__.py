@@ -10,7 +10,10 @@ from dmtool.schemas.noise import (
     EdmWeighting,
     ExponentialShift,
     FixedShift,
+    FixedVariance,
     FlowNoise,
+    LearnedVariance,
+    LearnedWeighting,
     LogitNormalTimes,
     LogNormalTimes,
     MinSnrWeighting,
@@ -23,6 +26,7 @@ from dmtool.schemas.noise import (
     Times,
     UniformTimes,
     UniformWeighting,
+    Variance,
     Weighting,
 )
 from dmtool.schemas.optim import (
@@ -90,13 +94,16 @@ from dmtool.schemas.training import (
 )
 from dmtool.schemas.using import (
     EvalFid,
+    EvalNll,
     Extractor,
+    FlowLikelihood,
     FromUse,
     HasData,
     HasOptim,
     Lengths,
     Upsample,
     Use,
+    VariationalBound,
 )
 
 __all__ = [
@@ -116,12 +123,15 @@ __all__ = [
     "Ema",
     "EmojiData",
     "EvalFid",
+    "EvalNll",
     "EvenGrid",
     "Every",
     "ExponentialEma",
     "ExponentialShift",
     "Extractor",
     "FixedShift",
+    "FixedVariance",
+    "FlowLikelihood",
     "FlowNoise",
     "FolderData",
     "FromUse",
@@ -137,6 +147,8 @@ __all__ = [
     "Keep",
     "LatentShape",
     "LeadingGrid",
+    "LearnedVariance",
+    "LearnedWeighting",
     "Lengths",
     "Limit",
     "LinspaceGrid",
@@ -182,6 +194,8 @@ __all__ = [
     "Use",
     "Vae",
     "VaeLoss",
+    "Variance",
+    "VariationalBound",
     "Wandb",
     "Weighting",
 ]
