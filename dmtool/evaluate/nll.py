@@ -75,6 +75,8 @@ def _real(config: EvalNll, artifact: Artifact) -> Real:
     """UserError if the pictures have changed since training, or are too few."""
     run = config.from_.unet or config.run
     path = runs.run_dir(run, config.root) / "unet" / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"{path} is missing: it says which pictures the run was trained on")
     saved = container(cast(DictConfig, OmegaConf.load(path)))
     data: Data = validate({"data": saved["data"]}, HasData).data
     loaded, trained_on = source.load(data), artifact.card["data"]["fingerprint"]
