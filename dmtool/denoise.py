@@ -84,11 +84,10 @@ def log_variance(kind: str, step: Posterior, fraction: Tensor | None) -> Tensor:
 
 
 class Comparison(NamedTuple):
-    """A prediction beside the truth: the weighted error of each example, [B], at least float32,
-    and what the bound of a learned variance needs."""
+    """A prediction's weighted squared error for each example, [B], at least float32, and what it
+    says of the picture."""
 
     error: Tensor
-    x_t: Tensor
     estimate: Estimate
 
 
@@ -226,7 +225,7 @@ class Denoiser(Estimating):
         if weight is not None:
             _, c_out = x0_coefficients(self.prediction, alpha, sigma, self.sigma_data)
             error = (weight(log_snr(alpha, sigma)) * c_out**2).to(error) * error
-        return Comparison(error, x_t, self._estimate(x_t, t, prediction, fraction))
+        return Comparison(error, self._estimate(x_t, t, prediction, fraction))
 
     def _estimate(
         self, x_t: Tensor, t: Tensor, prediction: Tensor, fraction: Tensor | None

@@ -115,9 +115,31 @@ def test_with_many_steps_the_bound_is_the_datas_own_likelihood(kind, variance):
 def test_a_fraction_of_0_is_the_small_variance_and_of_1_the_large_one(kind):
     x_0 = data(2, 30)
     for fraction, variance in [(0.0, "small"), (1.0, "large")]:
-        for bins in (None, 2 / 255):
-            learned = bound(Gaussian(kind, fraction), x_0, 5, "learned", bins)
-            torch.testing.assert_close(learned, bound(Gaussian(kind), x_0, 5, variance, bins))
+        learned = bound(Gaussian(kind, fraction), x_0, 5, "learned")
+        torch.testing.assert_close(learned, bound(Gaussian(kind), x_0, 5, variance))
+    learned = bound(Gaussian(kind, 0.0), x_0, 5, "learned", 2 / 255)
+    torch.testing.assert_close(learned, bound(Gaussian(kind), x_0, 5, "small", 2 / 255))
+
+
+def test_pixels_are_told_as_published():
+    """Ho's first variance, of small and large alike, is the posterior's of the second step; the
+    probability of the bins is scipy's."""
+    pixels = (data(2, 500).clamp(-1, 1) * 127.5 + 127.5).round()
+    x_0, draws = pixels / 127.5 - 1, draw()
+    made = Gaussian("scaled_linear")
+    alpha, sigma = made.schedule(torch.tensor([0.5, 0.25], dtype=torch.float64))
+    for _ in range(3):
+        draws(x_0)
+    x_t = alpha[1] * x_0 + sigma[1] * draws(x_0)
+    mean = made(x_t, torch.tensor([0.25, 0.25], dtype=torch.float64), Cond())
+    second = 1 / (1 / sigma[1] ** 2 + (alpha[0] / alpha[1]) ** 2
+                  / (sigma[0] ** 2 - (alpha[0] / alpha[1] * sigma[1]) ** 2))  # fmt: skip
+    upper, lower = (norm.cdf(x_0 + d, mean, second.sqrt()) for d in (1 / 255, -1 / 255))
+    upper[pixels == 255], lower[pixels == 0] = 1, 0
+    expected = -torch.tensor(upper - lower).log2().mean(1)
+    for variance in ("small", "large"):
+        found = bound(made, x_0, 4, variance, 2 / 255).decoder
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
 
 
 def test_a_term_is_the_divergence_of_two_normals():

@@ -24,8 +24,8 @@ Figures = dict[str, Tensor]
 
 def chosen_variance(config: VariationalBound, denoiser: Denoiser) -> str:
     """small, large or learned, whatever `auto` is."""
-    fixed = "small" if denoiser.variance == "fixed" else "learned"
-    return fixed if config.variance == "auto" else config.variance
+    best = "large" if denoiser.variance == "fixed" else "learned"
+    return best if config.variance == "auto" else config.variance
 
 
 def result(

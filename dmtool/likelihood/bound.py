@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dmtool.cond import Cond
-from dmtool.denoise import Comparison, Denoise, estimate, expand, log_variance
+from dmtool.denoise import Denoise, Estimate, estimate, expand, log_variance
 from dmtool.likelihood.normal import Noise, density, discretised, divergence
 from dmtool.noise import Posterior, Schedule, T, posterior
 
@@ -51,23 +51,30 @@ def variational_bound(
     times = times.double().cpu()
     levels = list(zip(*denoiser.schedule(times), strict=True))
     steps = [posterior(a, b) for a, b in pairwise(levels)]
-    floor = steps[-2].small if len(steps) > 1 else steps[-1].large
-    steps[-1] = steps[-1]._replace(small=floor if bins else steps[-1].large)
+    kinds = [variance] * (len(steps) - 1) + ["learned" if variance == "learned" else "small"]
+    steps[-1] = _decoder(steps, bins)
     terms: list[Tensor] = []
-    for t, (alpha, sigma), step in zip(times, levels, steps, strict=False):
+    for t, (alpha, sigma), step, kind in zip(times, levels, steps, kinds, strict=False):
         x_t = alpha * x_0 + sigma * noise(x_0)
         x_0_hat, fraction = estimate(denoiser, x_t, t.expand(len(x_0)), cond)
-        log_var = log_variance(variance, step, fraction)
-        if len(terms) < len(steps) - 1:
-            terms.append(_bits(divergence(step, x_0 - x_0_hat, log_var)))
-        else:
+        log_var = log_variance(kind, step, fraction)
+        if step is steps[-1]:
             terms.append(_bits(_told(x_0, x_0_hat, log_var, bins)))
+        else:
+            terms.append(_bits(divergence(step, x_0 - x_0_hat, log_var)))
     found = torch.stack(terms, 1)
     return Bound(_bits(_prior(x_0, *levels[0])), found[:, :-1], found[:, -1])
 
 
+def _decoder(steps: list[Posterior], bins: float | None) -> Posterior:
+    """The last step with a small variance that is not 0: that of the step before, as published,
+    where it must only hit a bin; beta, where it is a density."""
+    last, before = steps[-1], steps[-2] if len(steps) > 1 else None
+    return last._replace(small=before.small if before and bins else last.large)
+
+
 def step_bound(
-    schedule: Schedule, x_0: Tensor, t: Tensor, found: Comparison, bins: float | None
+    schedule: Schedule, x_0: Tensor, t: Tensor, found: Estimate, bins: float | None
 ) -> Tensor:
     """The bound's term of the step from t [B] to t - 1 / T, [B], for training the variance.
 
@@ -81,8 +88,8 @@ def step_bound(
     last = b == 0
     small = torch.where(last & (bins is None), step.large, step.small.maximum(floor))
     step = Posterior(*(expand(each, x_0) for each in step._replace(small=small)))
-    log_var = log_variance("learned", step, found.estimate.fraction)
-    x_0_hat = found.estimate.x_0.detach()
+    log_var = log_variance("learned", step, found.fraction)
+    x_0_hat = found.x_0.detach()
     told = _told(x_0, x_0_hat, log_var, bins)
     nats = torch.where(expand(last, x_0) > 0, told, divergence(step, x_0 - x_0_hat, log_var))
     return _bits(nats)

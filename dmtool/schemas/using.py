@@ -66,7 +66,7 @@ class EvalFid(Use):
 
 @dataclass(frozen=True, kw_only=True)
 class VariationalBound(Schema):
-    """`variance` is that of the model's steps; auto: learned if it has been, else small."""
+    """`variance` is that of the model's steps; auto: learned if it has been, else large."""
 
     steps: Count
     grid: Grid

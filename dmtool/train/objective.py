@@ -55,7 +55,7 @@ class Objective:
             u = self._uncertainty(model, denoiser, t, loss.device)
             loss = loss / u.exp() + u
         if isinstance(self.config.variance, LearnedVariance):
-            bound = step_bound(denoiser.schedule, x_0, t, found, self.bins)
+            bound = step_bound(denoiser.schedule, x_0, t, found.estimate, self.bins)
             loss = loss + self.config.variance.vlb * T * bound
         return {"loss": loss.mean(), **by_level(found.error, t)}
 
