@@ -6,15 +6,17 @@ x_0 = c_skip x_t + c_out F, and ||x_0_hat - x_0||^2 = c_out^2 ||F_hat - F||^2.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from dmtool.cond import Cond
-from dmtool.noise import Schedule, c_noise, log_snr, schedule
+from dmtool.errors import UserError
+from dmtool.noise import Posterior, Schedule, c_noise, log_snr, schedule
 
 Coefficients = tuple[Tensor, Tensor]
 
@@ -34,6 +36,59 @@ class Denoise(Protocol):
     def schedule(self) -> Schedule: ...
 
     def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor: ...
+
+
+class Estimate(NamedTuple):
+    """An estimate of x_0, and beside it, if one has been learned, the variance's interpolation
+    fraction, of x_0's shape: 0 is a step's beta-tilde, 1 its beta (`noise.Posterior`)."""
+
+    x_0: Tensor
+    fraction: Tensor | None = None
+
+
+class Estimating(ABC):
+    """A denoiser by its `estimate`, which passes on a learned variance's fraction.
+
+    Guidance passes on that of the conditional model. Only `ddpm` and the variational bound ask for
+    it; all else calls the denoiser.
+    """
+
+    @abstractmethod
+    def estimate(self, x_t: Tensor, t: Tensor, cond: Cond) -> Estimate: ...
+
+    def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        return self.estimate(x_t, t, cond).x_0
+
+
+def estimate(denoiser: Denoise, x_t: Tensor, t: Tensor, cond: Cond) -> Estimate:
+    """What a denoiser estimates; one that is a call alone has learned no variance."""
+    if isinstance(denoiser, Estimating):
+        return denoiser.estimate(x_t, t, cond)
+    return Estimate(denoiser(x_t, t, cond))
+
+
+def log_variance(kind: str, step: Posterior, fraction: Tensor | None) -> Tensor:
+    """ln of the variance that a step is given: small and large are the posterior's, learned is
+    where the network says between them (UserError if it has not learned to)."""
+    match kind:
+        case "small":
+            return step.small.log()
+        case "large":
+            return step.large.log()
+    if fraction is None:
+        raise UserError(
+            "variance=learned: this noise predictor has not learned one, which takes "
+            "noise/variance=learned in training; take variance=small or large"
+        )
+    return step.between(fraction)
+
+
+class Comparison(NamedTuple):
+    """A prediction's weighted squared error for each example, [B], at least float32, and what it
+    says of the picture."""
+
+    error: Tensor
+    estimate: Estimate
 
 
 def target_coefficients(
@@ -111,17 +166,19 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
 
 
 @dataclass
-class Denoiser:
+class Denoiser(Estimating):
     """`network(x, c_noise, cond) -> F` as a denoiser, in x_t's type whatever the network computes
     in.
 
     Args:
-        network: maps x [B, C, H, W], c_noise [B] and a Cond to F, of x's shape.
+        network: maps x [B, C, H, W], c_noise [B] and a Cond to F, of x's shape; [B, 2 C, H, W] if
+            it has learned a variance, whose fraction is half of 1 + what it says.
         schedule: the noise schedule it was trained with, or another one.
         prediction: eps, v, x0, flow or edm.
         hears: the kind of `c_noise`.
         sigma_data: the data's standard deviation. Where it is given the network sees x_t times
             `c_in`, whatever it predicts, as variance-exploding schedules need; else x_t itself.
+        variance: fixed or learned.
     """
 
     network: Callable[[Tensor, Tensor, Cond], Tensor]
@@ -129,36 +186,53 @@ class Denoiser:
     prediction: str
     hears: str
     sigma_data: float | None = None
+    variance: str = "fixed"
 
-    def predict(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        """The network's raw prediction F."""
+    def predict(self, x_t: Tensor, t: Tensor, cond: Cond) -> tuple[Tensor, Tensor | None]:
+        """The network's raw prediction F, and the fraction of a learned variance."""
         alpha, sigma = self.schedule(t.double())
         level = c_noise(self.hears, log_snr(alpha, sigma)).to(x_t.device, _wide(x_t.dtype))
+        x = x_t
         if self.sigma_data is not None:
-            x_t = expand(c_in(alpha, sigma, self.sigma_data), x_t) * x_t
-        return self.network(x_t, level, cond).to(x_t.dtype)
+            x = expand(c_in(alpha, sigma, self.sigma_data), x_t) * x_t
+        output = self.network(x, level, cond).to(x_t.dtype)
+        if self.variance == "fixed":
+            return output, None
+        prediction, between = output.chunk(2, dim=1)
+        return prediction, (between + 1) / 2
 
-    def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        levels = self.schedule(t.double())
-        c_skip, c_out = x0_coefficients(self.prediction, *levels, self.sigma_data)
-        prediction = self.predict(x_t, t, cond)
-        return expand(c_skip, x_t) * x_t + expand(c_out, x_t) * prediction
+    def estimate(self, x_t: Tensor, t: Tensor, cond: Cond) -> Estimate:
+        return self._estimate(x_t, t, *self.predict(x_t, t, cond))
 
     def loss(
         self, x_0: Tensor, eps: Tensor, t: Tensor, cond: Cond, weight: Weight | None
     ) -> Tensor:
         """The weighted squared error of the prediction for each example, [B], at least float32."""
+        return self.compare(x_0, eps, t, cond, weight).error
+
+    def compare(
+        self, x_0: Tensor, eps: Tensor, t: Tensor, cond: Cond, weight: Weight | None
+    ) -> Comparison:
+        """The prediction at x_t = alpha x_0 + sigma eps against the truth."""
         alpha, sigma = self.schedule(t.double())
         x_t = expand(alpha, x_0) * x_0 + expand(sigma, x_0) * eps
         a, b = target_coefficients(self.prediction, alpha, sigma, self.sigma_data)
         target = expand(a, x_0) * x_0 + expand(b, x_0) * eps
+        prediction, fraction = self.predict(x_t, t, cond)
         wide = _wide(target.dtype)
-        error = (self.predict(x_t, t, cond).to(wide) - target.to(wide)) ** 2
+        error = (prediction.to(wide) - target.to(wide)) ** 2
         error = error.flatten(1).mean(1)
-        if weight is None:
-            return error
-        _, c_out = x0_coefficients(self.prediction, alpha, sigma, self.sigma_data)
-        return (weight(log_snr(alpha, sigma)) * c_out**2).to(error) * error
+        if weight is not None:
+            _, c_out = x0_coefficients(self.prediction, alpha, sigma, self.sigma_data)
+            error = (weight(log_snr(alpha, sigma)) * c_out**2).to(error) * error
+        return Comparison(error, self._estimate(x_t, t, prediction, fraction))
+
+    def _estimate(
+        self, x_t: Tensor, t: Tensor, prediction: Tensor, fraction: Tensor | None
+    ) -> Estimate:
+        levels = self.schedule(t.double())
+        c_skip, c_out = x0_coefficients(self.prediction, *levels, self.sigma_data)
+        return Estimate(expand(c_skip, x_t) * x_t + expand(c_out, x_t) * prediction, fraction)
 
 
 def build(
@@ -166,10 +240,10 @@ def build(
 ) -> Denoiser:
     """The denoiser of a network and a card's noise process.
 
-    That is kind, prediction, c_noise, the schedule's options, and sigma_data where the network's
-    input is scaled.
+    That is kind, prediction, c_noise, the schedule's options, sigma_data where the network's input
+    is scaled, and variance where it is learned.
     """
     options = dict(process)
     prediction, hears = options.pop("prediction"), options.pop("c_noise")
-    sigma_data = options.pop("sigma_data", None)
-    return Denoiser(network, schedule(**options), prediction, hears, sigma_data)
+    sigma_data, variance = options.pop("sigma_data", None), options.pop("variance", "fixed")
+    return Denoiser(network, schedule(**options), prediction, hears, sigma_data, variance)

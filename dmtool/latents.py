@@ -16,14 +16,22 @@ from dmtool.shards import Shards, Tensors, filled, half
 FORMAT = 2
 PIXELS = 2**20
 """Pixels encoded at once."""
+BINS = 2 / 255
+"""The distance between the values of a picture of 8 bits in [-1, 1]."""
 
 
 class Codec(Protocol):
-    """Pictures [B, 3, H, W] in [-1, 1] <-> whitened latents [B, channels, H / f, W / f]."""
+    """Pictures [B, 3, H, W] in [-1, 1] <-> whitened latents [B, channels, H / f, W / f].
+
+    `bins` is the distance between the values that a latent can have, None if they are continuous;
+    `whitening_bits` what whitening takes from the log2 of a value's density, mean over channels.
+    """
 
     channels: int
     factor: int
     space_id: str
+    bins: float | None
+    whitening_bits: float
 
     def encode(self, pictures: Tensor) -> Tensor: ...
 
@@ -34,6 +42,8 @@ class Pixels:
     """The identity: the noise predictor paints pixels itself, as Imagen's does."""
 
     channels, factor, space_id = 3, 1, "pixels"
+    bins: float | None = BINS
+    whitening_bits = 0.0
 
     def encode(self, pictures: Tensor) -> Tensor:
         return pictures
@@ -45,12 +55,15 @@ class Pixels:
 class Latents:
     """An autoencoder's posterior mean, whitened per channel by what its run measured."""
 
+    bins: float | None = None
+
     def __init__(self, network: Autoencoder, card: dict[str, Any], device: torch.device) -> None:
         self.network = network.to(device).eval().requires_grad_(False)
         self.channels, self.factor = card["latent"]["channels"], card["factor"]
         self.space_id: str = card["space_id"]
         whitening = card["latent"]["whitening"]
         self.mean, self.std = (_channels(whitening[key], device) for key in ("mean", "std"))
+        self.whitening_bits = self.std.double().log2().mean().item()
 
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:

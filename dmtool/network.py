@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dmtool.blend import Prompt, ends, mixed
 from dmtool.cond import Cond
 from dmtool.nn.text import TextTransformer
+from dmtool.nn.uncertainty import Uncertainty
 from dmtool.nn.unet import UNet
 from dmtool.schemas import UNet as UNetConfig
 from dmtool.text import TextEncoder
@@ -31,11 +32,14 @@ class TextShape(Protocol):
 
 
 class NoisePredictor(nn.Module):
-    """(x_t, c_noise, Cond) -> F. `text` is None where the text encoder is frozen and apart."""
+    """(x_t, c_noise, Cond) -> F. `text` is None where the text encoder is frozen and apart;
+    `uncertainty` is trained with the network for its loss alone, and not part of an artifact."""
 
-    def __init__(self, unet: UNet, text: TextTransformer | None) -> None:
+    def __init__(
+        self, unet: UNet, text: TextTransformer | None, uncertainty: Uncertainty | None = None
+    ) -> None:
         super().__init__()
-        self.unet, self.text = unet, text
+        self.unet, self.text, self.uncertainty = unet, text, uncertainty
 
     def forward(self, x: Tensor, level: Tensor, cond: Cond) -> Tensor:
         cond = self.read(cond)
@@ -56,6 +60,7 @@ def describe(
     images: dict[str, int] | None = None,
     levels: list[str] | None = None,
     residual: str | None = None,
+    outputs: int = 1,
 ) -> dict[str, Any]:
     """All arguments of the U-Net: the config's, and what follows from what it is chained to."""
     chosen = asdict(config)
@@ -68,12 +73,20 @@ def describe(
         "images": images or {},
         "levels": levels or [],
         "residual": residual,
+        "outputs": outputs,
     }
 
 
-def build(arguments: dict[str, Any], text: TextShape) -> NoisePredictor:
+def build(
+    arguments: dict[str, Any], text: TextShape, uncertainty: Uncertainty | None = None
+) -> NoisePredictor:
     """The network of these U-Net arguments, with fresh weights."""
-    return NoisePredictor(UNet(**arguments), text.network())
+    return NoisePredictor(UNet(**arguments), text.network(), uncertainty)
+
+
+def for_use(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A network's weights without those that serve its training alone."""
+    return {name: x for name, x in weights.items() if not name.startswith("uncertainty.")}
 
 
 def condition(

@@ -17,6 +17,7 @@ from dmtool.errors import RESUMABLE, JobFailed, exit_codes, verdict
 from dmtool.schemas import (
     STAGES,
     EvalFid,
+    EvalNll,
     HasData,
     Lengths,
     Sample,
@@ -97,6 +98,14 @@ def stats(config: DictConfig, pictures: str, out: str, rows: bool) -> None:
         from dmtool.evaluate import stats as keeping
 
         keeping.run(checked, Path(pictures), Path(out), rows)
+
+
+def eval_nll(config: DictConfig, out: str | None) -> None:
+    with _job():
+        checked = validate(config, EvalNll)
+        from dmtool.evaluate import nll
+
+        nll.run(checked, Path(out) if out else None)
 
 
 def reconstruct(config: DictConfig, files: list[str], out: str | None) -> None:

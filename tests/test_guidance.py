@@ -7,10 +7,11 @@ from diffusers.guiders.guider_utils import rescale_noise_cfg
 
 from dmtool.cond import Cond
 from dmtool.denoise import Denoiser, eps_from_x0, expand
+from dmtool.errors import UserError
 from dmtool.guidance import Bad, ClassifierFree, Projection, Tally, build
 from dmtool.guidance.classifier_free import rescaled
 from dmtool.noise import schedule
-from dmtool.samplers import Bound, ddim, last
+from dmtool.samplers import Bound, ddim, ddpm, last
 from dmtool.schemas import Guidance, Interval, Projected
 
 
@@ -175,6 +176,24 @@ def test_evaluations_are_counted_on_a_model_that_costs_nothing(chosen, evaluatio
     times[5] = 0.4999999  # just below the bound
     last(ddim(bound, torch.zeros(1, 2), times, noise=torch.zeros_like, eta=0.0))
     assert (bound.calls, tally.evaluations) == (10, evaluations)
+
+
+def test_a_learned_variance_is_that_of_the_conditional_model():
+    def both(x, level, c):
+        text = expand((c.states * c.mask[..., None]).sum((1, 2)), x)
+        return torch.cat([x + text, (x + text).sin()], dim=1)
+
+    plain = Denoiser(both, schedule("cosine"), "v", "flow_time", variance="learned")
+    x_0, fraction = plain.estimate(X, TIMES, POSITIVE)
+    assert fraction.shape == x_0.shape == X.shape
+    chosen = settings(3.0, rescale=0.5, bad_scale=2.0, eta=0.0)
+    guided = build(chosen, plain, NEGATIVE, Bad(Tally(plain.schedule), Cond()))
+    found = guided.estimate(X, TIMES, POSITIVE)
+    torch.testing.assert_close(found.fraction, fraction)
+    assert torch.equal(found.x_0, guided(X, TIMES, POSITIVE)) and not torch.equal(found.x_0, x_0)
+    with pytest.raises(UserError, match="noise/variance=learned in training"):
+        fixed = Bound(Gaussian(), POSITIVE)
+        last(ddpm(fixed, X, TIMES.flip(0), noise=torch.zeros_like, variance="learned"))
 
 
 class Gaussian:

@@ -16,7 +16,8 @@ FORBIDDEN = [  # (modules, what they may not import, but for)
     ("evaluate/frechet", "dmtool", "-"),
     ("errors", "dmtool", "-"),
     ("schemas", "dmtool", "dmtool.schemas"),
-    ("denoise", "dmtool", "dmtool.noise dmtool.cond"),
+    ("denoise", "dmtool", "dmtool.noise dmtool.cond dmtool.errors"),
+    ("likelihood", "dmtool", "dmtool.likelihood dmtool.noise dmtool.cond dmtool.denoise"),
     (
         "guidance",
         "dmtool",

@@ -40,3 +40,14 @@ def stats(
 
     task = partial(tasks.stats, pictures=pictures, out=out, rows=rows)
     hydra_main.run("stats", task, context.args)
+
+
+@app.command("eval-nll", context_settings=HYDRA, epilog=OVERRIDES)
+def eval_nll(
+    context: typer.Context,
+    out: Annotated[str | None, typer.Option(help="JSON file; default: in RUN/eval.")] = None,
+) -> None:
+    """Measure how probable real pictures are to a run's noise predictor, in bits per dimension."""
+    from dmtool import hydra_main, tasks
+
+    hydra_main.run("eval_nll", partial(tasks.eval_nll, out=out), context.args)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from dmtool.cond import Cond
-from dmtool.denoise import Denoise
+from dmtool.denoise import Denoise, Estimate, Estimating, estimate
 from dmtool.noise import Schedule
 
 
 @dataclass
-class AutoGuided:
+class AutoGuided(Estimating):
     """x_0 = good + (scale - 1) (good - bad) (Karras et al., arXiv:2406.02507, eq. 3).
 
     `bad` has a schedule equal to that of `good`, and hears the same captions as `bad_cond`, of its
@@ -28,7 +28,7 @@ class AutoGuided:
     def schedule(self) -> Schedule:
         return self.good.schedule
 
-    def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        good = self.good(x_t, t, cond)
+    def estimate(self, x_t: Tensor, t: Tensor, cond: Cond) -> Estimate:
+        good, fraction = estimate(self.good, x_t, t, cond)
         bad = self.bad(x_t, t, self.bad_cond.with_extras(**cond.extras))
-        return good + (self.scale - 1) * (good - bad)
+        return Estimate(good + (self.scale - 1) * (good - bad), fraction)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dmtool.cond import Cond
-from dmtool.denoise import Denoise
+from dmtool.denoise import Denoise, Estimate, Estimating, estimate
 from dmtool.noise import Schedule
 
 Direction = Callable[[Tensor, Tensor], Tensor]
@@ -17,7 +17,7 @@ Direction = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass
-class ClassifierFree:
+class ClassifierFree(Estimating):
     """x_0 = positive + (scale - 1) (positive - negative) (Ho & Salimans, arXiv:2207.12598).
 
     `negative` is the null caption, or a negative prompt; it has the batch size of what it guides
@@ -37,24 +37,27 @@ class ClassifierFree:
     def schedule(self) -> Schedule:
         return self.denoiser.schedule
 
-    def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
+    def estimate(self, x_t: Tensor, t: Tensor, cond: Cond) -> Estimate:
         if self.scale == 1:
-            return self.denoiser(x_t, t, cond)
-        positive, negative = self._pair(x_t, t, cond)
+            return estimate(self.denoiser, x_t, t, cond)
+        (positive, fraction), negative = self._pair(x_t, t, cond)
         difference = positive - negative
         if self.direction is not None:
             difference = self.direction(positive, difference)
         guided = positive + (self.scale - 1) * difference
-        return rescaled(guided, positive, self.rescale) if self.rescale else guided
+        guided = rescaled(guided, positive, self.rescale) if self.rescale else guided
+        return Estimate(guided, fraction)
 
-    def _pair(self, x_t: Tensor, t: Tensor, cond: Cond) -> tuple[Tensor, Tensor]:
+    def _pair(self, x_t: Tensor, t: Tensor, cond: Cond) -> tuple[Estimate, Tensor]:
         negative = self.negative
         if negative.batch == 1:
             negative = negative.repeat_interleave(len(x_t))
         negative = negative.with_extras(**cond.extras)
-        pair = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), Cond.cat([cond, negative]))
-        positive, other = pair.chunk(2)
-        return positive, other
+        both = Cond.cat([cond, negative])
+        pair = estimate(self.denoiser, torch.cat([x_t, x_t]), torch.cat([t, t]), both)
+        positive, other = pair.x_0.chunk(2)
+        fraction = None if pair.fraction is None else pair.fraction[: len(x_t)]
+        return Estimate(positive, fraction), other
 
 
 def rescaled(guided: Tensor, positive: Tensor, phi: float) -> Tensor:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from dmtool.cond import Cond
-from dmtool.denoise import Denoise
+from dmtool.denoise import Denoise, Estimate, Estimating, estimate
 from dmtool.noise import Schedule
 
 
 @dataclass
-class Within:
+class Within(Estimating):
     """`guided` where low < sigma / alpha <= high, elsewhere `plain` (Kynkäänniemi et al.,
     arXiv:2404.07724, eq. 5): there no second evaluation is made.
 
@@ -28,10 +28,10 @@ class Within:
     def schedule(self) -> Schedule:
         return self.plain.schedule
 
-    def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
+    def estimate(self, x_t: Tensor, t: Tensor, cond: Cond) -> Estimate:
         alpha, sigma = self.schedule(t.double())
         level = sigma / alpha
         inside = (level > self.low) & (level <= self.high)
         if bool(inside.any() and not inside.all()):
             raise ValueError("some rows of the batch lie within the interval of guidance, not all")
-        return (self.guided if bool(inside.all()) else self.plain)(x_t, t, cond)
+        return estimate(self.guided if bool(inside.all()) else self.plain, x_t, t, cond)

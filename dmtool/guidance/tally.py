@@ -8,16 +8,17 @@ import torch
 from torch import Tensor
 
 from dmtool.cond import Cond
+from dmtool.denoise import Estimate, Estimating
 from dmtool.noise import Schedule
 
 
 @dataclass
-class Tally:
-    """Estimates 0 and counts the pictures that it was asked for."""
+class Tally(Estimating):
+    """Estimates 0 of everything, and counts the pictures that it was asked for."""
 
     schedule: Schedule
     evaluations: int = 0
 
-    def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
+    def estimate(self, x_t: Tensor, t: Tensor, cond: Cond) -> Estimate:
         self.evaluations += len(x_t)
-        return torch.zeros_like(x_t)
+        return Estimate(torch.zeros_like(x_t), torch.zeros_like(x_t))

@@ -68,10 +68,12 @@ class Stage(nn.Module):
 
 
 class UNet(nn.Module):
-    """(noisy picture, noise level, text, extras) -> prediction of the picture's shape.
+    """(noisy picture, noise level, text, extras) -> predictions of the picture's shape.
 
     Args:
-        channels: of the noisy picture and of the prediction.
+        channels: of the noisy picture and of each prediction.
+        outputs: predictions, one after another along the channels; the first is that of the
+            picture (or of its noise, ...). Cards that are older than the argument mean 1.
         patch: space-to-depth factor at the input, undone at the output.
         widths, blocks, depths: channels, residual blocks and transformer depth of each level.
         middle_depth: transformer depth between the two middle residual blocks.
@@ -85,7 +87,7 @@ class UNet(nn.Module):
             project them to this many channels, once for all blocks; None: take them as they are.
         images: channels by name of pictures in `extras`, concatenated to the input.
         levels: names of scalar levels in `extras`, embedded as the noise level is.
-        residual: name of the picture in `extras` that the prediction is added to, or None.
+        residual: name of the picture in `extras` that the (only) prediction is added to, or None.
     """
 
     text_mean: Tensor
@@ -113,6 +115,7 @@ class UNet(nn.Module):
         images: Mapping[str, int],
         levels: Sequence[str],
         residual: str | None,
+        outputs: int = 1,
     ) -> None:
         super().__init__()
         self.patch, self.width, self.images, self.residual = (
@@ -173,7 +176,7 @@ class UNet(nn.Module):
             if i > 0:
                 self.upsample.append(Upsample(width, width))
         self.norm_out = nn.GroupNorm(groups, width)
-        self.conv_out = zero(nn.Conv2d(width, channels * patch**2, 3, padding=1))
+        self.conv_out = zero(nn.Conv2d(width, outputs * channels * patch**2, 3, padding=1))
 
     @property
     def ends(self) -> tuple[nn.Module, ...]:
@@ -196,7 +199,8 @@ class UNet(nn.Module):
         pooled: Tensor | None = None,
         extras: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """x [B, C, H, W], level [B], states [B, L, D], mask [B, L], pooled [B, P] -> [B, C, H, W].
+        """x [B, C, H, W], level [B], states [B, L, D], mask [B, L], pooled [B, P] ->
+        [B, outputs * C, H, W].
 
         H and W must be divisible by patch * 2 ** (levels - 1). Inputs take the weights' type.
         """

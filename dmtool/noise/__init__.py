@@ -11,6 +11,7 @@ ln(alpha^2 / sigma^2), so that another grid or a shifted schedule changes nothin
 from dmtool.noise.continuous import Cosine, Edm, Flow, Schedule, Sigmoid, VpSde, log_snr
 from dmtool.noise.discrete import Betas, T, ZeroTerminal, ddpm_betas, sd_betas
 from dmtool.noise.kinds import SCHEDULES, c_noise, schedule
+from dmtool.noise.posterior import Posterior, posterior
 from dmtool.noise.shift import exponential_shift, sqrt_shift
 from dmtool.noise.times import log_normal, logit_normal, mode, stratify, uniform
 
@@ -20,6 +21,7 @@ __all__ = [
     "Cosine",
     "Edm",
     "Flow",
+    "Posterior",
     "Schedule",
     "Sigmoid",
     "T",
@@ -32,6 +34,7 @@ __all__ = [
     "log_snr",
     "logit_normal",
     "mode",
+    "posterior",
     "schedule",
     "sd_betas",
     "sqrt_shift",

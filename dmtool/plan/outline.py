@@ -16,6 +16,7 @@ from dmtool.nn.autoencoder import Autoencoder
 from dmtool.schemas import LatentShape, Train, TrainUnet, TrainUpsampler, TrainVae
 from dmtool.text import sizes
 from dmtool.train import upsampler, vae
+from dmtool.train.objective import outputs
 
 Inputs = tuple[Any, ...]
 """The arguments of a call of the network: tensors, and a Cond."""
@@ -74,7 +75,7 @@ def of_unet(
     config: TrainUnet, text: Text, length: int, space: LatentShape, resolution: int
 ) -> Outline:
     """The noise predictor's, with captions of `length` tokens."""
-    arguments = network.describe(config.unet, space.channels, text)
+    arguments = network.describe(config.unet, space.channels, text, outputs=outputs(config.noise))
     size = resolution // space.factor
 
     def inputs(n: int) -> Inputs:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dmtool.cond import Cond
-from dmtool.denoise import Denoise
+from dmtool.denoise import Denoise, Estimate, estimate
 from dmtool.noise import Schedule, log_snr
 
 Noise = Callable[[Tensor], Tensor]
@@ -38,8 +38,12 @@ class Bound:
         return self.denoiser.schedule
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
+        return self.estimate(x_t, t).x_0
+
+    def estimate(self, x_t: Tensor, t: Tensor) -> Estimate:
+        """With the variance's fraction, if one has been learned; it is one call as well."""
         self.calls += 1
-        return self.denoiser(x_t, t.expand(len(x_t)), self.cond)
+        return estimate(self.denoiser, x_t, t.expand(len(x_t)), self.cond)
 
 
 class Sample(Protocol):

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from dmtool.denoise import eps_from_x0
-from dmtool.samplers.base import Bound, Level, Noise, Step, intervals
+from dmtool.denoise import eps_from_x0, log_variance
+from dmtool.noise import posterior
+from dmtool.samplers.base import Bound, Noise, Step, intervals
 from dmtool.samplers.rising import renoising
 
 
@@ -38,7 +39,7 @@ def ddim(denoiser: Bound, x: Tensor, times: Tensor, *, noise: Noise, eta: float)
 def _ddim(denoiser: Bound, x: Tensor, times: Tensor, *, noise: Noise, eta: float) -> Iterator[Step]:
     for a, b in intervals(times, denoiser.schedule):
         x_0 = denoiser(x, a.t)
-        std = eta * _added(a, b).sqrt() * b.sigma / a.sigma
+        std = eta * posterior(a[1:], b[1:]).small.sqrt()
         eps = eps_from_x0(x, x_0, a.alpha, a.sigma)
         x = b.alpha * x_0 + (b.sigma**2 - std**2).clamp(min=0).sqrt() * eps
         if std > 0:
@@ -52,19 +53,14 @@ def ddpm(
 ) -> Iterator[Step]:
     """Ancestral sampling (Ho et al., arXiv:2006.11239, eq. 7 and algorithm 2).
 
-    `variance`: small is the posterior's beta-tilde, large is beta. Where times rise, the forward
-    process adds noise.
+    `variance`: small is the posterior's beta-tilde, large is beta, learned lies between them where
+    the network says (UserError if it has not learned to). Where times rise, the forward process
+    adds noise.
     """
     for a, b in intervals(times, denoiser.schedule):
-        x_0 = denoiser(x, a.t)
-        added, ratio = _added(a, b), a.alpha / b.alpha
-        x = (ratio * b.sigma**2 * x + b.alpha * added * x_0) / a.sigma**2
+        x_0, fraction = denoiser.estimate(x, a.t)
+        step = posterior(a[1:], b[1:])
+        x = step.keep * x + step.pull * x_0
         if b.sigma > 0:
-            std = added.sqrt() if variance == "large" else added.sqrt() * b.sigma / a.sigma
-            x = x + std * noise(x)
+            x = x + (log_variance(variance, step, fraction) / 2).exp() * noise(x)
         yield Step(b.t.item(), x, x_0)
-
-
-def _added(a: Level, b: Level) -> Tensor:
-    """The variance of q(x_a | x_b), where a is the noisier; 0 where b is."""
-    return (a.sigma**2 - (a.alpha / b.alpha * b.sigma) ** 2).clamp(min=0)

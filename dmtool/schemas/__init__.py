@@ -21,7 +21,10 @@ from dmtool.schemas.noise import (
     EdmWeighting,
     ExponentialShift,
     FixedShift,
+    FixedVariance,
     FlowNoise,
+    LearnedVariance,
+    LearnedWeighting,
     LogitNormalTimes,
     LogNormalTimes,
     MinSnrWeighting,
@@ -34,6 +37,7 @@ from dmtool.schemas.noise import (
     Times,
     UniformTimes,
     UniformWeighting,
+    Variance,
     Weighting,
 )
 from dmtool.schemas.optim import (
@@ -104,6 +108,9 @@ from dmtool.schemas.using import (
     Animation,
     Editing,
     EvalFid,
+    EvalNll,
+    Extractor,
+    FlowLikelihood,
     FromUse,
     HasData,
     HasOptim,
@@ -114,6 +121,7 @@ from dmtool.schemas.using import (
     Stats,
     Upsample,
     Use,
+    VariationalBound,
 )
 
 __all__ = [
@@ -138,6 +146,7 @@ __all__ = [
     "Ema",
     "EmojiData",
     "EvalFid",
+    "EvalNll",
     "Evaluate",
     "EvenGrid",
     "Every",
@@ -145,6 +154,8 @@ __all__ = [
     "ExponentialShift",
     "Extractor",
     "FixedShift",
+    "FixedVariance",
+    "FlowLikelihood",
     "FlowNoise",
     "FolderData",
     "FromUse",
@@ -162,6 +173,8 @@ __all__ = [
     "Keep",
     "LatentShape",
     "LeadingGrid",
+    "LearnedVariance",
+    "LearnedWeighting",
     "Lengths",
     "Limit",
     "LinspaceGrid",
@@ -214,6 +227,8 @@ __all__ = [
     "Use",
     "Vae",
     "VaeLoss",
+    "Variance",
+    "VariationalBound",
     "Wandb",
     "Weighting",
 ]

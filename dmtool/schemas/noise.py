@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from dmtool.schemas.base import Count, OneOf, Positive, Schema
 
@@ -86,9 +86,49 @@ class SigmoidWeighting(Schema):
     bias: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class LearnedWeighting(Schema):
+    """The error of what the network predicts, by a learned uncertainty that hears the noise level
+    in `channels` waves."""
+
+    kind: Literal["learned"]
+    channels: Annotated[int, Field(gt=0, multiple_of=2)]
+
+
 Weighting = Annotated[
-    UniformWeighting | MinSnrWeighting | P2Weighting | EdmWeighting | SigmoidWeighting, OneOf
+    UniformWeighting
+    | MinSnrWeighting
+    | P2Weighting
+    | EdmWeighting
+    | SigmoidWeighting
+    | LearnedWeighting,
+    OneOf,
 ]
+
+# --- the variance of a step -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedVariance(Schema):
+    kind: Literal["fixed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedVariance(Schema):
+    """The network says it too; `vlb` weighs the variational bound in the loss that it is learned
+    by, see `dmtool/train/objective.py`."""
+
+    kind: Literal["learned"]
+    vlb: Positive
+
+
+def _refuse_word(value: Any) -> Any:
+    if isinstance(value, str):
+        raise ValueError(f"variances are a config group: say noise/variance={value}")
+    return value
+
+
+Variance = Annotated[FixedVariance | LearnedVariance, OneOf, BeforeValidator(_refuse_word)]
 
 # --- a flow's shift -------------------------------------------------------------------------------
 
@@ -132,6 +172,7 @@ class NoiseBase(Schema):
     of variance-exploding schedules, whose network sees x_t scaled to variance 1."""
 
     exploding: ClassVar[bool] = False
+    preserving: ClassVar[bool] = True
 
     kind: str
     prediction: Literal["eps", "v", "x0", "flow", "edm"]
@@ -141,6 +182,7 @@ class NoiseBase(Schema):
     ]
     times: Times
     weighting: Weighting
+    variance: Variance
 
     @property
     def reaches_zero(self) -> bool:
@@ -161,10 +203,18 @@ class NoiseBase(Schema):
             )
         if not scaled and self.sigma_data is not None:
             raise ValueError("sigma_data is of prediction=edm and kind=edm: leave it null")
+        if isinstance(self.variance, LearnedVariance) and not self.preserving:
+            raise ValueError(
+                f"variance=learned is of variance-preserving noise, which kind={self.kind} is not: "
+                "take noise=cosine, sigmoid, ddpm, scaled_linear or vp_sde, or leave the variance "
+                "fixed"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class FlowNoise(NoiseBase):
+    preserving: ClassVar[bool] = False
+
     kind: Literal["flow"]
     shift: Shift
 
@@ -237,6 +287,7 @@ class EdmNoise(NoiseBase):
     """Variance exploding, on Karras' path of exponent `rho`."""
 
     exploding: ClassVar[bool] = True
+    preserving: ClassVar[bool] = False
 
     kind: Literal["edm"]
     sigma_min: Positive

@@ -130,7 +130,7 @@ class PlainSampler(SamplerBase):
 @dataclass(frozen=True, kw_only=True)
 class DdpmSampler(SamplerBase):
     kind: Literal["ddpm"]
-    variance: Literal["small", "large"]
+    variance: Literal["small", "large", "learned"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,10 +21,10 @@ from dmtool.schemas.base import (
 )
 from dmtool.schemas.extractors import Extractor
 from dmtool.schemas.guidance import Guidance
-from dmtool.schemas.noise import Noise
+from dmtool.schemas.noise import LearnedVariance, Noise
 from dmtool.schemas.optim import Optim
 from dmtool.schemas.parts import Data, Text, UNet, Vae
-from dmtool.schemas.sampling import Sampler
+from dmtool.schemas.sampling import DdpmSampler, Sampler
 
 Figures = dict[str, Callable[[float, float], float]]
 """Names of held-out figures, each with the function that picks the better of two: min or max."""
@@ -284,6 +284,7 @@ class TrainUnet(Train):
                 raise ValueError("codec=pixels has no autoencoder: leave latent=null")
         if self.guidance.bad is not None:
             raise ValueError("guidance.bad is of sampling: previews have no worse model yet")
+        _learns(self.noise, self.sampler)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,6 +309,9 @@ class TrainUpsampler(Train):
         for size in filter(None, (self.resolution, self.crop_size)):
             _fits(size, self.upsampler.factor, "upsampler")
             _fits(size, self.factor, "factor")
+        if isinstance(self.noise.variance, LearnedVariance):
+            raise ValueError("noise/variance=learned is of train-unet: leave the upsampler's fixed")
+        _learns(self.noise, self.sampler)
 
 
 STAGES: dict[str, type[Train]] = {
@@ -315,6 +319,13 @@ STAGES: dict[str, type[Train]] = {
     "unet": TrainUnet,
     "upsampler": TrainUpsampler,
 }
+
+
+def _learns(noise: Noise, sampler: Sampler) -> None:
+    """Previews can only be sampled with a variance that is learned."""
+    wanted = isinstance(sampler, DdpmSampler) and sampler.variance == "learned"
+    if wanted and not isinstance(noise.variance, LearnedVariance):
+        raise ValueError("sampler.variance=learned needs noise/variance=learned, in train-unet")
 
 
 def _fits(size: int, factor: int, what: str) -> None:

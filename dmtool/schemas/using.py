@@ -11,7 +11,7 @@ from dmtool.schemas.guidance import Guidance
 from dmtool.schemas.noise import Noise
 from dmtool.schemas.optim import Optim
 from dmtool.schemas.parts import Data
-from dmtool.schemas.sampling import Sampler
+from dmtool.schemas.sampling import Grid, Sampler, ends_clean
 from dmtool.schemas.training import Machine
 
 
@@ -107,6 +107,57 @@ class Stats(Schema):
     device: str
     batch_size: Count
     timeout: Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariationalBound(Schema):
+    """`variance` is that of the model's steps; auto: learned if it has been, else large."""
+
+    steps: Count
+    grid: Grid
+    variance: Literal["auto", "small", "large", "learned"]
+
+    def __post_init__(self) -> None:
+        if not ends_clean(self.grid):
+            raise ValueError("the bound is of the clean picture: set bound.grid.last=zero")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowLikelihood(Schema):
+    """`low` and `high` are the levels sigma / alpha that the flow is followed between."""
+
+    steps: Count
+    low: Positive
+    high: Positive
+    probe: Literal["rademacher", "gaussian"]
+    probes: Count
+
+    def __post_init__(self) -> None:
+        if self.low >= self.high:
+            raise ValueError(f"low={self.low} is not below high={self.high}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromUnet(Schema):
+    unet: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalNll(Machine):
+    """`dmtool eval-nll`: the likelihood of `count` pictures of a split (null: all of them)."""
+
+    from_: Annotated[FromUnet, From]
+    artifact: str
+    dtype: Literal["auto", "fp32", "bf16", "fp16"]
+    batch_size: Count
+    split: Literal["train", "val", "test"]
+    count: Count | None
+    bound: VariationalBound | None
+    flow: FlowLikelihood | None
+
+    def __post_init__(self) -> None:
+        if self.bound is None and self.flow is None:
+            raise ValueError("bound and flow are both null: leave one of them")
 
 
 @dataclass(frozen=True, kw_only=True)

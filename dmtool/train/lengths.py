@@ -14,6 +14,7 @@ from dmtool import runs
 from dmtool.config import container, validate
 from dmtool.device import autocast, pick_device, pick_dtype
 from dmtool.errors import UserError
+from dmtool.network import for_use
 from dmtool.schemas import STAGES, Lengths, Train
 from dmtool.train import posthoc, snapshots
 from dmtool.train.posthoc import Fit
@@ -109,7 +110,7 @@ class Averages:
         path = self.folder / "artifacts" / name
         card, more = self.stage.card(path)
         card |= {**self._progress(), "ema": self._card(sigma_rel, found), "metrics": metrics}
-        runs.save(path, self.stage.network.state_dict(), card, more)
+        runs.save(path, for_use(self.stage.network.state_dict()), card, more)
         figures = ", ".join(f"{key} {value:.5g}" for key, value in metrics.items())
         return f"{path} ({figures}); use it with artifact={name}"
 

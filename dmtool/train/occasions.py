@@ -9,6 +9,7 @@ from typing import Any
 
 from dmtool import runs
 from dmtool.device import autocast, peak_memory
+from dmtool.network import for_use
 from dmtool.train import snapshots
 from dmtool.train.checkpoint import Best, HostCopy
 from dmtool.train.context import Context
@@ -154,7 +155,8 @@ class Occasions:
         }
 
         def artifacts() -> None:
+            weights = for_use(copy.weights)
             for name in names:
-                runs.save(folder / "artifacts" / name, copy.weights, card | progress, more)
+                runs.save(folder / "artifacts" / name, weights, card | progress, more)
 
         copy.write(folder / "checkpoints", self.context.config.keep, artifacts)

@@ -15,6 +15,7 @@ from dmtool.schemas import (
     ExponentialShift,
     FixedShift,
     FlowNoise,
+    LearnedVariance,
     LogitNormalTimes,
     LogNormalTimes,
     ModeTimes,
@@ -35,7 +36,9 @@ def process_card(config: Noise, positions: int) -> dict[str, Any]:
     `positions` of the noisy state, height times width, turn a rule of shifts into a number.
     """
     card: dict[str, Any] = TypeAdapter(type(config)).dump_python(config)
-    del card["times"], card["weighting"]
+    del card["times"], card["weighting"], card["variance"]
+    if isinstance(config.variance, LearnedVariance):
+        card["variance"] = "learned"
     if config.sigma_data is None:
         del card["sigma_data"]
     if isinstance(config, FlowNoise):

@@ -18,6 +18,7 @@ from dmtool.config import container
 from dmtool.data.source import Source, report
 from dmtool.device import pick_device
 from dmtool.errors import UserError
+from dmtool.network import for_use
 from dmtool.processes import Group
 from dmtool.schemas import Train
 from dmtool.train import parallel, trackers
@@ -115,9 +116,14 @@ def _short(value: Any) -> str:
 
 
 def _start_from(stage: Stage, artifact: runs.Artifact) -> None:
-    """Begin with an artifact's weights; UserError if the networks differ."""
+    """Begin with an artifact's weights; UserError if the networks differ.
+
+    What serves the training alone begins anew.
+    """
+    own = stage.network.state_dict()
+    fresh = {name: own[name] for name in own.keys() - for_use(own).keys()}
     try:
-        stage.network.load_state_dict(artifact.tensors())
+        stage.network.load_state_dict(artifact.tensors() | fresh)
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise UserError(f"init: the network in {artifact.path} is another one: {reason}") from error

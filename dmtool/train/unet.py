@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dmtool import denoise, latents, network, runs, text, weighting
+from dmtool import denoise, latents, network, runs, text
 from dmtool.data import source
 from dmtool.data.pictures import Pictures
 from dmtool.data.transforms import to_tensor
@@ -26,7 +26,8 @@ from dmtool.schemas import LatentShape, TrainUnet
 from dmtool.sheet import contact_sheet
 from dmtool.train.captions import Captions
 from dmtool.train.examples import Batch, Fixed, Place, normals, uniforms
-from dmtool.train.process import by_level, draw_times, process_card
+from dmtool.train.objective import Objective, outputs, uncertainty
+from dmtool.train.process import draw_times, process_card
 from dmtool.train.start import data_card
 from dmtool.train.start import train as train_stage
 
@@ -128,11 +129,13 @@ class UnetStage:
         self.text = text.load(config.text, device, captions)
         if self.text.dim and not captions:
             raise UserError("the pictures have no captions: add some, or train with text=none")
-        self.arguments = network.describe(config.unet, self.codec.channels, self.text)
-        self.network = network.build(self.arguments, self.text)
+        self.arguments = network.describe(
+            config.unet, self.codec.channels, self.text, outputs=outputs(config.noise)
+        )
+        self.network = network.build(self.arguments, self.text, uncertainty(config.noise))
         self.process = process_card(config.noise, self._latent()["size"] ** 2)
         self.denoiser = denoise.build(self.network, self.process)
-        self.weight = weighting.build(config.noise.weighting)
+        self.objective = Objective(config.noise, self.process, self.codec.bins)
         clean = self._clean(split["train"], "train")
         train_captions = Captions(split["train"]["caption"], self.text)
         self.examples = UnetExamples(clean, train_captions, config, self.denoiser.schedule)
@@ -182,10 +185,7 @@ class UnetStage:
         return Clean(pictures, self.codec, key, self.device, self.dtype, config.data.flip)
 
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        losses = denoise.build(model, self.process).loss(
-            batch["x_0"], batch["eps"], batch["t"], batch["cond"], self.weight
-        )
-        return {"loss": losses.mean(), **by_level(losses, batch["t"])}
+        return self.objective(model, batch["x_0"], batch["eps"], batch["t"], batch["cond"])
 
     def validate(self) -> dict[str, float]:
         """The held-out loss at evenly spread times and fixed noise, uniformly weighted."""

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from dmtool import denoise, network, text, weighting
+from dmtool import denoise, network, text
 from dmtool.data import source
 from dmtool.data.pictures import Pictures
 from dmtool.data.transforms import to_tensor, to_uint8
 from dmtool.evaluate.quality import psnr
+from dmtool.latents import BINS
 from dmtool.network import TextShape
 from dmtool.noise import Schedule
 from dmtool.runs import Fill
@@ -22,7 +23,8 @@ from dmtool.schemas import TrainUpsampler
 from dmtool.sheet import tile
 from dmtool.train.captions import Captions
 from dmtool.train.examples import Batch, Fixed, Place, in_order, normals, uniforms
-from dmtool.train.process import by_level, draw_times, process_card
+from dmtool.train.objective import Objective, uncertainty
+from dmtool.train.process import draw_times, process_card
 from dmtool.train.start import data_card
 from dmtool.train.start import train as train_stage
 from dmtool.upsampler import Upsampler, augmented, enlarge
@@ -96,9 +98,9 @@ class UpsamplerStage:
         captions = [caption for row in split["train"]["caption"] for caption in row]
         self.text = text.load(config.text, device, captions)
         self.arguments = arguments(config, self.text)
-        self.network = network.build(self.arguments, self.text)
+        self.network = network.build(self.arguments, self.text, uncertainty(config.noise))
         self.process = process_card(config.noise, config.resolution**2)
-        self.weight = weighting.build(config.noise.weighting)
+        self.objective = Objective(config.noise, self.process, BINS)
         crop = config.crop_size or config.resolution
         pictures = Pictures(split["train"], config.data, config.resolution, config.seed, crop)
         train_captions = Captions(split["train"]["caption"], self.text)
@@ -115,8 +117,7 @@ class UpsamplerStage:
         low = enlarge(shrink(large, self.config.factor), self.config.factor)
         extras = augmented(denoiser, low, batch["low_eps"], batch["low_t"])
         cond = batch["cond"].with_extras(**extras)
-        losses = denoiser.loss(large, batch["eps"], batch["t"], cond, self.weight)
-        return {"loss": losses.mean(), **by_level(losses, batch["t"])}
+        return self.objective(model, large, batch["eps"], batch["t"], cond)
 
     def validate(self) -> dict[str, float]:
         """PSNR of enlarged held-out pictures, and of bicubic enlargement beside it."""

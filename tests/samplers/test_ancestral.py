@@ -1,8 +1,12 @@
 """Samplers that draw noise, on Gaussian data: the exact mean and variance of what they make."""
 
+import math
+from functools import partial
+from itertools import pairwise
+
 import pytest
 import torch
-from gaussian import MEAN, STD, Gaussian, config, grid_config, moments
+from gaussian import MEAN, STD, Between, Gaussian, config, grid_config, moments
 
 from dmtool.cond import Cond
 from dmtool.noise import SCHEDULES, schedule
@@ -27,7 +31,7 @@ def made(name, kind, steps):
     else:
         chosen = config(*STOCHASTIC[name])
         visited = grid(grid_config("log_snr"), steps, schedule(kind))
-    mean, std = moments(build(chosen), kind, visited)
+    mean, std = moments(build(chosen), Gaussian(kind), visited)
     return abs(mean - MEAN), abs(std - STD)
 
 
@@ -56,3 +60,26 @@ def test_one_ancestral_step_is_the_posterior(kind, variance):
     std = added.sqrt() if variance == "large" else precision**-0.5
     found = last(ddpm(Bound(denoiser, Cond()), x, pair, noise=torch.ones_like, variance=variance))
     torch.testing.assert_close(found, mean + std, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 0.0, 0.3, 1.0])
+@pytest.mark.parametrize("kind", SCHEDULES)
+def test_a_learned_variance_follows_the_affine_recursion(kind, fraction):
+    """By numbers, with the posterior by precisions; any steps, so the variance hangs on both ends
+    of each."""
+    visited = torch.tensor([0.95, 0.8, 0.5, 0.45, 0.1, 0.0], dtype=torch.float64)
+    denoiser = Between(kind, fraction)
+    levels = list(zip(*(each.tolist() for each in denoiser.schedule(visited)), strict=True))
+    alpha, sigma = levels[0]
+    mean, variance = alpha * MEAN, alpha**2 * STD**2 + sigma**2
+    for (a, s), (a_b, s_b) in pairwise(levels):
+        gain = a * STD**2 / (a**2 * STD**2 + s**2)
+        added = s**2 - (a / a_b * s_b) ** 2
+        small = 1 / (1 / s_b**2 + (a / a_b) ** 2 / added) if s_b else 0.0
+        own = small ** (1 - fraction) * added**fraction if s_b else 0.0
+        keep = small * a / a_b / added
+        pull = a_b * small / s_b**2 if s_b else 1.0
+        mean = keep * mean + pull * (MEAN + gain * (mean - a * MEAN))
+        variance = (keep + pull * gain) ** 2 * variance + own
+    found = moments(partial(ddpm, variance="learned"), denoiser, visited)
+    assert found == pytest.approx((mean, math.sqrt(variance)), rel=1e-9)

@@ -117,6 +117,26 @@ def test_ddpm(prediction, variance, spacing):
 
 
 @predictions
+def test_ddpm_with_a_learned_variance(prediction):
+    """diffusers' learned_range: both interpolate by half of 1 + what the network says. Of leading
+    steps alone: after the last of trailing ones it adds noise."""
+    named = {"clip_sample": False, "variance_type": "learned_range"}
+    peer, drawn = peer_of("DDPM", prediction, "leading", **named), torch.Generator().manual_seed(1)
+
+    def both(x, level, cond):
+        return torch.cat([network(x, level, cond), (3 * x).sin()], dim=1)
+
+    times, x = levels(peer, 10), normal(0)(torch.zeros(2, 3, 4, 4, dtype=torch.float64))
+    schedule_ = schedule("scaled_linear")
+    denoiser = Denoiser(both, schedule_, prediction, "sd_index", variance="learned")
+    steps = ddpm(Bound(denoiser, Cond()), x, times, noise=normal(1), variance="learned")
+    for step, t in zip(steps, peer.timesteps, strict=True):
+        output = both(x, t.expand(2).double(), None)
+        x = peer.step(output, t, x, generator=drawn).prev_sample
+        torch.testing.assert_close(step.x, x, rtol=1e-8, atol=1e-8)
+
+
+@predictions
 @spacings
 def test_euler(prediction, spacing):
     compare(peer_of("EulerDiscrete", prediction, spacing), euler, prediction, IN_SINGLE)

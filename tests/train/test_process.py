@@ -59,6 +59,14 @@ def test_cards_that_are_older_than_the_options_mean_what_they_did(kind):
     assert torch.equal(levels(old), levels(process_card(config(f"noise={kind}"), 64)))
 
 
+@pytest.mark.parametrize("kind", ["cosine", "ddpm", "scaled_linear", "sigmoid", "vp_sde"])
+def test_a_card_says_that_the_variance_is_learned(kind):
+    card = process_card(config(f"noise={kind}", "noise/variance=learned"), 64)
+    assert card["variance"] == "learned"
+    assert denoise.build(torch.nn.Identity(), card).variance == "learned"
+    assert "variance" not in process_card(config(f"noise={kind}"), 64)
+
+
 @pytest.mark.parametrize(("positions", "shift"), [(128 * 128, 3.0), (64 * 64, 1.5)])
 def test_a_shift_that_follows_the_resolution_is_a_number_in_the_card(positions, shift):
     card = process_card(config("noise/shift=sqrt"), positions)
@@ -81,6 +89,10 @@ def test_a_shift_that_follows_the_resolution_is_a_number_in_the_card(positions, 
         (["noise=flow", "+noise.tau=1"], "unknown key 'noise.tau'"),
         (["noise=edm", "noise.sigma_min=90"], "sigma_min=90.0 is not below"),
         (["noise/times=mode", "noise.times.scale=2"], "noise.times.scale=2"),
+        (["noise/variance=learned"], "variance-preserving noise, which kind=flow is not: take"),
+        (["noise=edm2", "noise/variance=learned"], "kind=edm is not: take noise=cosine"),
+        (["noise=cosine", "noise.variance=learned"], "say noise/variance=learned"),
+        (["noise=cosine", "sampler=ddpm", "sampler.variance=learned"], "needs noise/variance="),
         (["guidance.bad=early"], "bad_scale"),
         (["guidance.bad=early", "guidance.bad_scale=2"], "previews"),
         (["guidance.interval.low=2", "guidance.interval.high=1"], "not below"),

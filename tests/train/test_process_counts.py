@@ -84,6 +84,24 @@ def test_a_run_in_shards_that_was_cut_goes_on_exactly_and_on_one_process_as_well
 
 
 @pytest.mark.slow
+def test_a_learned_weighting_is_the_same_on_two_processes_and_in_shards(tmp_path):
+    splits, found = {"one": (1, 1, "ddp"), "two": (2, 2, "ddp"), "shards": (2, 1, "fsdp2")}, {}
+    for name, (processes, parts, kind) in splits.items():
+        words = f"accumulation={parts}", f"parallel={kind}"
+        launch(processes, "learned", tmp_path / name, *words)
+        live, _ = weights(tmp_path / name / "unet")
+        newest = max((tmp_path / name / "unet/checkpoints").glob("[0-9]*"))
+        beside = {"uncertainty.weight": torch.empty(128, dtype=torch.float64)}
+        team.read(newest, beside)
+        found[name] = live | beside
+    assert found["one"]["uncertainty.weight"].abs().max() > 1e-4
+    for name in ("two", "shards"):
+        assert distance(found["one"], found[name]) <= 1e-8
+        key = "uncertainty.weight"
+        assert distance({key: found["one"][key]}, {key: found[name][key]}) <= 1e-6
+
+
+@pytest.mark.slow
 def test_a_bad_batch_and_memory_that_runs_out_in_one_process_of_two(tmp_path):
     """Both are agreed upon by all, and the training is that of one process."""
     for processes in (1, 2):

@@ -26,6 +26,12 @@ def shards(group, root, *words):
     tiny.trainer("unet", root, *STEPS, *words, group=group).run()
 
 
+def learned(group, root, *words):
+    """A noise predictor with a learned variance, and the uncertainty beside it."""
+    words = ["noise=cosine", "noise/variance=learned", "noise/weighting=learned", *words]
+    tiny.trainer("unet", root, *STEPS, "dtype=fp64", *words, group=group).run()
+
+
 def faults(group, root, *words):
     """Picture 30 is bad; memory suffices for two pictures in process 1, for all in the others."""
     trainer = tiny.trainer("vae", root, *STEPS, "dtype=fp64", *words, group=group)
@@ -43,8 +49,10 @@ def faults(group, root, *words):
     assert trainer.step.parts == (1 if trainer.accelerator.num_processes == 1 else 4), rank
 
 
+JOBS = {"proof": proof, "shards": shards, "learned": learned, "faults": faults}
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     job, root, *words = sys.argv[1:]
     with processes.started(torch.device("cpu"), 600) as group:
-        {"proof": proof, "shards": shards, "faults": faults}[job](group, Path(root), *words)
+        JOBS[job](group, Path(root), *words)
