@@ -109,7 +109,6 @@ from dmtool.schemas.using import (
     Editing,
     EvalFid,
     EvalNll,
-    Extractor,
     FlowLikelihood,
     FromUse,
     HasData,
