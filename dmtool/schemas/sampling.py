@@ -127,6 +127,11 @@ class SamplerBase(Schema):
         return steps
 
     @property
+    def deterministic(self) -> bool:
+        """Whether a picture hangs on its first state alone."""
+        return True
+
+    @property
     def intervals(self) -> int:
         """`steps`, or as many as `calls` allow (0 if not even one)."""
         if self.calls is None:
@@ -155,11 +160,19 @@ class PlainSampler(SamplerBase):
 
     kind: Literal["euler", "euler_ancestral", "dpmpp_2m"]
 
+    @property
+    def deterministic(self) -> bool:
+        return self.kind != "euler_ancestral"
+
 
 @dataclass(frozen=True, kw_only=True)
 class DdpmSampler(SamplerBase):
     kind: Literal["ddpm"]
     variance: Literal["small", "large"]
+
+    @property
+    def deterministic(self) -> bool:
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,11 +180,19 @@ class DdimSampler(SamplerBase):
     kind: Literal["ddim"]
     eta: Fraction
 
+    @property
+    def deterministic(self) -> bool:
+        return self.eta == 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class DpmppSdeSampler(SamplerBase):
     kind: Literal["dpmpp_2m_sde"]
     eta: Fraction
+
+    @property
+    def deterministic(self) -> bool:
+        return self.eta == 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +240,10 @@ class EdmSampler(Trapezoidal):
     s_tmax: Positive
     s_noise: NonNegative
 
+    @property
+    def deterministic(self) -> bool:
+        return self.s_churn == 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class RestartSampler(Trapezoidal):
@@ -240,6 +265,10 @@ class RestartSampler(Trapezoidal):
 
     def cost(self, steps: int) -> int:
         return super().cost(steps) + 2 * self.inner * self.repeats
+
+    @property
+    def deterministic(self) -> bool:
+        return False
 
 
 Sampler = Annotated[
