@@ -86,7 +86,8 @@ class Guided(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class TuneSampler(Use):
-    """`dmtool tune-sampler`; `samplers` and `grids` are Hydra's words, with blanks between."""
+    """`dmtool tune-sampler`; each of `samplers` and `grids` is a kind, perhaps with Hydra's words
+    for its options."""
 
     calls: Count
     reference: Sampler

@@ -42,7 +42,9 @@ def listed(config: TuneSampler, schedule: Schedule) -> list[Setting]:
     for sampler in config.samplers:
         for grid in config.grids:
             try:
-                found.append(_checked(f"{sampler} {grid}", config.calls, schedule))
+                found.append(
+                    _checked(f"sampler={sampler} sampler/grid={grid}", config.calls, schedule)
+                )
             except UserError as error:
                 last = str(error)
     if not found:

@@ -13,7 +13,7 @@ from dmtool.tune.bench import Bench, rmse
 from dmtool.tune.settings import Setting, explicit, listed
 
 REACH = 0.5
-"""The part of the way to its neighbour that a time is moved in the first round; then half of it."""
+"""The part of the way to its neighbour that a time goes in the first round; then half of it."""
 
 
 def best_steps(
@@ -53,7 +53,8 @@ def ranked(settings: list[Setting], error: Callable[[Setting], float]) -> list[S
 
 
 def descend(times: Tensor, error: Callable[[Tensor], float], rounds: int) -> Tensor:
-    """Times [N + 1] of a smaller error: each but the last is moved towards its neighbours in turn.
+    """Times [N + 1] of a smaller error: each but the last is moved towards its neighbours in turn,
+    and the others follow.
 
     A move that helps is kept; after each of the `rounds` moves are half as long. The first time's
     upper neighbour is t = 1.
@@ -62,10 +63,24 @@ def descend(times: Tensor, error: Callable[[Tensor], float], rounds: int) -> Ten
     for number in range(rounds):
         for i in range(len(times) - 1):
             for goal in (best[i - 1].item() if i else 1.0, best[i + 1].item()):
-                tried = best.clone()
-                tried[i] += REACH / 2**number * (goal - best[i])
-                found = error(tried) if tried[i] != best[i] else least
+                to = best[i].item() + REACH / 2**number * (goal - best[i].item())
+                tried = dragged(best, i, to)
+                found = error(tried) if to != best[i] else least
                 if found < least:
                     best, least = tried, found
                     break
     return best
+
+
+def dragged(times: Tensor, i: int, to: float) -> Tensor:
+    """Times [N + 1] of which number i is moved to `to`: those above keep their places in proportion
+    between it and the first, those below between it and 0.
+
+    Moving one time alone ends where two have come close to each other.
+    """
+    first, here = times[0], times[i]
+    below = times * to / here
+    if i == 0:
+        return below
+    above = first - (first - times) * (first - to) / (first - here)
+    return above.where(times > here, below)
