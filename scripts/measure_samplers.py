@@ -21,10 +21,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from dmtool import defaults, pipeline
@@ -40,6 +41,9 @@ from dmtool.tune import Bench, rmse
 from dmtool.tune.bench import Real
 from dmtool.tune.captions import halves, real
 
+if TYPE_CHECKING:
+    from dmtool.plot import Curve
+
 SAMPLERS = (
     "dpmpp_2m", "unipc", "heun", "euler", "dpmpp_3m", "plms",
     "ddpm", "euler_ancestral", "dpmpp_2m_sde", "edm", "restart",
@@ -47,7 +51,10 @@ SAMPLERS = (
 MAIN = 4
 """Samplers that are measured before the reference."""
 
-PUBLISHED = {"ays_sd15": ("dpmpp_2m", "unipc"), "gits_sd15": ("dpmpp_2m", "unipc")}
+GRIDS = ("dpmpp_2m", "unipc")
+"""Samplers that are measured on the published grids, too."""
+
+PUBLISHED = ("ays_sd15", "gits_sd15")
 REFERENCE, CHUNK = 250, 50
 """The calls of the reference, and the pictures of it that are made, and kept, at once."""
 
@@ -89,8 +96,8 @@ def _plain(calls: list[int], samplers: list[str]) -> Iterator[Cell]:
 
 
 def _published(calls: list[int], samplers: list[str]) -> Iterator[Cell]:
-    for grid, kinds in PUBLISHED.items():
-        for sampler in (kind for kind in kinds if kind in samplers):
+    for grid in PUBLISHED:
+        for sampler in (kind for kind in GRIDS if kind in samplers):
             yield from (_setting(sampler, grid, number) for number in calls)
 
 
@@ -234,9 +241,12 @@ def read(folder: Path) -> list[dict[str, Any]]:
 Row = tuple[str, str, str]
 """Sampler, grid, guidance."""
 
+Found = dict[Row, dict[int, list[float]]]
+"""Values by row of a table and by calls, one a seed."""
+
 
 def show(chosen: argparse.Namespace, words: list[str]) -> None:
-    """Print the tables, and draw the distance over the calls."""
+    """Print the tables, and draw the figures over the calls."""
     lines = [line for line in read(chosen.out) if "refused" not in line]
     if not lines:
         raise UserError(f"{chosen.out} has no figures.jsonl: measure first")
@@ -244,12 +254,12 @@ def show(chosen: argparse.Namespace, words: list[str]) -> None:
     print(f"FD-EffNetLite0@224, N = {lines[0]['n']}; +- is half the range of the seeds\n")
     print(table(distances), "\n\nRMSE to the reference, of 0 to 255\n\n", table(errors), sep="")
     if chosen.plot:
-        draw(distances, chosen.plot)
+        draw(distances, errors, chosen.plot)
 
 
-def collected(lines: list[dict[str, Any]], figure: str) -> dict[Row, dict[int, list[float]]]:
+def collected(lines: list[dict[str, Any]], figure: str) -> Found:
     """The figure's values by row of the table and by calls."""
-    found: dict[Row, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    found: Found = defaultdict(lambda: defaultdict(list))
     for line in lines:
         if line.get(figure) is not None:
             row = line["sampler"], line["grid"], line["guidance"]
@@ -257,7 +267,7 @@ def collected(lines: list[dict[str, Any]], figure: str) -> dict[Row, dict[int, l
     return found
 
 
-def table(found: dict[Row, dict[int, list[float]]]) -> str:
+def table(found: Found) -> str:
     """Rows by their value at the fewest calls, in markdown."""
     calls = sorted({number for row in found.values() for number in row})
     lines = ["| sampler | grid | guidance |" + "".join(f" {number} |" for number in calls)]
@@ -275,20 +285,54 @@ def _cell(values: list[float]) -> str:
     return f"{mean(values):.1f}{spread}"
 
 
-def draw(found: dict[Row, dict[int, list[float]]], file: Path) -> None:
-    """One curve a row that has more than one point; the reference is a line at its distance."""
+def draw(distances: Found, errors: Found, file: Path) -> None:
+    """The distance by sampler and by grid, and the RMSE, over the calls."""
     from dmtool import plot
 
-    curves = []
+    calls = sorted({each for row in distances.values() for each in row if each < REFERENCE})
+    even = {row: cells for row, cells in distances.items() if row[1:] == ("uniform", "run")}
+    best = {row: cells for row, cells in distances.items() if row[0] in GRIDS or "tuned" in row}
+    panels = [
+        plot.Panel(title, "calls", [*_curves(found, calls)], log_x=True, limits=_limits(found))
+        for title, found in (("FD by sampler", even), ("FD by grid", best), ("RMSE", errors))
+    ]
+    figure = plot.page(panels)
+    for legend in figure.legends:  # the names of all three panels are too many for one line
+        legend.remove()
+    for axes in figure.axes:
+        axes.set_xticks(calls, map(str, calls))
+        axes.minorticks_off()
+        axes.legend(fontsize=6, ncols=2, loc="upper right")
+    plot.write(figure, file)
+    if file.suffix == ".png":
+        Image.open(file).convert("RGB").quantize(64).save(file, optimize=True)
+
+
+def _curves(found: Found, calls: list[int]) -> Iterator[Curve]:
+    """A curve with the seeds' range for each row, and the reference as a level line."""
+    from dmtool import plot
+
     for row, cells in found.items():
-        calls = sorted(cells)
-        if len(calls) > 1:
-            name = " ".join(part for part in row if part not in ("uniform", "run"))
-            curves.append(
-                plot.Curve(name, calls, [mean(cells[each]) for each in calls], marks=True)
-            )
-    panel = plot.Panel("Few calls", "calls", curves, y="FD-EffNetLite0@224", log_x=True)
-    plot.write(plot.page([panel]), file)
+        shown = [each for each in calls if each in cells]
+        name = " ".join(part for part in _words(row) if part)
+        if shown:
+            spread = [(max(cells[each]) - min(cells[each])) / 2 for each in shown]
+            yield plot.Curve(name, shown, [mean(cells[each]) for each in shown], spread, marks=True)
+        if REFERENCE in cells and any(cells[REFERENCE]):
+            level = mean(cells[REFERENCE])
+            yield plot.Curve(f"{name}, {REFERENCE} calls", [calls[0], calls[-1]], [level] * 2)
+
+
+def _words(row: Row) -> tuple[str, ...]:
+    sampler, grid, guidance = row
+    return sampler, grid.replace("uniform", ""), "and guidance" if guidance == "tuned" else ""
+
+
+def _limits(found: Found) -> tuple[float, float]:
+    """Of the axis: what is far off is left out."""
+    values = [value for cells in found.values() for each in cells.values() for value in each]
+    low = min(values, default=0.0)
+    return 0.97 * low, max(1.3 * low, 12.0)
 
 
 def main() -> None:

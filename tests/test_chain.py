@@ -12,8 +12,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import dmtool as package
-from dmtool import defaults, runs
+from dmtool import defaults, runs, tune
+from dmtool.config import validate
 from dmtool.errors import UserError
+from dmtool.hydra_main import composed
+from dmtool.schemas import TuneSampler
 
 DATA = ["data=shapes", "data.count=48", "data.size=32", "data.val=0.1", "data.test=0.15"]
 QUICK = [*DATA, "dtype=fp32", "batch_size=4", "every.log=16", "optim.warmup=0",
@@ -153,7 +156,8 @@ def test_samplers_paint_and_say_how_many_calls_they_make(home, sampler, calls):
 def test_a_tuned_setting_is_what_sampling_begins_with(home, dmtool):
     words = ["calls=3", "count=2", "reference.calls=5", "samplers=[euler]", "grids=[uniform]",
              "guided.scales=[2]", "guided.intervals=[[0,4]]", "guided.count=4"]  # fmt: skip
-    dmtool("tune-sampler", "run=tiny", *words, cwd=home)
+    words = [f"root={home / 'runs'}", "run=tiny", *words]
+    tune.tune(validate(composed("tune_sampler", words), TuneSampler), None)
     artifact = runs.find("tiny", "unet", home / "runs")
     stored = defaults.read(artifact)
     assert {"sampler=euler", "sampler.calls=3", "guidance.interval.high=4"} < {*stored.words}
