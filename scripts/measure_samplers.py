@@ -79,7 +79,9 @@ def cells(calls: list[int], seeds: int, samplers: list[str], tuned: list[Path]) 
     """All, by importance: few calls before many, the first seed before the others."""
     few, many = [each for each in calls if each <= 10], [each for each in calls if each > 10]
     first, later = samplers[:MAIN], samplers[MAIN:]
-    order = [*_tuned(tuned), *_plain(few, first), *_published(few, samplers), _reference(())]
+    quick = [cell for cell in _tuned(tuned) if cell.calls < REFERENCE]
+    slow = [_reference(()), *(cell for cell in _tuned(tuned) if cell.calls == REFERENCE)]
+    order = [*quick, *_plain(few, first), *_published(few, samplers), *slow]
     order += [*_plain(few, later), *_plain(many, samplers), *_published(many, samplers)]
     return [replace(cell, seed=seed) for seed in range(seeds) for cell in order]
 
