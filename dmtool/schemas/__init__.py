@@ -95,6 +95,7 @@ from dmtool.schemas.using import (
     HasData,
     HasOptim,
     Lengths,
+    NoisePlot,
     Upsample,
     Use,
 )
@@ -149,6 +150,7 @@ __all__ = [
     "MuonOptim",
     "NoText",
     "Noise",
+    "NoisePlot",
     "Optim",
     "OptimBase",
     "P2Weighting",

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from dmtool.schemas.base import Count, Fraction, From, Schema
 from dmtool.schemas.guidance import Guidance
+from dmtool.schemas.noise import Noise
 from dmtool.schemas.optim import Optim
 from dmtool.schemas.parts import Data
 from dmtool.schemas.sampling import Sampler
@@ -72,6 +73,14 @@ class Lengths(Schema):
     root: str
     stage: Literal["vae", "unet", "upsampler"]
     device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoisePlot(Schema):
+    """`dmtool plot-noise`: a process, at so many positions (height times width) of the state."""
+
+    noise: Noise
+    positions: Count
 
 
 @dataclass(frozen=True, kw_only=True)
