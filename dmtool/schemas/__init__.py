@@ -4,7 +4,7 @@ Hydra composes YAML into a `DictConfig`; `validate` (in `dmtool/config.py`) turn
 these dataclasses or says in one line which key is wrong and what was probably meant.
 """
 
-from dmtool.schemas.guidance import Guidance, Interval, Projected
+from dmtool.schemas.guidance import Guidance, Interval, Perturbed, Projected
 from dmtool.schemas.noise import (
     EdmNoise,
     EdmWeighting,
@@ -154,6 +154,7 @@ __all__ = [
     "Optim",
     "OptimBase",
     "P2Weighting",
+    "Perturbed",
     "PlainSampler",
     "PlmsSampler",
     "PowerEma",
