@@ -24,5 +24,6 @@ def load(run: str, *overrides: str) -> Pipeline:
     from dmtool.config import validate
     from dmtool.hydra_main import composed
     from dmtool.schemas import Use
+    from dmtool.weighted import weighted
 
-    return pipeline.load(validate(composed("sample", [f"run={run}", *overrides]), Use))
+    return weighted(pipeline.load(validate(composed("sample", [f"run={run}", *overrides]), Use)))

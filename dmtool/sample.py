@@ -14,29 +14,47 @@ from dmtool.device import pick_device
 from dmtool.errors import UserError
 from dmtool.pipeline import Picture, Pipeline, Request
 from dmtool.processes import Group
+from dmtool.prompts import Wildcards
 from dmtool.schemas import Use
 from dmtool.sheet import contact_sheet, tile
+from dmtool.text.weights import weighed
+from dmtool.weighted import weighted
 
 SHOWN = 64
 """Pictures on the sheet, at most."""
 
 
 def sample(
-    config: Use, prompts: list[str], n: int, negative: str, out: Path | None, film: bool
+    config: Use,
+    prompts: list[str],
+    wildcards: Wildcards,
+    n: int,
+    negative: str,
+    out: Path | None,
+    film: bool,
 ) -> None:
     """Write `n` pictures of each prompt to `out` (default: the run's `samples`).
 
+    Prompts may be templates, of which each picture's prompt is drawn, and hold weights.
     Each picture is made by one process. The sheet of all and the films stand beside that
     directory, which holds pictures alone.
     """
     with processes.started(pick_device(config.device), config.timeout) as group:
-        chain = pipeline.load(config)
+        chain = weighted(pipeline.load(config))
         if not chain.text.dim and any(prompts):
             raise UserError(f'the run {config.run!r} was trained without text: use --prompt ""')
         folder = out or runs.run_dir(config.run, config.root) / "samples"
         requests = [
-            Request(prompt, (config.seed, i), negative) for prompt in prompts for i in range(n)
+            Request(
+                wildcards.drawn(prompt, config.seed, i),
+                (config.seed, i),
+                wildcards.drawn(negative, config.seed, i, "negative"),
+            )
+            for prompt in prompts
+            for i in range(n)
         ]
+        for request in requests:  # before any is painted
+            weighed(request.prompt), weighed(request.negative)
         _paint(chain, requests, n, folder, film, group)
         group.wait()
         if group.main:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -70,14 +70,28 @@ def verify_resume(config: DictConfig, stage: str, words: list[str]) -> None:
         print(verify.resume(stage, checked, words))
 
 
+class Said(NamedTuple):
+    """What the command line says is to be painted."""
+
+    prompts: list[str]
+    file: str | None
+    wildcards: str | None
+    combine: bool
+
+
 def sample(
-    config: DictConfig, prompts: list[str], n: int, negative: str, out: str | None, film: bool
+    config: DictConfig, said: Said, n: int, negative: str, out: str | None, film: bool
 ) -> None:
     with _job():
         checked = validate(config, Use)
         from dmtool import sample as sampling
+        from dmtool.prompts import Wildcards, gathered
 
-        sampling.sample(checked, prompts, n, negative, Path(out) if out else None, film)
+        wildcards = Wildcards(Path(said.wildcards) if said.wildcards else None)
+        file = Path(said.file) if said.file else None
+        prompts = gathered(said.prompts, file, wildcards if said.combine else None)
+        place = Path(out) if out else None
+        sampling.sample(checked, prompts, wildcards, n, negative, place, film)
 
 
 def eval_fid(config: DictConfig, real: str | None, fake: str | None, out: str | None) -> None:

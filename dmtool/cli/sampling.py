@@ -13,7 +13,16 @@ from dmtool.cli.app import HYDRA, OVERRIDES, Seed, app, seed_word, sort_words
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)
 def sample(
     context: typer.Context,
-    prompt: Annotated[list[str], typer.Option(help="What to paint; give it again for more.")],
+    prompt: Annotated[
+        list[str] | None, typer.Option(help="What to paint; give it again for more.")
+    ] = None,
+    prompts: Annotated[str | None, typer.Option(help="A file of prompts, one a line.")] = None,
+    wildcards: Annotated[
+        str | None, typer.Option(help="A folder: __colour__ in a prompt is a line of colour.txt.")
+    ] = None,
+    combine: Annotated[
+        bool, typer.Option("--combine", help="All of {a|b} and __list__, not one a picture.")
+    ] = False,
     n: Annotated[int, typer.Option(min=1, help="Pictures for each prompt.")] = 1,
     seed: Seed = None,
     negative: Annotated[str, typer.Option(help="What to stay away from.")] = "",
@@ -23,7 +32,8 @@ def sample(
     """Paint pictures of prompts: text -> noise predictor -> decoder -> upsampler."""
     from dmtool import hydra_main, tasks
 
-    task = partial(tasks.sample, prompts=prompt, n=n, negative=negative, out=out, film=film)
+    said = tasks.Said(prompt or [], prompts, wildcards, combine)
+    task = partial(tasks.sample, said=said, n=n, negative=negative, out=out, film=film)
     hydra_main.run("sample", task, context.args + seed_word(seed))
 
 

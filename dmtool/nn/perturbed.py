@@ -11,16 +11,19 @@ from dmtool.nn.layers import Attention
 from dmtool.nn.unet import Block, UNet
 
 
-class Identity(nn.Module):
+class Identity(Attention):
     """Self-attention whose map is the identity (Ahn et al., arXiv:2403.17377, eq. 12): each
     position [B, L, width] takes its own value, through the layers of the attention it stands
     for."""
 
     def __init__(self, attention: Attention) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         self.v, self.out = attention.v, attention.out
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        assert context is None
         return self.out(self.v(x))
 
 
