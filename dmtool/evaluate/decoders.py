@@ -76,7 +76,7 @@ def run(
         decoder = build(artifact, device)
         size = decoder.resolution
         real = reals.of_run(artifact.card, config.run, stage, config.root, size, config.seed)
-        rows = real.rows(config.split, config.count)
+        rows = real.rows(config.count, config.split)
         extractor = features.load(config.extractor, device)
         meter = Meter(extractor, perceptual.load(config.perceptual, size, device))
         measured, moments = measure(decoder, real, rows, meter, config.batch_size, group)

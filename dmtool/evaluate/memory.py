@@ -1,56 +1,83 @@
 """`dmtool eval-memory`: does a noise predictor give its training pictures back?
 
-Memorising and learning both bring samples near to training pictures, so each figure of the samples
-stands beside that of held-out real pictures, and the closest pairs of both are drawn. No figure
-tells a copy from a new picture of a set that holds almost the same picture many times.
+Memorising and learning both bring samples near to training pictures, and whatever paints them
+brings them away again. So the samples stand between two ends, both as the same decoder (and
+upsampler) gives them back: held-out pictures, where learning leads, and training pictures, which
+is perfect memory. No figure tells a copy from a new picture of a set that holds almost the same
+picture many times: the closest pairs are drawn.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from tqdm import tqdm
 
 from dmtool import pipeline, processes, runs
-from dmtool.device import pick_device
-from dmtool.errors import UserError
-from dmtool.evaluate import features, reals
-from dmtool.evaluate.features import FeatureExtractor
-from dmtool.evaluate.neighbours import Nearest, authentic, closer, nearest, nearest_other, unit
-from dmtool.evaluate.pairs import side_by_side, spread
+from dmtool.data.transforms import to_tensor, to_uint8
+from dmtool.device import autocast, pick_device
+from dmtool.evaluate import features, nearness, reals
+from dmtool.evaluate.nearness import Close
+from dmtool.evaluate.neighbours import nearest, nearest_other
+from dmtool.evaluate.pairs import side_by_side
 from dmtool.evaluate.reals import Reals
 from dmtool.evaluate.record import record
 from dmtool.pipeline import Pipeline, Request
 from dmtool.processes import Group
 from dmtool.schemas import EvalMemory
 from dmtool.table import columns
+from dmtool.upsampler import shrink
+
+Rows = Sequence[int]
 
 SHOWN = 20
 """Closest pairs that are drawn and listed."""
 
-
-class Neighbours(NamedTuple):
-    """The nearest training picture of each sample, of each held-out picture, and of each training
-    picture (another one)."""
-
-    samples: Nearest
-    held_out: Nearest
-    others: Nearest
+NAMES = {
+    "samples": "samples",
+    "held_out_decoded": "held-out pictures, decoded",
+    "train_decoded": "training pictures, decoded",
+    "held_out": "held-out pictures",
+}
 
 
-class Close(NamedTuple):
-    """A picture and the training picture nearest to it: the rows of both, and the distance."""
+@dataclass(frozen=True)
+class Painter:
+    """What a chain makes of some rows of the set: uint8 pictures [3, H, W], in their order."""
 
-    row: int
-    near: int
-    distance: float
+    chain: Pipeline
+    real: Reals
+    seed: int
+
+    def samples(self, rows: Rows) -> Iterator[Tensor]:
+        """New pictures of the captions, each drawn from (seed, row)."""
+        captions = self.real.captions
+        requests = (Request(captions[row], (self.seed, row)) for row in rows)
+        return (picture.pixels for picture in self.chain.pictures(requests))
+
+    def decoded(self, rows: Rows) -> Iterator[Tensor]:
+        """The pictures themselves, through the latents (and the upsampler) and back."""
+        for start in range(0, len(rows), self.chain.batch_size):
+            yield from self._decoded(rows[start : start + self.chain.batch_size])
+
+    @torch.inference_mode()
+    def _decoded(self, rows: Rows) -> Tensor:
+        codec, upsampler = self.chain.codec, self.chain.upsampler
+        x = to_tensor(self.real.take(rows).to(self.chain.device))
+        x = shrink(x, upsampler.factor) if upsampler else x
+        with autocast(self.chain.device, self.chain.dtype):
+            x = codec.decode(codec.encode(x)).clamp(-1, 1)
+            if upsampler:
+                captions = [self.real.captions[row] for row in rows]
+                x = upsampler(x, captions, [(self.seed, row) for row in rows])
+        return to_uint8(x).cpu()
 
 
 def run(config: EvalMemory, out: Path | None) -> None:
@@ -59,98 +86,18 @@ def run(config: EvalMemory, out: Path | None) -> None:
     with processes.started(pick_device(config.device), config.timeout) as group:
         chain = pipeline.load(config)
         real = _reals(chain, config)
-        rows = real.rows(config.split, config.count)
-        extractor = features.load(config.extractor, chain.device)
-        known = real.features(extractor, config.batch_size)
-        made = _samples(chain, real, rows, extractor, config, group)
+        painter = Painter(chain, real, config.seed)
+        result, pairs = _measure(config, painter, group)
         if group.main:
-            train, held_out = real.of("train"), _held_out(real)
-            found = neighbours(made, known[train], known[held_out])
-            pairs = {
-                "closest": closest(found.samples, rows, train),
-                "held-out": closest(found.held_out, held_out, train),
-            }
-            result = record(extractor, len(train), len(rows)) | {
-                "metric": f"memory[{extractor.name}]",
-                "figures": figures(found),
-                "near_duplicates": near_duplicates(known[train], known[held_out], config.threshold),
-                "protocol": {"split": config.split, "seed": config.seed} | real.describe(rows),
-                "settings": chain.settings(),
-                "pairs": {name: _listed(each, real) for name, each in pairs.items()},
-            }
             folder = runs.run_dir(config.run, config.root) / "eval"
             path = out or folder / f"memory-{config.split}.json"
             runs.write_text(path, json.dumps(result, indent=1) + "\n")
             print(f"{summary(result)}\nwritten to {path}")
-            again = _painted(chain, real, [pair.row for pair in pairs["closest"]], config.seed)
-            _draw(pairs["closest"], again, real, path.with_name(f"{path.stem}-closest.png"))
-            theirs = real.take([pair.row for pair in pairs["held-out"]])
-            _draw(pairs["held-out"], theirs, real, path.with_name(f"{path.stem}-held-out.png"))
-
-
-def neighbours(samples: ArrayLike, train: ArrayLike, held_out: ArrayLike) -> Neighbours:
-    """From the features [N, d], [M, d] and [H, d] of samples, training and held-out pictures."""
-    return Neighbours(nearest(samples, train), nearest(held_out, train), nearest_other(train))
-
-
-def figures(found: Neighbours) -> dict[str, Any]:
-    """How near the samples, and the held-out pictures, are to the training pictures, for JSON.
-
-    `closer` is the chance that a sample is nearer than a held-out picture, 0.5 where they are
-    alike; `ratio` is a sample's distance over the held-out pictures' median.
-    """
-    median = float(np.median(found.held_out.distance))
-    return {
-        "samples": _side(found.samples, found.others),
-        "held_out": _side(found.held_out, found.others),
-        "closer": closer(found.samples.distance, found.held_out.distance),
-        "ratio": spread(found.samples.distance / median) if median > 0 else None,
-    }
-
-
-def _side(side: Nearest, others: Nearest) -> dict[str, Any]:
-    return {
-        "n": len(side.distance),
-        "distance": spread(side.distance),
-        "auth_pct": 100 * float(authentic(side, others).mean()),
-    }
-
-
-def near_duplicates(train: ArrayLike, held_out: ArrayLike, threshold: float) -> dict[str, float]:
-    """The shares of training and held-out pictures that have a near duplicate, another training
-    picture whose features [M, d] are at a cosine of `threshold` or more."""
-    train, held_out = unit(train), unit(held_out)
-    reach = np.sqrt(2 - 2 * threshold)  # the distance of unit vectors at that cosine
-    return {
-        "threshold": threshold,
-        "train": float((nearest_other(train).distance <= reach).mean()),
-        "held_out": float((nearest(held_out, train).distance <= reach).mean()),
-    }
-
-
-def closest(found: Nearest, rows: Sequence[int], train: Sequence[int]) -> list[Close]:
-    """The closest pairs, closest first; `rows` are those of the pictures, `train` of the set."""
-    order = np.argsort(found.distance, kind="stable")[:SHOWN]
-    return [Close(rows[i], train[found.row[i]], float(found.distance[i])) for i in order]
-
-
-def summary(result: dict[str, Any]) -> str:
-    """The figures as lines of text."""
-    found, alike = result["figures"], result["near_duplicates"]
-    table = [["", "N", "distance to the nearest training picture (5 %, median, 95 %)", "AuthPct"]]
-    for name in ("samples", "held_out"):
-        each = found[name]
-        reach = ", ".join(f"{each['distance'][q]:.3f}" for q in ("q5", "q50", "q95"))
-        table.append([name.replace("_", " "), str(each["n"]), reach, f"{each['auth_pct']:.1f}"])
-    split, extractor = result["protocol"]["split"], result["extractor"]["name"]
-    return "\n".join([
-        f"samples for captions of the split {split!r} by the features of {extractor}, "
-        f"{result['n_real']:,} training pictures",
-        *columns(table),
-        f"a sample is nearer than a held-out picture in {found['closer']:.1%} of all such pairs",
-        f"with a near duplicate (cosine {alike['threshold']:g}) in the training set: "
-        f"{alike['train']:.1%} of the training pictures, {alike['held_out']:.1%} of the held-out",
-    ])  # fmt: skip
+            # the samples are painted again: they are not kept while they are measured
+            again = list(painter.samples([pair.row for pair in pairs["samples"]]))
+            _draw(pairs["samples"], torch.stack(again), real, path, "closest")
+            theirs = real.take([pair.row for pair in pairs["held_out"]])
+            _draw(pairs["held_out"], theirs, real, path, "held-out")
 
 
 def _reals(chain: Pipeline, config: EvalMemory) -> Reals:
@@ -160,56 +107,87 @@ def _reals(chain: Pipeline, config: EvalMemory) -> Reals:
     return reals.of_run(chain.card, run, "unet", config.root, size, config.seed)
 
 
-def _held_out(real: Reals) -> list[int]:
-    rows = real.of("val", "test")
-    if not rows:
-        raise UserError(
-            "the run kept no pictures back (data.val, data.test): there are none to compare with"
-        )
-    return rows
+def _measure(
+    config: EvalMemory, painter: Painter, group: Group
+) -> tuple[dict[str, Any], dict[str, list[Close]]]:
+    """On the main process, all that is written, and the closest pairs of two sets."""
+    real, chain = painter.real, painter.chain
+    train, kept = real.rows(None, "train"), real.rows(config.count, "val", "test")
+    rows = {
+        "samples": real.rows(config.count, config.split),
+        "held_out_decoded": kept,
+        "train_decoded": real.rows(config.count, "train"),
+        "held_out": kept,
+    }
+    extractor = features.load(config.extractor, chain.device)
+    known = real.features(extractor, config.batch_size)
+
+    def seen(paint: Callable[[Rows], Iterator[Tensor]], name: str) -> Any:
+        mine = group.share(rows[name])
+        bar = tqdm(paint(mine), total=len(mine), desc=NAMES[name], disable=group.silent)
+        found = features.extract(extractor, bar, config.batch_size)
+        return np.array(group.merge(list(found)))
+
+    sets = {"samples": seen(painter.samples, "samples")}
+    sets |= {name: seen(painter.decoded, name) for name in ("held_out_decoded", "train_decoded")}
+    if not group.main:
+        return {}, {}
+    sets["held_out"] = known[kept]
+    found = {name: nearest(each, known[train]) for name, each in sets.items()}
+    pairs = {
+        name: nearness.closest(found[name], rows[name], train, SHOWN)
+        for name in ("samples", "held_out")
+    }
+    protocol = {"split": config.split, "seed": config.seed, **real.describe(rows["samples"])}
+    return record(extractor, len(train), len(rows["samples"])) | {
+        "metric": f"distance to the nearest training picture by {extractor.name}",
+        "figures": nearness.figures(found, nearest_other(known[train])),
+        "duplicates": nearness.near_duplicates(known[train], known[kept], config.threshold),
+        "protocol": protocol,
+        "settings": chain.settings(),
+        "pairs": {name: [_listed(pair, real) for pair in each] for name, each in pairs.items()},
+    }, pairs
 
 
-def _samples(
-    chain: Pipeline,
-    real: Reals,
-    rows: list[int],
-    extractor: FeatureExtractor,
-    config: EvalMemory,
-    group: Group,
-) -> NDArray[np.float32]:
-    """Features [N, d] of one picture a caption, drawn from (seed, row), on the main process."""
-    mine = group.share(rows)
-    pictures = chain.pictures(Request(real.captions[row], (config.seed, row)) for row in mine)
-    bar = tqdm(pictures, total=len(mine), desc="sampling", unit="pic", disable=group.silent)
-    found = features.extract(extractor, (picture.pixels for picture in bar), config.batch_size)
-    return np.array(group.merge(list(found)))
+def summary(result: dict[str, Any]) -> str:
+    """The figures as lines of text."""
+    found, alike = result["figures"], result["duplicates"]
+    heads = ["", "N", "5 %", "median", "95 %", "AuthPct", "a sample is nearer"]
+    table = [heads]
+    for name, each in found.items():
+        distances = [f"{each['distance'][q]:.3f}" for q in ("q5", "q50", "q95")]
+        nearer = f"{each['closer']:.1%}" if "closer" in each else ""
+        table.append([NAMES[name], str(each["n"]), *distances, f"{each['auth_pct']:.1f}", nearer])
+    near, same = alike["near"], alike["same"]
+    split, extractor = result["protocol"]["split"], result["extractor"]["name"]
+    return "\n".join([
+        f"captions of the split {split!r}; distances to the nearest of {result['n_real']:,} "
+        f"training pictures by the features of {extractor}",
+        *columns(table),
+        f"a training picture has another one like it (cosine {alike['threshold']:g}): "
+        f"{near['train']:.1%}, the very same: {same['train']:.1%}",
+        f"a held-out picture has a training picture like it: {near['held_out']:.1%}, "
+        f"the very same: {same['held_out']:.1%}",
+    ])  # fmt: skip
 
 
-def _painted(chain: Pipeline, real: Reals, rows: Sequence[int], seed: int) -> Tensor:
-    """Some of the samples again, uint8 [B, 3, H, W]: they are not kept while they are measured."""
-    pictures = chain.pictures(Request(real.captions[row], (seed, row)) for row in rows)
-    return torch.stack([picture.pixels for picture in pictures])
+def _listed(pair: Close, real: Reals) -> dict[str, Any]:
+    return {
+        "distance": pair.distance,
+        "caption": real.captions[pair.row],
+        "key": real.keys[pair.row],
+        "training_caption": real.captions[pair.near],
+        "training_key": real.keys[pair.near],
+    }
 
 
-def _listed(pairs: Sequence[Close], real: Reals) -> list[dict[str, Any]]:
-    return [
-        {
-            "distance": pair.distance,
-            "caption": real.captions[pair.row],
-            "key": real.keys[pair.row],
-            "training_caption": real.captions[pair.near],
-            "training_key": real.keys[pair.near],
-        }
-        for pair in pairs
-    ]
-
-
-def _draw(pairs: Sequence[Close], pictures: Tensor, real: Reals, path: Path) -> None:
+def _draw(pairs: list[Close], pictures: Tensor, real: Reals, path: Path, what: str) -> None:
     """Each picture, left, beside its nearest training picture, with the captions of both."""
     texts = [
         f"{real.captions[pair.row]} | {real.captions[pair.near]} ({pair.distance:.3f})"
         for pair in pairs
     ]
-    nearest_ones = real.take([pair.near for pair in pairs])
-    side_by_side([pictures, nearest_ones], texts, columns=4).save(path)
-    print(f"look at {path}")
+    others = real.take([pair.near for pair in pairs])
+    sheet = path.with_name(f"{path.stem}-{what}.png")
+    side_by_side([pictures, others], texts, columns=4).save(sheet)
+    print(f"look at {sheet}")
