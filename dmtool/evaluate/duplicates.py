@@ -18,8 +18,8 @@ from dmtool.evaluate.pairs import side_by_side
 from dmtool.evaluate.reals import Reals
 from dmtool.schemas import FindDuplicates
 
-LISTED, DRAWN = 1000, 40
-"""Closest pairs that are written to the JSON file, and drawn, at most."""
+LISTED, DRAWN = 2000, 40
+"""Closest pairs that are written to the JSON file, and how many of those are drawn, at most."""
 
 
 def run(config: FindDuplicates, out: Path | None) -> None:
@@ -68,7 +68,9 @@ def _listed(found: Duplicates, real: Reals) -> list[dict[str, Any]]:
 
 
 def _draw(found: Duplicates, real: Reals, path: Path) -> None:
-    shown = found.pairs[:DRAWN]
+    """Pairs that are evenly spread over those listed, from the closest to the least alike."""
+    count = min(DRAWN, len(found.pairs))
+    shown = [found.pairs[i * len(found.pairs) // count] for i in range(count)]
     texts = [
         f"{real.captions[i] or real.keys[i]} | {real.captions[j] or real.keys[j]} ({cosine:.4f})"
         for i, j, cosine in shown
