@@ -340,6 +340,29 @@ def test_processes_share_out_pictures_and_figures(home, monkeypatch):
 
 
 @pytest.mark.slow
+def test_processes_share_out_what_is_measured_beside_real_pictures(home, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    many = ["torch.distributed.run", "--standalone", "--nproc_per_node=3", "-m", "--"]
+    for command, word in (("eval-vae", "split=train"), ("eval-memory", "sampler.steps=1")):
+        found = []
+        for number, launch in enumerate(([], many)):
+            path = home / f"{command}-{number}.json"
+            words = [command, "run=tiny", "count=7", "dtype=fp32", word, "--out", str(path)]
+            call = [sys.executable, "-m", *launch, "dmtool", *words]
+            done = subprocess.run(call, cwd=home, capture_output=True, text=True, timeout=300)
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.count("written to") == 1
+            found.append(json.loads(path.read_text()))
+        one, three = found
+        assert one["protocol"] == three["protocol"] and one["n_fake"] == three["n_fake"] == 7
+        for name, figures in one["figures"].items():
+            for figure in figures.keys() & {"psnr", "ssim", "distance"}:
+                assert three["figures"][name][figure] == pytest.approx(figures[figure], rel=1e-3)
+        if "latents" in one:
+            assert three["latents"]["std"] == pytest.approx(one["latents"]["std"], rel=1e-5)
+
+
+@pytest.mark.slow
 def test_two_processes_fill_the_same_caches_as_one(home, dmtool, tmp_path, monkeypatch):
     words = ["train-unet", *QUICK, *UNET, "data.count=600", "data.flip=true", "from.vae=tiny",
              "limit.minutes=null", "limit.pictures=16"]  # fmt: skip
