@@ -112,7 +112,7 @@ def _measure(
 ) -> tuple[dict[str, Any], dict[str, list[Close]]]:
     """On the main process, all that is written, and the closest pairs of two sets."""
     real, chain = painter.real, painter.chain
-    train, kept = real.rows(None, "train"), real.rows(config.count, "val", "test")
+    train, kept = real.of("train"), real.rows(config.count, "val", "test")
     rows = {
         "samples": real.rows(config.count, config.split),
         "held_out_decoded": kept,

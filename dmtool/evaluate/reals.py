@@ -37,13 +37,17 @@ class Reals:
 
     def rows(self, count: int | None, *splits: Split) -> list[int]:
         """`count` evenly spread rows of some splits, or all; UserError if there are not two."""
-        rows: list[int] = np.flatnonzero(np.isin(self.splits, splits)).tolist()
+        rows = self.of(*splits)
         if len(rows) < 2:
             raise UserError(
                 f"the split {' + '.join(splits)} has {len(rows)} pictures: at least 2 are needed"
             )
         count = min(count or len(rows), len(rows))
         return [rows[i * len(rows) // count] for i in range(count)]
+
+    def of(self, *splits: Split) -> list[int]:
+        """All rows of some splits."""
+        return np.flatnonzero(np.isin(self.splits, splits)).tolist()
 
     def take(self, rows: Sequence[int]) -> Tensor:
         """The pictures of some rows, uint8 [B, 3, H, W]."""
