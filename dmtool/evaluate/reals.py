@@ -1,0 +1,120 @@
+"""The real pictures that a stage is measured on: those of the data that it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from datasets import Dataset
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+from tqdm import tqdm
+
+from dmtool import cache, runs, shards
+from dmtool.config import container, validate
+from dmtool.data import source
+from dmtool.data.pictures import Pictures
+from dmtool.data.source import Split
+from dmtool.errors import UserError
+from dmtool.evaluate import features
+from dmtool.evaluate.features import FeatureExtractor
+from dmtool.schemas import Data, HasData
+
+
+@dataclass(frozen=True)
+class Reals:
+    """All pictures of a set at one size, with their captions ("" for none) and splits, by row."""
+
+    pictures: Pictures
+    keys: list[str]
+    captions: list[str]
+    splits: NDArray[np.str_]
+    fingerprint: str
+
+    def rows(self, split: Split, count: int | None = None) -> list[int]:
+        """`count` evenly spread rows of a split, or all; UserError if it has fewer than two."""
+        rows = self.of(split)
+        if len(rows) < 2:
+            raise UserError(f"the split {split!r} has {len(rows)} pictures: at least 2 are needed")
+        count = min(count or len(rows), len(rows))
+        return [rows[i * len(rows) // count] for i in range(count)]
+
+    def of(self, *splits: Split) -> list[int]:
+        """All rows of some splits."""
+        return np.flatnonzero(np.isin(self.splits, splits)).tolist()
+
+    def take(self, rows: Sequence[int]) -> Tensor:
+        """The pictures of some rows, uint8 [B, 3, H, W]."""
+        return torch.stack([self.pictures[row, row]["image"] for row in rows])
+
+    def batches(
+        self, rows: Sequence[int], size: int, silent: bool | None
+    ) -> Iterator[tuple[Sequence[int], Tensor]]:
+        """(rows, uint8 [B, 3, H, W]) of `size` rows at once, with a progress bar."""
+        with tqdm(total=len(rows), desc="measuring", unit="pictures", disable=silent) as bar:
+            for start in range(0, len(rows), size):
+                part = rows[start : start + size]
+                yield part, self.take(part)
+                bar.update(len(part))
+
+    def features(self, extractor: FeatureExtractor, batch_size: int) -> NDArray[np.float32]:
+        """Features [M, d] of all pictures, extracted once, by all processes together, and kept."""
+
+        def encode(rows: range) -> dict[str, Tensor]:
+            images = (self.pictures[row, row]["image"] for row in rows)
+            return {"features": torch.from_numpy(features.extract(extractor, images, batch_size))}
+
+        key = {**self.describe(), "extractor": extractor.describe()}
+        found = shards.filled("features", key, len(self.pictures), encode)
+        return cast(NDArray[np.float32], torch.cat(found.column("features")).numpy())
+
+    def describe(self, rows: Sequence[int] | None = None) -> dict[str, Any]:
+        """What pictures these are, for JSON: all of them, or some, by the sha256 of their keys."""
+        config = self.pictures.config
+        how = {name: getattr(config, name) for name in ("crop", "flip")}
+        how |= {"background": list(config.background), "resolution": self.pictures.resolution}
+        if config.flip or config.crop == "random":
+            how["seed"] = self.pictures.seed
+        if rows is not None:
+            how["files"] = cache.digest([self.keys[row] for row in rows])
+        return {"data": self.fingerprint, **how}
+
+
+def of_run(
+    card: dict[str, Any], run: str, stage: str, root: str, resolution: int, seed: int
+) -> Reals:
+    """The pictures that a run's stage was trained on; UserError if they have changed since."""
+    path = runs.run_dir(run, root) / stage / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"{path} is missing: it says which pictures the run was trained on")
+    saved = container(cast(DictConfig, OmegaConf.load(path)))
+    found = of_data(validate({"data": saved["data"]}, HasData).data, resolution, seed)
+    trained_on = card["data"]["fingerprint"]
+    if found.fingerprint != trained_on:
+        raise UserError(
+            f"the pictures have changed since training: their fingerprint is {found.fingerprint}, "
+            f"the run's is {trained_on}"
+        )
+    return found
+
+
+def of_data(config: Data, resolution: int, seed: int) -> Reals:
+    """The pictures of a source at one size."""
+    loaded = source.load(config)
+    keys = _column(loaded.dataset, "key")
+    return Reals(
+        pictures=Pictures(loaded.dataset, config, resolution, seed),
+        keys=keys,
+        captions=[several[0] if several else "" for several in _column(loaded.dataset, "caption")],
+        splits=np.array([source.split_of(key, config) for key in keys]),
+        fingerprint=loaded.fingerprint,
+    )
+
+
+def _column(dataset: Dataset, name: str) -> list[Any]:
+    values: list[Any] = dataset.select_columns(name).with_format("arrow")[:][name].to_pylist()
+    return values
