@@ -89,6 +89,7 @@ from dmtool.schemas.training import (
     Wandb,
 )
 from dmtool.schemas.using import (
+    EvalAlign,
     EvalFid,
     Extractor,
     FromUse,
@@ -115,6 +116,7 @@ __all__ = [
     "EdmWeighting",
     "Ema",
     "EmojiData",
+    "EvalAlign",
     "EvalFid",
     "EvenGrid",
     "Every",
