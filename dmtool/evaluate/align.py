@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -23,10 +22,10 @@ from dmtool import cache, pipeline, processes, runs
 from dmtool.data.judge import look
 from dmtool.device import pick_device
 from dmtool.errors import UserError
-from dmtool.evaluate import align_figures, align_lines, asked, clip, features, reals
-from dmtool.evaluate.align_figures import Views
+from dmtool.evaluate import align_lines, asked, clip, features, reals
+from dmtool.evaluate.align_figures import Views, composed, retrieved, scored
 from dmtool.evaluate.asked import Asked
-from dmtool.evaluate.captioned import captioned, read_picture
+from dmtool.evaluate.captioned import captioned, read_picture, read_square
 from dmtool.evaluate.clip import Clip
 from dmtool.evaluate.composition import are_shapes
 from dmtool.evaluate.features import FeatureExtractor
@@ -48,10 +47,10 @@ def run(config: EvalAlign, out: Path | None) -> None:
     with processes.started(pick_device(config.device), config.timeout) as group:
         result = _of_run(config, group)
         if group.main:
-            name = f"align-{result['protocol']['split']}.json"
+            name = f"align-{result['captions_of']}.json"
             path = out or runs.run_dir(config.run, config.root) / "eval" / name
-            runs.write_text(path, json.dumps(result, indent=1) + "\n")
-            print(align_lines.text(result), f"written to {path}", sep="\n")
+            print(align_lines.text(result))
+            _write(path, result)
 
 
 def folder(config: EvalAlign, fake: Path, out: Path | None) -> None:
@@ -66,15 +65,20 @@ def folder(config: EvalAlign, fake: Path, out: Path | None) -> None:
                 f"{fake} has captions that no program can check (only those of data=shapes are), "
                 "so a model must: give clip=DIR, a CLIP model as transformers saves it"
             )
-        mine = tqdm(group.share(pairs), desc="looking", unit="pic", disable=group.silent)
-        found = _seen((read_picture(path) for path, _ in mine), looks, config.batch_size, group)
-        if not group.main:
-            return
-        result = _result({"generated": found}, captions, model, config.batch_size)
-        result["protocol"] = {"fake": str(fake), "prompts": cache.digest(captions)}
-        print(align_lines.text(result))
-        if out:
-            runs.write_text(out, json.dumps(result, indent=1) + "\n")
+        read = read_square if "view" in looks else read_picture
+        pictures = [read(path) for path, _ in group.share(pairs)]
+        found = _seen(pictures, len(pictures), looks, config.batch_size, group)
+        if group.main:
+            result = _result({"generated": found}, captions, model, config.batch_size)
+            result |= {"captions_of": str(fake), "protocol": {"prompts": cache.digest(captions)}}
+            print(align_lines.text(result))
+            if out:
+                _write(out, result)
+
+
+def _write(path: Path, result: dict[str, Any]) -> None:
+    runs.write_text(path, json.dumps(result, indent=1) + "\n")
+    print(f"written to {path}")
 
 
 def _of_run(config: EvalAlign, group: Group) -> dict[str, Any]:
@@ -82,26 +86,40 @@ def _of_run(config: EvalAlign, group: Group) -> dict[str, Any]:
     chain = pipeline.load(config)
     if not chain.text.dim:
         raise UserError(f"the run {config.run!r} was trained without text: it follows no captions")
-    real = _reals(config, chain)
-    build = {"captions": asked.of_split, "toy-compositional": asked.toy_compositional}
-    wanted, model = build[config.prompts](config, real), _clip(config)
-    looks, mine = _looks(model, wanted.captions), group.share(range(len(wanted.captions)))
-    true = _seen(map(wanted.true, mine), looks, config.batch_size, group)
+    real, model = _reals(config, chain), _clip(config)
+    wanted = asked.ASKED[config.prompts](config, real)
     extractor = features.load(config.extractor, chain.device) if wanted.rows else None
     gallery = real.features(extractor, config.batch_size) if extractor else None
-    more = {"features": _features(extractor)} if extractor else {}
-    painted = _painted(chain, wanted, mine, group.silent)
-    found = _seen(painted, looks | more, config.batch_size, group)
+    views = _views(chain, wanted, model, extractor, config, group)
     if not group.main:
         return {}
-    order = _others(len(wanted.captions), config.seed)
-    other = {name: [each[i] for i in order] for name, each in true.items()}
-    views = {"generated": found, "real": true, "shuffled": other}
     result = _result(views, wanted.captions, model, config.batch_size, wanted)
     if extractor and gallery is not None:
-        result["figures"]["retrieval"] = align_figures.retrieved(found, gallery, wanted)
+        result["figures"]["retrieval"] = retrieved(views["generated"], gallery, wanted)
         result["extractor"] = extractor.describe()
-    return result | {"protocol": wanted.protocol, "settings": chain.settings()}
+    settings = chain.settings() | {"ema": chain.card["ema"]}
+    return result | {"captions_of": wanted.name, "protocol": wanted.protocol, "settings": settings}
+
+
+def _views(
+    chain: Pipeline,
+    wanted: Asked,
+    model: Clip | None,
+    extractor: FeatureExtractor | None,
+    config: EvalAlign,
+    group: Group,
+) -> dict[str, Views]:
+    """What is seen of generated pictures, of real ones, and of real ones of other captions."""
+    looks, mine = _looks(model, wanted.captions), group.share(range(len(wanted.captions)))
+    real = _seen(map(wanted.true, mine), len(mine), looks, config.batch_size, group)
+    requests = (Request(wanted.captions[i], wanted.keys[i]) for i in mine)
+    pictures = (picture.pixels for picture in chain.pictures(requests))
+    if extractor:
+        looks["features"] = lambda images: [*extractor(torch.stack([*images])).cpu().numpy()]
+    generated = _seen(pictures, len(mine), looks, config.batch_size, group)
+    order = _others(len(wanted.captions), config.seed) if group.main else []
+    shuffled = {name: [each[i] for i in order] for name, each in real.items()}
+    return {"generated": generated, "real": real, "shuffled": shuffled}
 
 
 def _reals(config: EvalAlign, chain: Pipeline) -> Reals:
@@ -121,9 +139,9 @@ def _result(
     """The figures of what was seen, for JSON."""
     figures: dict[str, Any] = {}
     if model:
-        figures["clip"] = align_figures.scored(views, captions, model, batch_size)
+        figures["clip"] = scored(views, captions, model, batch_size)
     if "view" in views["generated"]:
-        figures["composition"] = align_figures.composed(views, captions, wanted)
+        figures["composition"] = composed(views, captions, wanted)
     return {
         "kind": "align",
         "n": len(captions),
@@ -133,44 +151,33 @@ def _result(
     }
 
 
-def _painted(
-    chain: Pipeline, wanted: Asked, mine: Sequence[int], silent: bool | None
-) -> Iterable[Tensor]:
-    """This process's pictures."""
-    pictures = chain.pictures(Request(wanted.captions[i], wanted.keys[i]) for i in mine)
-    bar = tqdm(pictures, total=len(mine), desc="sampling", unit="pic", disable=silent)
-    return (picture.pixels for picture in bar)
-
-
 def _clip(config: EvalAlign) -> Clip | None:
     return clip.load(config.clip, pick_device(config.device)) if config.clip else None
 
 
 def _looks(model: Clip | None, captions: Sequence[str]) -> Looks:
     """By the CLIP model, and by the judge if it reads the captions."""
-    looks: Looks = {"clip": model.pictures} if model else {}
+    looks: Looks = {"clip": lambda pictures: list(model.pictures(pictures))} if model else {}
     if are_shapes(captions):
         looks["view"] = lambda pictures: [look(p.permute(1, 2, 0).numpy()) for p in pictures]
     return looks
 
 
-def _features(extractor: FeatureExtractor) -> Callable[[Sequence[Tensor]], Sequence[Any]]:
-    return lambda pictures: list(extractor(torch.stack(list(pictures))).cpu().numpy())
-
-
-def _seen(pictures: Iterable[Tensor], looks: Looks, batch_size: int, group: Group) -> Views:
+def _seen(
+    pictures: Iterable[Tensor], count: int, looks: Looks, batch_size: int, group: Group
+) -> Views:
     """What all processes saw of their pictures, on the main one in the order of all."""
     views: Views = {name: [] for name in looks}
-    stream = iter(pictures if looks else ())
-    while batch := list(islice(stream, batch_size)):
+    stream = iter(tqdm(pictures, total=count, desc="looking", unit="pic", disable=group.silent))
+    while looks and (batch := list(islice(stream, batch_size))):
         for name, each in looks.items():
-            views[name] += list(each(batch))
+            views[name] += each(batch)
     return {name: group.merge(found) for name, found in views.items()}
 
 
-def _others(n: int, seed: int) -> NDArray[np.int64]:
+def _others(n: int, seed: int) -> list[int]:
     """For each of n captions the number of another one's picture."""
     order = np.random.default_rng(seed).permutation(n)
     others = np.empty(n, np.int64)
     others[order] = np.roll(order, 1)
-    return others
+    return [int(number) for number in others]

@@ -6,6 +6,7 @@ from typing import Any
 
 from dmtool.evaluate import clip_score
 from dmtool.evaluate.composition import ASPECTS
+from dmtool.evaluate.novelty import COMPOSITION
 from dmtool.table import columns
 
 ROWS = {
@@ -15,13 +16,13 @@ ROWS = {
 }
 
 
+NONE_HELD = "nothing is unseen: train on data.hold_out='[red circle,...]' to hold pairs out"
+
+
 def text(result: dict[str, Any]) -> str:
     """All figures of a result, with what is not there and why."""
-    protocol, figures = result["protocol"], result["figures"]
-    what = (
-        f"of the split {protocol['split']!r}" if "split" in protocol else f"in {protocol['fake']}"
-    )
-    lines = [f"{result['n']} pictures for captions {what}"]
+    figures = result["figures"]
+    lines = [f"{result['n']:,} pictures for the captions of {result['captions_of']}"]
     if "retrieval" in figures:
         lines += _retrieval(figures["retrieval"], result["extractor"]["kind"])
     if "clip" in figures:
@@ -76,7 +77,8 @@ def _tasks(figures: dict[str, Any]) -> list[str]:
         shares = [each[group]["accuracy"] for group in groups]
         shares += [figures[name]["tasks"][task]["all"]["accuracy"] for name in others]
         table.append([_words(task), str(each["all"]["n"]), *map(_share, shares)])
-    return ["toy-compositional: tasks like GenEval's; higher is better", *_indented(table)]
+    title = "toy-compositional: tasks like GenEval's; higher is better"
+    return [title, *_indented(table), *([] if COMPOSITION in groups else [NONE_HELD])]
 
 
 def _indented(table: list[list[str]]) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dmtool import cache
@@ -15,7 +16,7 @@ from dmtool.data.transforms import to_pixels
 from dmtool.errors import UserError
 from dmtool.evaluate import retrieval, toy_prompts
 from dmtool.evaluate.composition import Groups
-from dmtool.evaluate.novelty import COMPOSITION, NOVELTIES, SEEN, novelty
+from dmtool.evaluate.novelty import NOVELTIES, novelty
 from dmtool.evaluate.reals import Reals
 from dmtool.samplers import Key
 from dmtool.schemas import EvalAlign, ShapesData
@@ -25,10 +26,12 @@ from dmtool.schemas import EvalAlign, ShapesData
 class Asked:
     """Captions, the key that each one's picture is drawn from, and how they are told apart.
 
-    `true(i)` is a real picture of caption i, uint8 [3, H, W]; of a split it is row `rows[i]` of all
-    pictures. `tasks` are those of `toy_prompts`, one a caption.
+    `name` is that of the split or the set. `true(i)` is a real picture of caption i, uint8
+    [3, H, W]; of a split it is row `rows[i]` of all pictures. `tasks` are those of `toy_prompts`,
+    one a caption.
     """
 
+    name: str
     captions: list[str]
     keys: list[Key]
     groups: Groups
@@ -49,12 +52,11 @@ def of_split(config: EvalAlign, reals: Reals) -> Asked:
     count = min(config.count or len(captioned), len(captioned))
     rows = [captioned[i * len(captioned) // count] for i in range(count)]
     captions = [reals.captions[row] for row in rows]
-    known = novelty(captions, [reals.captions[row] for row in reals.of("train")])
-    groups = {name: known == name for name in NOVELTIES}
     return Asked(
+        name=config.split,
         captions=captions,
         keys=[(config.seed, row) for row in rows],
-        groups=retrieval.groups(captions) | _telling(groups),
+        groups=retrieval.groups(captions) | _by_novelty(captions, reals),
         true=lambda i: reals.take([rows[i]])[0],
         protocol={"split": config.split, "seed": config.seed, **reals.describe(rows)}
         | {"prompts": cache.digest(captions)},
@@ -71,19 +73,24 @@ def toy_compositional(config: EvalAlign, reals: Reals) -> Asked:
             "use prompts=captions"
         )
     found = toy_prompts.prompts(config.each, data.min_objects, data.max_objects, held_out(data))
-    unseen, size = np.array([prompt.unseen for prompt in found]), reals.pictures.resolution
-    captions = [prompt.caption for prompt in found]
+    captions, size = [prompt.caption for prompt in found], reals.pictures.resolution
     return Asked(
+        name=config.prompts,
         captions=captions,
         keys=[(config.seed, i) for i in range(len(found))],
-        groups=_telling({SEEN: ~unseen, COMPOSITION: unseen}),
+        groups=_by_novelty(captions, reals),
         true=lambda i: to_pixels(draw(found[i].scene, size)),
-        protocol={"split": "toy-compositional", "seed": config.seed, **reals.describe()}
+        protocol={"set": config.prompts, "seed": config.seed, **reals.describe()}
         | {"prompts": cache.digest(captions), "each": config.each, "hold_out": data.hold_out},
         tasks=[prompt.task for prompt in found],
     )
 
 
-def _telling(groups: Groups) -> dict[str, Any]:
-    """Groups but for those of none or of all."""
-    return {name: rows for name, rows in groups.items() if 0 < rows.sum() < len(rows)}
+ASKED = {"captions": of_split, "toy-compositional": toy_compositional}
+"""By the config's `prompts`."""
+
+
+def _by_novelty(captions: list[str], reals: Reals) -> dict[str, NDArray[np.bool_]]:
+    """Captions by what of them is new to the training; without groups of none."""
+    known = novelty(captions, [reals.captions[row] for row in reals.of("train")])
+    return {name: known == name for name in NOVELTIES if name in known}

@@ -49,6 +49,15 @@ def read_picture(path: Path) -> Tensor:
         raise UserError(f"{path} cannot be read: {error}; mend or remove it") from error
 
 
+def read_square(path: Path) -> Tensor:
+    """As `read_picture`, but UserError if it is not square: then no program can judge it."""
+    picture = read_picture(path)
+    height, width = picture.shape[1:]
+    if height != width:
+        raise UserError(f"{path} is {width} x {height}: pictures of shapes must be square")
+    return picture
+
+
 def _prompt(path: Path) -> str:
     """The prompt that a PNG file says it was made for, or ""."""
     try:

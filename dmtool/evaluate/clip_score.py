@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 HESSEL_PREFIX = "A photo depicts "
 HESSEL_MODEL = "ViT-B/32"
@@ -33,12 +35,12 @@ ViT-B/32; torchmetrics clips the mean alone. The distance is what some call "CLI
 better"."""
 
 
-def scores(cosines: ArrayLike, prefixed: ArrayLike) -> dict[str, float]:
+def scores(cosines: Floats, prefixed: Floats) -> dict[str, float]:
     """Each of `FORMS` from the cosines [N] of pictures with captions, and with prefixed ones."""
-    mean = float(np.mean(cosines, dtype=np.float64))
+    mean = float(cosines.mean())
     return {
         "cosine": mean,
-        "hessel": 2.5 * float(np.maximum(prefixed, 0).mean(dtype=np.float64)),
+        "hessel": 2.5 * float(np.maximum(prefixed, 0).mean()),
         "torchmetrics": max(100 * mean, 0.0),
         "distance": 1 - mean,
     }

@@ -43,7 +43,7 @@ def accuracies(found: Sequence[Verdict], captions: Sequence[str], groups: Groups
     by_count = {f"objects_{n}": counts == n for n in np.unique(counts)}
     whole = {"all": np.full(len(found), True)}
     return {
-        name: _accuracy([found[i] for i in np.flatnonzero(rows)], counts[rows] > 1)
+        name: _accuracy([found[i] for i in np.flatnonzero(rows).tolist()], counts[rows] > 1)
         for name, rows in (whole | dict(groups) | by_count).items()
     }
 

@@ -50,12 +50,11 @@ TASKS = {
 
 
 class Prompt(NamedTuple):
-    """A caption, a scene that it describes, its task, and whether a held-out pair is in it."""
+    """A caption, a scene that it describes, and the task."""
 
     task: str
     caption: str
     scene: Scene
-    unseen: bool
 
 
 def prompts(each: int, least: int, most: int, held: Collection[Pair]) -> list[Prompt]:
@@ -80,4 +79,4 @@ def _prompt(name: str, number: int, count: int, held: Collection[Pair], unseen: 
 
     random = Random(f"toy-compositional {name} {unseen} {number}")
     scene, caption = arranged(random, count, wanted)
-    return Prompt(name, caption, scene, unseen)
+    return Prompt(name, caption, scene)
