@@ -1,0 +1,105 @@
+"""Compositional accuracy on drawn pictures, whose truth is known."""
+
+import numpy as np
+import pytest
+
+from dmtool.data.judge import judge
+from dmtool.data.scene import COLOURS, SHAPES, Kind, Pair, Scene, Thing, parse
+from dmtool.data.shapes import draw, scene
+from dmtool.evaluate.composition import ASPECTS, accuracies, are_shapes, by_task, by_word
+from dmtool.evaluate.toy_prompts import TASKS, prompts
+
+HELD = {Pair("red", "circle"), Pair("blue", "star")}
+
+
+def mostly(found, name):
+    return [found[name][aspect] for aspect in ("whole", *ASPECTS)]
+
+
+def test_real_pictures_are_right_in_all_and_faults_are_counted_where_they_are():
+    scenes = [scene(3, index) for index in range(60)]
+    captions = [caption for _, caption in scenes]
+    pictures = [draw(shown, 32) for shown, _ in scenes]
+    found = [judge(picture, caption) for picture, caption in zip(pictures, captions, strict=True)]
+    counts = np.array([len(parse(caption).kinds) for caption in captions])
+    groups = {"first": np.arange(60) < 20}
+    right = accuracies(found, captions, groups)
+    assert right["first"]["n"] == 20 and right["objects_2"]["n"] == (counts == 2).sum()
+    assert all(value in (1, None) for name in right for value in mostly(right, name))
+    assert right["objects_1"]["relations"] is None and right["all"]["relations"] == 1
+    blank = np.zeros((32, 32, 3), np.uint8)
+    blank[:] = COLOURS[parse(captions[0]).ground]
+    found[0] = judge(blank, captions[0])
+    wrong = accuracies(found, captions, groups)
+    assert wrong["first"]["whole"] == wrong["first"]["objects"] == 19 / 20
+    assert wrong["first"]["ground"] == 1 and wrong["all"]["shapes"] == 59 / 60
+    word = parse(captions[0]).kinds[0].colour
+    having = sum(word in {kind.colour for kind in parse(caption).kinds} for caption in captions)
+    assert by_word(found, captions)["colours"][word] == {
+        "n": having, "accuracy": pytest.approx(1 - 1 / having),
+    }  # fmt: skip
+
+
+def test_a_task_asks_what_it_is_about_and_no_more():
+    asked = "a large red circle left of a small blue square on a white ground"
+
+    def passed(*things):
+        found = judge(draw(Scene(things, "yellow"), 64), asked)
+        return {name for name, task in TASKS.items() if 2 in task.counts and task.passed(found)}
+
+    def thing(colour, shape, x):
+        return Thing(Kind("large", colour, shape), x, 0.5, 0.35)
+
+    circle, square = thing("red", "circle", 0.25), thing("blue", "square", 0.75)
+    every = {"two_objects", "counting", "position", "colour_attribution"}
+    assert passed(circle, square) == every
+    assert passed(thing("red", "circle", 0.75), thing("blue", "square", 0.25)) == every - {
+        "position"
+    }
+    swapped = passed(thing("blue", "circle", 0.25), thing("red", "square", 0.75))
+    assert swapped == every - {"colour_attribution"}
+    more = Thing(Kind("small", "green", "star"), 0.5, 0.87, 0.21)
+    assert passed(circle, square, more) == every - {"counting"}
+    assert passed(circle, thing("blue", "star", 0.75)) == {"counting"}
+    assert passed(circle) == set()
+
+
+def test_the_prompt_set_is_what_it_says():
+    found = prompts(6, 1, 3, HELD)
+    assert found == prompts(6, 1, 3, HELD) and len(found) == 2 * 6 * len(TASKS)
+    assert prompts(4, 1, 3, HELD)[:4] == found[:4]
+    counting = [len(p.scene.things) for p in found if p.task == "counting"]
+    assert counting == [2, 3] * 6
+    for number, prompt in enumerate(found):
+        kinds = parse(prompt.caption).kinds
+        held = any((kind.colour, kind.shape) in HELD for kind in kinds)
+        assert held == (number // 6 % 2 == 1)
+        assert judge(draw(prompt.scene, 32), prompt.caption).ok
+        if prompt.task in ("two_objects", "position", "colour_attribution"):
+            assert len({kind.shape for kind in kinds}) == 2
+        if prompt.task == "colour_attribution":
+            assert len({kind.colour for kind in kinds}) == 2
+    assert {p.task for p in prompts(2, 1, 1, ())} == {"single_object", "colours"}
+    assert len(prompts(2, 1, 2, ())) == 2 * len(TASKS)
+
+
+def test_tasks_are_counted_by_groups():
+    found = prompts(2, 1, 2, HELD)
+    views = [judge(draw(prompt.scene, 32), prompt.caption) for prompt in found]
+    other = judge(np.full((32, 32, 3), 128, np.uint8), found[0].caption)
+    unseen = np.arange(len(found)) // 2 % 2 == 1
+    views[:1] = [other]  # of single_object, seen
+    result = by_task(views, [prompt.task for prompt in found], {"seen": ~unseen, "un": unseen})
+    assert result["single_object"] == {
+        "all": {"n": 4, "accuracy": 0.75},
+        "seen": {"n": 2, "accuracy": 0.5},
+        "un": {"n": 2, "accuracy": 1},
+    }
+    assert list(result) == ["mean_of_tasks", *TASKS]
+    assert result["mean_of_tasks"]["seen"]["accuracy"] == pytest.approx(1 - 0.5 / 6)
+    assert result["mean_of_tasks"]["un"] == {"n": 12, "accuracy": 1}
+
+
+def test_captions_of_other_sources_are_not_judged():
+    assert are_shapes([scene(0, 0)[1]]) and not are_shapes([scene(0, 0)[1], "red heart"])
+    assert not are_shapes([]) and {len(SHAPES), len(COLOURS)} == {5, 8}
