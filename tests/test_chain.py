@@ -227,6 +227,26 @@ def test_stages_that_do_not_fit_are_refused_with_both_values(home, dmtool):
     assert not (home / "runs/tiny2").exists()
 
 
+def test_whether_a_runs_pictures_show_their_captions(home, dmtool):
+    words = ["eval-align", "run=tiny", "sampler.steps=1", "upsample.use=always",
+             "upsample.sampler.steps=1"]  # fmt: skip
+    printed = dmtool(*words, cwd=home).stdout
+    found = json.loads((home / "runs/tiny/eval/align-test.json").read_text())
+    figures, n = found["figures"], found["n"]
+    shown = {name: each["captions"]["all"] for name, each in figures["composition"].items()}
+    assert shown["real"]["whole"] == 1 and shown["shuffled"]["whole"] < 0.5 and n > 2
+    groups = {name: each for name, each in figures["retrieval"].items() if name != "gallery"}
+    assert figures["retrieval"]["gallery"] == 48 and groups["all"]["ceiling"]["r@1"] == 1
+    assert sum(each["n"] for name, each in groups.items() if name != "all") == n
+    assert "no CLIP score: clip=DIR" in printed and found["settings"]["upsampled"]
+    dmtool(*words, "prompts=toy-compositional", "each=2", cwd=home)
+    toy = json.loads((home / "runs/tiny/eval/align-toy-compositional.json").read_text())
+    tasks = {name: each["tasks"] for name, each in toy["figures"]["composition"].items()}
+    assert toy["n"] == 12 and "retrieval" not in toy["figures"]
+    means = {name: each["mean_of_tasks"]["all"]["accuracy"] for name, each in tasks.items()}
+    assert means["real"] == 1 > max(means["shuffled"], means["generated"])
+
+
 @pytest.mark.slow
 def test_processes_share_out_pictures_and_figures(home, monkeypatch):
     """Three processes write what one does, to rounding, and say it once."""
@@ -245,6 +265,8 @@ def test_processes_share_out_pictures_and_figures(home, monkeypatch):
         assert call(launch, *paint, "--film").count("6 pictures") == 1
         words = ["eval-fid", "run=tiny", "count=10", "dtype=fp32", "--out", f"{name}.json"]
         assert call(launch, *words).count("written to") == 1
+        align = ["eval-align", "run=tiny", "dtype=fp32", "--out", f"{name}-align.json"]
+        assert call(launch, *align).count("written to") == 1
         two = ["eval-fid", "--real", "alone", "--fake", name, "--out", f"{name}-two.json"]
         assert call(launch, *two).count("(6 real, 6 generated pictures)") == 1
         assert call(launch, "reconstruct", f"{name}-sheet.png", "run=tiny").count("PSNR") == 1
@@ -262,6 +284,11 @@ def test_processes_share_out_pictures_and_figures(home, monkeypatch):
     assert three["n_fake"] == one["n_fake"] == 10 and three["floor"] == one["floor"]
     figures = [each["figures"]["all"] for each in (one, three)]
     assert figures[1]["fd"] == pytest.approx(figures[0]["fd"], rel=1e-3)
+    one, three = (json.loads((home / f"{name}-align.json").read_text()) for name in names)
+    assert one["n"] == three["n"] and one["protocol"] == three["protocol"]
+    for pictures in ("real", "shuffled"):
+        one_, three_ = (each["figures"]["composition"][pictures] for each in (one, three))
+        assert one_ == three_
     same, other = (
         json.loads((home / f"{name}-two.json").read_text()) for name in ("alone", "shared")
     )

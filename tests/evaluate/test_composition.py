@@ -1,13 +1,20 @@
 """Compositional accuracy on drawn pictures, whose truth is known."""
 
+import json
+
 import numpy as np
 import pytest
 
+from dmtool.config import validate
 from dmtool.data.judge import judge
-from dmtool.data.scene import COLOURS, SHAPES, Kind, Pair, Scene, Thing, parse
+from dmtool.data.scene import COLOURS, Kind, Pair, Scene, Thing, parse
 from dmtool.data.shapes import draw, scene
-from dmtool.evaluate.composition import ASPECTS, accuracies, are_shapes, by_task, by_word
+from dmtool.errors import UserError
+from dmtool.evaluate import align
+from dmtool.evaluate.composition import ASPECTS, accuracies, by_task, by_word
 from dmtool.evaluate.toy_prompts import TASKS, prompts
+from dmtool.hydra_main import composed
+from dmtool.schemas import EvalAlign
 
 HELD = {Pair("red", "circle"), Pair("blue", "star")}
 
@@ -100,6 +107,21 @@ def test_tasks_are_counted_by_groups():
     assert result["mean_of_tasks"]["un"] == {"n": 12, "accuracy": 1}
 
 
-def test_captions_of_other_sources_are_not_judged():
-    assert are_shapes([scene(0, 0)[1]]) and not are_shapes([scene(0, 0)[1], "red heart"])
-    assert not are_shapes([]) and {len(SHAPES), len(COLOURS)} == {5, 8}
+def test_a_folder_is_judged_if_a_program_can(tmp_path, capsys):
+    config = validate(composed("eval_align"), EvalAlign)
+    folder, out = tmp_path / "shapes", tmp_path / "out.json"
+    folder.mkdir()
+    for index in range(4):
+        shown, caption = scene(1, index)
+        draw(shown, 32).save(folder / f"{index}.png")
+        (folder / f"{index}.txt").write_text(caption)
+    align.folder(config, folder, out)
+    figures = json.loads(out.read_text())["figures"]["composition"]["generated"]
+    assert figures["captions"]["all"] == {"n": 4, "whole": 1, **dict.fromkeys(ASPECTS, 1)}
+    assert "all         4  1.000" in capsys.readouterr().out
+    draw(shown, 32).crop((0, 0, 32, 30)).save(folder / "3.png")
+    with pytest.raises(UserError, match=r"3.png is 32 x 30: .* square"):
+        align.folder(config, folder, None)
+    (folder / "3.txt").write_text("red heart")
+    with pytest.raises(UserError, match=r"no program can check .* give clip=DIR"):
+        align.folder(config, folder, None)
