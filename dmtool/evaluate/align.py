@@ -8,7 +8,7 @@ pictures measured stand real ones of the same captions (the ceiling) and of othe
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from dmtool import cache, pipeline, processes, runs
 from dmtool.data.judge import look
+from dmtool.data.transforms import to_tensor, to_uint8
 from dmtool.device import pick_device
 from dmtool.errors import UserError
 from dmtool.evaluate import align_lines, asked, clip, features, reals
@@ -109,9 +110,16 @@ def _views(
     config: EvalAlign,
     group: Group,
 ) -> dict[str, Views]:
-    """What is seen of generated pictures, of real ones, and of real ones of other captions."""
+    """What is seen of generated pictures, of real ones, and of real ones of other captions.
+
+    And of real ones after the autoencoder, if it is what paints: no noise predictor does better.
+    """
     looks, mine = _looks(model, wanted.captions), group.share(range(len(wanted.captions)))
     real = _seen(map(wanted.true, mine), len(mine), looks, config.batch_size, group)
+    views = {"real": real}
+    if chain.codec.factor > 1 and not chain.upsampler:
+        decoded = _decoded(chain, map(wanted.true, mine))
+        views["decoded"] = _seen(decoded, len(mine), looks, config.batch_size, group)
     requests = (Request(wanted.captions[i], wanted.keys[i]) for i in mine)
     pictures = (picture.pixels for picture in chain.pictures(requests))
     if extractor:
@@ -119,7 +127,15 @@ def _views(
     generated = _seen(pictures, len(mine), looks, config.batch_size, group)
     order = _others(len(wanted.captions), config.seed) if group.main else []
     shuffled = {name: [each[i] for i in order] for name, each in real.items()}
-    return {"generated": generated, "real": real, "shuffled": shuffled}
+    return {"generated": generated, **views, "shuffled": shuffled}
+
+
+@torch.inference_mode()
+def _decoded(chain: Pipeline, pictures: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Pictures uint8 [3, H, W] as the run's autoencoder gives them back."""
+    for picture in pictures:
+        latent = chain.codec.encode(to_tensor(picture[None]).to(chain.device))
+        yield to_uint8(chain.codec.decode(latent))[0].cpu()
 
 
 def _reals(config: EvalAlign, chain: Pipeline) -> Reals:

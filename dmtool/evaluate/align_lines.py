@@ -12,10 +12,9 @@ from dmtool.table import columns
 ROWS = {
     "generated": "generated",
     "real": "real (ceiling)",
+    "decoded": "real, decoded",
     "shuffled": "of other captions (chance)",
 }
-
-
 NONE_HELD = "nothing is unseen: train on data.hold_out='[red circle,...]' to hold pairs out"
 
 
