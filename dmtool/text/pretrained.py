@@ -93,7 +93,10 @@ def find(name: str, what: str = "text encoder", key: str = "text.name") -> Path:
         inner = folder / "text_encoder"
         return inner if inner.is_dir() and not (folder / "config.json").is_file() else folder
     if name.startswith((".", "/", "~")):
-        raise UserError(f"the {what}'s folder {name} is not there")
+        raise UserError(
+            f"the {what}'s folder {name} is not there: {key}=FOLDER takes one as transformers saves "
+            "it"
+        )
     try:
         return Path(snapshot_download(name, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError) as error:
