@@ -94,8 +94,8 @@ def find(name: str, what: str = "text encoder", key: str = "text.name") -> Path:
         return inner if inner.is_dir() and not (folder / "config.json").is_file() else folder
     if name.startswith((".", "/", "~")):
         raise UserError(
-            f"the {what}'s folder {name} is not there: {key}=FOLDER takes one as transformers saves "
-            "it"
+            f"the {what}'s folder {name} is not there: give one as transformers saves it, "
+            f"{key}=FOLDER"
         )
     try:
         return Path(snapshot_download(name, local_files_only=True))
