@@ -13,6 +13,8 @@ Line = dict[str, Any]
 """`pictures` and `seconds` (of training), and figures by name; or `alert` and what it says."""
 
 NAME = "metrics.jsonl"
+FIRST = ("loss", "pictures_per_second", "lr", "grad_norm")
+"""Figures that are shown first, after them all others; held-out ones follow the loss."""
 
 
 def read(path: Path) -> list[Line]:
@@ -43,6 +45,17 @@ def forget_after(path: Path, pictures: int) -> int:
 def series(lines: list[Line], name: str) -> list[tuple[int, float]]:
     """(pictures, value) of a figure wherever it was logged."""
     return [(line["pictures"], float(line[name])) for line in lines if name in line]
+
+
+def names(lines: list[Line]) -> list[str]:
+    """All figures in the order of their interest."""
+    every = {name: None for line in lines for name in line}
+    others = [name for name in every if name not in ("pictures", "seconds", "alert")]
+    held_out = [name for name in others if name.startswith("val_")]
+    order = [FIRST[0], *held_out, *FIRST[1:]]
+    return [name for name in order if name in every] + [
+        name for name in others if name not in order
+    ]
 
 
 def quarters(values: list[float]) -> list[float]:

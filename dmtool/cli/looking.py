@@ -85,3 +85,19 @@ def check_run(
             check.write(run, stage, root, write)
         else:
             check.check(run, stage, root, curve)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[str], typer.Argument(help="Runs' names or directories.")],
+    root: Root = "runs",
+    out: Annotated[Path | None, typer.Option(help="HTML file; default: in the first run.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also compare figures of different protocol.")
+    ] = False,
+) -> None:
+    """Write one HTML page of runs: figures, curves, pictures, configs, where all came from."""
+    with exit_codes():
+        from dmtool.report import page
+
+        typer.echo(f"written to {page.report(runs, root, out, force)}")

@@ -26,11 +26,11 @@ def record(extractor: FeatureExtractor, n_real: int, n_fake: int) -> dict[str, A
         "n_below_dim": fewest <= extractor.dim,
         "provisional": fewest < PROVISIONAL,
         "extractor": extractor.describe(),
-        "versions": {"dmtool": _own_version(), "torch": torch.__version__},
+        "versions": {"dmtool": own_version(), "torch": torch.__version__},
     }
 
 
-def _own_version() -> str:
+def own_version() -> str:
     try:
         return version("dmtool")
     except PackageNotFoundError:

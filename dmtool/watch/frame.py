@@ -12,9 +12,6 @@ from dmtool.watch.plot import panel
 from dmtool.watch.seen import Seen
 from dmtool.watch.terminal import Terminal
 
-FIRST = ("loss", "pictures_per_second", "lr", "grad_norm")
-"""Figures that are shown first, after them all others; held-out ones follow the loss."""
-
 NARROWEST, LOWEST = 34, 5  # of a panel, in characters
 BESIDE = 72  # columns from which the preview stands at the curves' side
 SHARE = 0.42  # of the screen, for the preview
@@ -66,7 +63,7 @@ def _state(seen: Seen) -> str:
 def _panels(seen: Seen, width: int, height: int, unicode: bool) -> list[str]:
     """As many figures as there is room for, in a grid."""
     columns, rows = max(1, width // NARROWEST), max(1, height // LOWEST)
-    names = _names(seen.lines)[: columns * rows]
+    names = metrics.names(seen.lines)[: columns * rows]
     columns = min(columns, -(-len(names) // min(rows, len(names))))
     rows = -(-len(names) // columns)
     wide, high = width // columns, max(2, height // rows)
@@ -80,17 +77,6 @@ def _panels(seen: Seen, width: int, height: int, unicode: bool) -> list[str]:
         row = zip_longest(*drawn[start : start + columns], fillvalue="")
         lines += ["".join(cell.ljust(wide) for cell in cells).rstrip() for cells in row]
     return lines[:height]
-
-
-def _names(lines: list[metrics.Line]) -> list[str]:
-    """All figures in the order of their interest."""
-    every = {name: None for line in lines for name in line}
-    others = [name for name in every if name not in ("pictures", "seconds", "alert")]
-    held_out = [name for name in others if name.startswith("val_")]
-    order = [FIRST[0], *held_out, *FIRST[1:]]
-    return [name for name in order if name in every] + [
-        name for name in others if name not in order
-    ]
 
 
 def _beside(left: list[str], right: list[str], at: int) -> list[str]:

@@ -1,0 +1,1 @@
+"""`dmtool report`: runs on one page."""

@@ -1,0 +1,86 @@
+"""What a run's directory holds that its report shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dmtool import metrics, runs
+from dmtool.info import fits
+from dmtool.runs import Artifact
+from dmtool.schemas import STAGES
+from dmtool.watch.seen import stages
+
+PICTURES = {".png", ".gif", ".webp", ".svg"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a run; `config` is its YAML."""
+
+    name: str
+    config: str
+    lines: list[metrics.Line]
+    artifacts: dict[str, Artifact]
+    preview: Path | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run: its stages in the order of the chain, its evaluations by file name, its pictures."""
+
+    name: str
+    folder: Path
+    stages: list[Stage]
+    results: dict[str, dict[str, Any]]
+    pictures: list[Path]
+
+    @property
+    def fits(self) -> list[str]:
+        """What fits what among the stages' default artifacts."""
+        found = {s.name: s.artifacts["default"] for s in self.stages if "default" in s.artifacts}
+        return fits(found)
+
+    @property
+    def attributions(self) -> list[str]:
+        """Whom the pictures of its training are by."""
+        artifacts = (each for stage in self.stages for each in stage.artifacts.values())
+        return sorted({each.card["data"]["attribution"] for each in artifacts} - {""})
+
+
+def look(run: str, root: str) -> Run:
+    """A run as it stands; UserError if there is none."""
+    begun = stages(run, root)
+    folder = runs.run_dir(run, root)
+    order = [*(name for name in STAGES if name in begun), *sorted(set(begun) - set(STAGES))]
+    results = {path.stem: json.loads(path.read_text()) for path in _files(folder / "eval", "json")}
+    whole = {name: result for name, result in results.items() if "figures" in result}
+    shown = [path for path in _pictures(folder)]
+    return Run(folder.resolve().name, folder, [_stage(folder / n) for n in order], whole, shown)
+
+
+def _stage(folder: Path) -> Stage:
+    artifacts = sorted(folder.glob("artifacts/[!.]*"))
+    previews = sorted(folder.glob("previews/*.png"))
+    return Stage(
+        folder.name,
+        (folder / "config.yaml").read_text(),
+        metrics.read(folder / metrics.NAME),
+        {path.name: runs.load(path) for path in artifacts},
+        previews[-1] if previews else None,
+    )
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    """Sheets of samples, films, and what evaluations have drawn; single samples are left out."""
+    sheets = sorted(folder.glob("*-sheet.png"))
+    films = sorted(path for film in folder.glob("*-film") for path in film.iterdir())
+    drawn = sorted(folder.glob("eval/**/*"))
+    yield from (path for path in (*sheets, *films, *drawn) if path.suffix in PICTURES)
+
+
+def _files(folder: Path, suffix: str) -> list[Path]:
+    return sorted(folder.glob(f"*.{suffix}"))
