@@ -51,7 +51,7 @@ def run(config: EvalFid, out: Path | None) -> None:
     of `evaluate.generated`. Every picture is made, and seen, by one process.
     """
     with _processes(config) as group:
-        result = _measure(config, group)
+        result = measure(config, group)
         if group.main:
             path = (
                 out or runs.run_dir(config.run, config.root) / "eval" / f"fid-{config.split}.json"
@@ -65,7 +65,7 @@ def _processes(config: EvalFid) -> AbstractContextManager[Group]:
     return processes.started(pick_device(config.device), config.timeout)
 
 
-def _measure(config: EvalFid, group: Group) -> dict[str, Any]:
+def measure(config: EvalFid, group: Group) -> dict[str, Any]:
     """The figures with all that they depend on, on the main process."""
     chain = pipeline.load(config)
     data = _data(config)

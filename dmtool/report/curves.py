@@ -1,16 +1,13 @@
-"""Curves of trainings as SVG, one drawing for light pages and one for dark ones."""
+"""Curves of trainings, a panel for each figure."""
 
 from __future__ import annotations
 
-import base64
-import io
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from dmtool import metrics
-from dmtool.errors import require
+from dmtool.plot import Drawn, drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,59 +17,11 @@ PANELS, COLUMNS = 9, 3
 POINTS = 400
 """Points of a curve, at most: more are not seen, and make the page large."""
 
-STYLE: dict[Any, Any] = {
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 9,
-    "font.size": 8,
-    "lines.linewidth": 1.3,
-    "savefig.transparent": True,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "dmtool",
-}
-INK = {"light": "#1d2129", "dark": "#e6e8ec"}
-COLOURS = {
-    "light": ("#2563c9", "#c2410c", "#15803d", "#9333ea", "#a16207", "#be185d"),
-    "dark": ("#7fb0ff", "#ff9f68", "#6fd08c", "#cf9cff", "#e3c04f", "#ff8fc4"),
-}
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A drawing as data: URIs of SVG."""
-
-    title: str
-    light: str
-    dark: str
-
 
 def of_stages(stage: str, lines: Mapping[str, list[metrics.Line]]) -> Drawn:
     """The figures of a stage over pictures seen, with a line for each run."""
     names = list({name: None for each in lines.values() for name in _moving(each)})[:PANELS]
     return drawn(f"{stage}: {', '.join(names)}", lambda figure: _panels(figure, names, lines))
-
-
-def drawn(title: str, draw: Callable[[Figure], None]) -> Drawn:
-    """What `draw` puts on an empty figure, in both themes; UserError without matplotlib."""
-    require("matplotlib", "plot")
-    return Drawn(title, *(_svg(draw, theme) for theme in ("light", "dark")))
-
-
-def _svg(draw: Callable[[Figure], None], theme: str) -> str:
-    from cycler import cycler
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    ink = dict.fromkeys(
-        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"),
-        INK[theme],
-    )
-    with rc_context(STYLE | ink | {"axes.prop_cycle": cycler(color=COLOURS[theme])}):
-        figure = Figure(layout="constrained")
-        draw(figure)
-        file = io.BytesIO()
-        figure.savefig(file, format="svg", metadata={"Date": None})
-    return f"data:image/svg+xml;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _moving(lines: list[metrics.Line]) -> list[str]:

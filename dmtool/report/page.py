@@ -13,9 +13,11 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from dmtool import runs as directories
+from dmtool.evaluate import compare
+from dmtool.evaluate.compare import Difference, Table
 from dmtool.evaluate.record import own_version
-from dmtool.report import curves, figures, seen
-from dmtool.report.figures import Table
+from dmtool.plot import Drawn
+from dmtool.report import curves, seen
 from dmtool.report.seen import Run, Stage
 from dmtool.runs import Artifact
 
@@ -70,11 +72,11 @@ def _run(run: Run) -> dict[str, Any]:
 
 def _result(name: str, result: Mapping[str, Any]) -> dict[str, Any]:
     rest = {key: value for key, value in result.items() if key != "figures"}
-    rows = [[key, figures.cell(value)] for key, value in figures.flat(rest)]
+    rows = [[key, compare.cell(value)] for key, value in compare.flat(rest)]
     title = f"{name}: {result['metric']}" if "metric" in result else name
     return {
         "title": title,
-        "table": figures.table(result),
+        "table": compare.table(result),
         "protocol": Table([], rows),
         "warnings": result.get("warnings", []),
     }
@@ -135,29 +137,29 @@ def _compared(name: str, found: Sequence[Run], force: bool) -> list[dict[str, An
     results = {run.name: run.results[name] for run in found if name in run.results}
     if len(results) < 2:
         return []
-    figures.check(name, list(results.values()), force)
+    compare.check(name, list(results.values()), force)
     common = [
         group
-        for group in figures.groups(next(iter(results.values())))
-        if all(group in figures.groups(each) for each in results.values())
+        for group in compare.groups(next(iter(results.values())))
+        if all(group in compare.groups(each) for each in results.values())
     ]
     return [
         {
             "name": name,
             "group": group,
-            "table": figures.together(results, group),
-            "protocol": _differences(results, figures.protocol(list(results.values()))),
-            "made": _differences(results, figures.made(list(results.values()))),
+            "table": compare.together(results, group),
+            "protocol": _differences(results, compare.protocol(list(results.values()))),
+            "made": _differences(results, compare.made(list(results.values()))),
         }
         for group in common
     ]
 
 
-def _differences(results: Mapping[str, Any], found: Sequence[figures.Difference]) -> Table:
+def _differences(results: Mapping[str, Any], found: Sequence[Difference]) -> Table:
     return Table(["", *results], [[each.key, *each.values] for each in found])
 
 
-def _overlaid(stage: str, found: Sequence[Run]) -> list[curves.Drawn]:
+def _overlaid(stage: str, found: Sequence[Run]) -> list[Drawn]:
     lines = {run.name: each.lines for run in found for each in run.stages if each.name == stage}
     lines = {name: each for name, each in lines.items() if each}
     return [curves.of_stages(stage, lines)] if len(lines) > 1 else []

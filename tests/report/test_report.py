@@ -4,10 +4,12 @@ import base64
 import re
 import xml.etree.ElementTree as xml
 from html.parser import HTMLParser
+from shutil import which
 
 import pytest
 from written import NASTY, result
 
+from dmtool import plot
 from dmtool.errors import UserError
 from dmtool.report import curves, page
 
@@ -76,7 +78,7 @@ def test_curves_are_drawn_in_both_themes_with_a_line_for_each_run():
         assert {"a", "b", "loss"} <= {node.text for node in xml.fromstring(svg).iter()}
         texts.append(svg)
         assert len(svg) < 100_000, "thinned"
-    assert curves.INK["dark"] in texts[1] and curves.INK["dark"] not in texts[0]
+    assert plot.INK["dark"] in texts[1] and plot.INK["dark"] not in texts[0]
 
 
 def test_a_run_that_is_not_there_is_one_line(run):
@@ -90,11 +92,13 @@ def test_a_run_that_is_not_there_is_one_line(run):
 def test_a_browser_shows_it_without_an_error_or_a_request(run, theme):
     from playwright.sync_api import sync_playwright
 
+    chromium = which("chromium")
+    assert chromium, "this test needs Debian's package chromium"
     root = run("one", fid=result("c" * 64, 10.0))
     path = page.report(["one"], root, None, False).resolve()
     said, asked = [], []
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         tab = browser.new_page(color_scheme=theme)
         tab.on("console", lambda message: said.append(message.text))
         tab.on("pageerror", lambda error: said.append(str(error)))
@@ -109,4 +113,4 @@ def test_a_browser_shows_it_without_an_error_or_a_request(run, theme):
     light = sum(map(int, re.findall(r"\d+", paper)[:3])) > 384
     assert light == (theme == "light")
     inks = [base64.b64decode(u.partition(",")[2]).decode() for u in used if "svg" in u[:20]]
-    assert len(inks) == 1 and curves.INK[theme] in inks[0]
+    assert len(inks) == 1 and plot.INK[theme] in inks[0]
