@@ -23,6 +23,7 @@ from dmtool.schemas import (
     TrainUnet,
     TrainUpsampler,
     TrainVae,
+    TuneSampler,
     Use,
 )
 
@@ -89,6 +90,14 @@ def eval_fid(config: DictConfig, real: str | None, fake: str | None, out: str | 
             fid.folders(checked, Path(real), Path(fake), Path(out) if out else None)
         else:
             fid.run(checked, Path(out) if out else None)
+
+
+def tune_sampler(config: DictConfig, out: str | None) -> None:
+    with _job():
+        checked = validate(config, TuneSampler)
+        from dmtool import tune
+
+        tune.tune(checked, Path(out) if out else None)
 
 
 def reconstruct(config: DictConfig, files: list[str], out: str | None) -> None:

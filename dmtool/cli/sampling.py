@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import Annotated
 
 import typer
 
 from dmtool.cli.app import HYDRA, OVERRIDES, Seed, app, seed_word, sort_words
+from dmtool.errors import UserError, exit_codes
 
 
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)
@@ -21,10 +23,27 @@ def sample(
     film: Annotated[bool, typer.Option(help="Also a strip of the steps of each picture.")] = False,
 ) -> None:
     """Paint pictures of prompts: text -> noise predictor -> decoder -> upsampler."""
-    from dmtool import hydra_main, tasks
+    from dmtool import defaults, hydra_main, tasks
 
     task = partial(tasks.sample, prompts=prompt, n=n, negative=negative, out=out, film=film)
-    hydra_main.run("sample", task, context.args + seed_word(seed))
+    words = defaults.added("sample", context.args + seed_word(seed))
+    hydra_main.run("sample", task, words)
+
+
+@app.command("tune-sampler", context_settings=HYDRA, epilog=OVERRIDES)
+def tune_sampler(
+    context: typer.Context,
+    out: Annotated[
+        str | None, typer.Option(help="JSON file; default: what `sample` begins with from now on.")
+    ] = None,
+) -> None:
+    """Search the best sampler, steps and guidance for few calls: `run=NAME calls=8`."""
+    from dmtool import hydra_main, tasks
+
+    with exit_codes():
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise UserError("tune-sampler is the work of one process: start it without a launcher")
+    hydra_main.run("tune_sampler", partial(tasks.tune_sampler, out=out), context.args)
 
 
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -25,9 +26,10 @@ from dmtool.evaluate.folders import compare_folders
 from dmtool.evaluate.record import record
 from dmtool.pipeline import Pipeline, Request
 from dmtool.processes import Group
-from dmtool.schemas import Data, EvalFid, HasData
+from dmtool.schemas import Data, EvalFid, HasData, Use
 
 Features = np.ndarray[Any, Any]
+T = TypeVar("T")
 
 
 def folders(config: EvalFid, real: Path, fake: Path, out: Path | None) -> None:
@@ -68,17 +70,12 @@ def _processes(config: EvalFid) -> AbstractContextManager[Group]:
 def measure(config: EvalFid, group: Group) -> dict[str, Any]:
     """The figures with all that they depend on, on the main process."""
     chain = pipeline.load(config)
-    data = _data(config)
+    data = trained_on(config)
     loaded = source.load(data)
-    trained_on = chain.card["data"]["fingerprint"]
-    if loaded.fingerprint != trained_on:
-        raise UserError(
-            f"the pictures have changed since training: their fingerprint is {loaded.fingerprint}, "
-            f"the run's is {trained_on}"
-        )
+    check_unchanged(loaded.fingerprint, chain)
     extractor = features.load(config.extractor, chain.device)
-    pictures = Pictures(loaded.dataset, data, _resolution(chain), config.seed)
-    real = _real(pictures, extractor, loaded.fingerprint, config.batch_size)
+    pictures = Pictures(loaded.dataset, data, resolution(chain), config.seed)
+    real = real_features(pictures, extractor, loaded.fingerprint, config.batch_size)
     rows = _rows(loaded.dataset["key"], data, config)
     captions = [row[0] if row else "" for row in loaded.dataset["caption"]]
     fake = _fake(chain, extractor, rows, captions, config, group)
@@ -107,7 +104,17 @@ def summary(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _data(config: EvalFid) -> Data:
+def check_unchanged(fingerprint: str, chain: Pipeline) -> None:
+    """UserError if the pictures with this fingerprint are not those that the chain learned."""
+    learned = chain.card["data"]["fingerprint"]
+    if fingerprint != learned:
+        raise UserError(
+            f"the pictures have changed since training: their fingerprint is {fingerprint}, "
+            f"the run's is {learned}"
+        )
+
+
+def trained_on(config: Use) -> Data:
     """The data that the run was trained on, from its saved config."""
     run = config.from_.unet or config.run
     path = runs.run_dir(run, config.root) / "unet" / "config.yaml"
@@ -115,7 +122,7 @@ def _data(config: EvalFid) -> Data:
     return validate({"data": saved["data"]}, HasData).data
 
 
-def _resolution(chain: Pipeline) -> int:
+def resolution(chain: Pipeline) -> int:
     factor = chain.upsampler.factor if chain.upsampler else 1
     return cast(int, chain.card["resolution"]) * factor
 
@@ -127,11 +134,16 @@ def _rows(keys: list[str], data: Data, config: EvalFid) -> list[int]:
         raise UserError(
             f"the split {config.split!r} has {len(rows)} pictures: at least 2 are needed"
         )
-    count = min(config.count or len(rows), len(rows))
-    return [rows[i * len(rows) // count] for i in range(count)]
+    return spread(rows, config.count or len(rows))
 
 
-def _real(
+def spread(items: Sequence[T], count: int) -> list[T]:
+    """`count` items evenly spread, or all if there are no more."""
+    count = min(count, len(items))
+    return [items[i * len(items) // count] for i in range(count)]
+
+
+def real_features(
     pictures: Pictures, extractor: FeatureExtractor, fingerprint: str, batch_size: int
 ) -> Features:
     """Features [M, d] of all pictures, extracted once, by all processes together, and kept."""

@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from dmtool.schemas.base import Count, Fraction, From, Schema
+from pydantic import Field
+
+from dmtool.schemas.base import (
+    Count,
+    Fraction,
+    From,
+    Natural,
+    NonNegative,
+    Positive,
+    Schema,
+)
 from dmtool.schemas.guidance import Guidance
 from dmtool.schemas.optim import Optim
 from dmtool.schemas.parts import Data
@@ -41,6 +51,7 @@ class Use(Machine):
     guidance: Guidance
     upsample: Upsample
     batch_size: Count
+    tuned: bool
 
     def __post_init__(self) -> None:
         if self.from_.bad is not None and self.guidance.bad is None:
@@ -62,6 +73,42 @@ class EvalFid(Use):
     split: Literal["train", "val", "test"]
     count: Count | None
     extractor: Extractor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guided(Schema):
+    """Which guidance `tune-sampler` tries: scales, and intervals (low, high] of sigma / alpha."""
+
+    scales: tuple[float, ...]
+    intervals: Annotated[tuple[tuple[NonNegative, Positive | None], ...], Field(min_length=1)]
+    count: Annotated[int, Field(ge=2)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneSampler(Use):
+    """`dmtool tune-sampler`; `samplers` and `grids` are Hydra's words, with blanks between."""
+
+    calls: Count
+    reference: Sampler
+    split: Literal["train", "val", "test"]
+    prompts: str | None
+    count: Count
+    samplers: Annotated[tuple[str, ...], Field(min_length=1)]
+    grids: Annotated[tuple[str, ...], Field(min_length=1)]
+    keep: Count
+    rounds: Natural
+    guided: Guided
+    extractor: Extractor
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.reference.deterministic:
+            raise ValueError(f"reference={self.reference.kind} is random: nothing comes near it")
+        if self.prompts is not None and self.guided.scales:
+            raise ValueError(
+                "guidance is tuned by the captions' real pictures, which prompts= has not: "
+                "add guided.scales=[]"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
