@@ -11,6 +11,7 @@ from itertools import takewhile
 import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -42,6 +43,18 @@ def composed(name: str, overrides: Sequence[str] = ()) -> DictConfig:
             return compose(name, list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_explain(error, name)) from error
+
+
+def choices(word: str) -> list[str]:
+    """The overrides that one with commas stands for, as in a sweep: a=1,2 -> a=1, a=2."""
+    try:
+        override = OverridesParser.create().parse_override(word)
+    except HydraException as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"cannot read {word!r} as key=value: {reason}") from error
+    if not override.is_sweep_override():
+        return [word]
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
 def _refuse_sweeps_in_process_groups(arguments: Sequence[str]) -> None:

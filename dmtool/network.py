@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dmtool.cond import Cond
+from dmtool.nn.perturbed import perturbed as nn_perturbed
 from dmtool.nn.text import TextTransformer
 from dmtool.nn.unet import UNet
 from dmtool.schemas import UNet as UNetConfig
@@ -73,6 +74,11 @@ def describe(
 def build(arguments: dict[str, Any], text: TextShape) -> NoisePredictor:
     """The network of these U-Net arguments, with fresh weights."""
     return NoisePredictor(UNet(**arguments), text.network())
+
+
+def perturbed(predictor: NoisePredictor, levels: Sequence[int]) -> NoisePredictor:
+    """The network with the same weights that has lost self-attention, see `nn.perturbed`."""
+    return NoisePredictor(nn_perturbed(predictor.unet, levels), predictor.text).eval()
 
 
 def condition(

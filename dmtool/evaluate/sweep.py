@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dmtool import cache, defaults, processes, runs
+from dmtool import cache, defaults, plot, processes, runs
 from dmtool.config import validate
 from dmtool.device import pick_device
 from dmtool.errors import UserError
@@ -110,7 +110,7 @@ def _points(
 
 
 def _write(folder: Path, points: Sequence[Point], result: dict[str, Any], axes: Axes) -> None:
-    """`sweep.json`, `sweep.svg` and the table."""
+    """`sweep.json`, `sweep.png` and the table."""
     names = axes.quality, axes.alignment
     figures = {
         point.setting.label: {
@@ -121,14 +121,14 @@ def _write(folder: Path, points: Sequence[Point], result: dict[str, Any], axes: 
     record = {k: v for k, v in result.items() if k not in ("figures", "floor", "settings")}
     text = json.dumps(record | {"group": axes.group, "figures": figures}, indent=1)
     runs.write_text(folder / "sweep.json", text + "\n")
-    runs.write_text(folder / "sweep.svg", sweep_plot.svg(points, names))
+    plot.write(plot.page([sweep_plot.panel(points, names)]), folder / "sweep.png")
     width = max(len(point.setting.label) for point in points)
     print(f"{'':{width}}  {axes.quality:>10}  {axes.alignment:>10}  ({axes.group})")
     for point in points:
         mark = "  on the front" if point.on_front else ""
         label = f"{point.setting.label:{width}}"
         print(f"{label}  {point.quality:>10.4g}  {point.alignment:>10.4g}{mark}")
-    print(f"written to {folder / 'sweep.json'}, drawn in {folder / 'sweep.svg'}")
+    print(f"written to {folder / 'sweep.json'}, drawn in {folder / 'sweep.png'}")
 
 
 def _keep(points: Sequence[Point]) -> None:

@@ -1,27 +1,41 @@
-"""Curves of trainings, a panel for each figure."""
+"""Curves of trainings, a panel for each figure, in both themes of a page."""
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-from dmtool import metrics
-from dmtool.plot import Drawn, drawn
+from dmtool import metrics, plot
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-PANELS, COLUMNS = 9, 3
+PANELS = 9
 POINTS = 400
 """Points of a curve, at most: more are not seen, and make the page large."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A drawing as data: URIs of SVG, for light pages and for dark ones."""
+
+    title: str
+    light: str
+    dark: str
 
 
 def of_stages(stage: str, lines: Mapping[str, list[metrics.Line]]) -> Drawn:
     """The figures of a stage over pictures seen, with a line for each run."""
     names = list({name: None for each in lines.values() for name in _moving(each)})[:PANELS]
-    return drawn(f"{stage}: {', '.join(names)}", lambda figure: _panels(figure, names, lines))
+    panels = [
+        _panel(name, {run: metrics.series(each, name) for run, each in lines.items()})
+        for name in names
+    ]
+    both = (_uri(plot.svg(plot.page(panels, theme=theme))) for theme in (plot.LIGHT, plot.DARK))
+    return Drawn(f"{stage}: {', '.join(names)}", *both)
+
+
+def _uri(svg: str) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
 def _moving(lines: list[metrics.Line]) -> list[str]:
@@ -30,34 +44,21 @@ def _moving(lines: list[metrics.Line]) -> list[str]:
     return [name for name in names if len({y for _, y in metrics.series(lines, name)}) > 1]
 
 
-def _panels(figure: Figure, names: Sequence[str], lines: Mapping[str, list[metrics.Line]]) -> None:
-    columns = min(COLUMNS, len(names))
-    rows = -(-len(names) // columns)
-    figure.set_size_inches(3.4 * columns, 2.1 * rows)
-    axes = figure.subplots(rows, columns, squeeze=False).flatten()
-    for axis, name in zip(axes, names, strict=False):
-        _panel(axis, name, {run: metrics.series(each, name) for run, each in lines.items()})
-    for axis in axes[len(names) :]:
-        axis.set_visible(False)
-    if len(lines) > 1:
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-
-
-def _panel(axis: Axes, name: str, series: Mapping[str, list[tuple[int, float]]]) -> None:
+def _panel(name: str, series: Mapping[str, list[tuple[int, float]]]) -> plot.Panel:
     """Curves of one figure; the axis is logarithmic where the values span more than a decade."""
-    for run, points in series.items():
-        kept = _thinned([(x, y) for x, y in points if math.isfinite(y)])
-        marker = "." if len(kept) < 8 else ""
-        axis.plot([x for x, _ in kept], [y for _, y in kept], marker=marker, label=run)
+    curves = [_curve(run, _thinned(points)) for run, points in series.items() if points]
     values = [y for points in series.values() for _, y in points if math.isfinite(y)]
-    if values and min(values) > 0 and max(values) > 10 * min(values) and name != "lr":
-        axis.set_yscale("log")
-    axis.set_title(name)
-    axis.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x else "0")
+    log = bool(values) and min(values) > 0 and max(values) > 10 * min(values) and name != "lr"
+    return plot.Panel(name, "thousand pictures", curves, log_y=log)
 
 
-def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    """At most about `POINTS` points, the mean of as many in a row."""
+def _curve(run: str, points: Sequence[tuple[float, float]]) -> plot.Curve:
+    x, y = zip(*points, strict=True)
+    return plot.Curve(run, x, y, marks=len(points) < 8)
+
+
+def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
+    """(thousands of pictures, value) of at most about `POINTS` points, each the mean of as many."""
     size = max(1, len(points) // POINTS)
     parts = [points[i : i + size] for i in range(0, len(points), size)]
-    return [(part[-1][0], sum(y for _, y in part) / len(part)) for part in parts]
+    return [(part[-1][0] / 1000, sum(y for _, y in part) / len(part)) for part in parts]

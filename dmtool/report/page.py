@@ -16,8 +16,8 @@ from dmtool import runs as directories
 from dmtool.evaluate import compare
 from dmtool.evaluate.compare import Difference, Table
 from dmtool.evaluate.record import own_version
-from dmtool.plot import Drawn
 from dmtool.report import curves, seen
+from dmtool.report.curves import Drawn
 from dmtool.report.seen import Run, Stage
 from dmtool.runs import Artifact
 

@@ -4,7 +4,7 @@ Hydra composes YAML into a `DictConfig`; `validate` (in `dmtool/config.py`) turn
 these dataclasses or says in one line which key is wrong and what was probably meant.
 """
 
-from dmtool.schemas.guidance import Guidance, Interval, Projected
+from dmtool.schemas.guidance import Guidance, Interval, Perturbed, Projected
 from dmtool.schemas.noise import (
     EdmNoise,
     EdmWeighting,
@@ -98,6 +98,7 @@ from dmtool.schemas.using import (
     HasData,
     HasOptim,
     Lengths,
+    NoisePlot,
     TuneSampler,
     Upsample,
     Use,
@@ -155,9 +156,11 @@ __all__ = [
     "MuonOptim",
     "NoText",
     "Noise",
+    "NoisePlot",
     "Optim",
     "OptimBase",
     "P2Weighting",
+    "Perturbed",
     "PlainSampler",
     "PlmsSampler",
     "PowerEma",

@@ -17,6 +17,7 @@ from dmtool.schemas.base import (
     Schema,
 )
 from dmtool.schemas.guidance import Guidance
+from dmtool.schemas.noise import Noise
 from dmtool.schemas.optim import Optim
 from dmtool.schemas.parts import Data
 from dmtool.schemas.sampling import Sampler
@@ -119,6 +120,14 @@ class Lengths(Schema):
     root: str
     stage: Literal["vae", "unet", "upsampler"]
     device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoisePlot(Schema):
+    """`dmtool plot-noise`: a process, at so many positions (height times width) of the state."""
+
+    noise: Noise
+    positions: Count
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,7 +78,7 @@ def test_curves_are_drawn_in_both_themes_with_a_line_for_each_run():
         assert {"a", "b", "loss"} <= {node.text for node in xml.fromstring(svg).iter()}
         texts.append(svg)
         assert len(svg) < 100_000, "thinned"
-    assert plot.INK["dark"] in texts[1] and plot.INK["dark"] not in texts[0]
+    assert plot.DARK.ink in texts[1] and plot.DARK.ink not in texts[0]
 
 
 def test_a_run_that_is_not_there_is_one_line(run):
@@ -113,4 +113,5 @@ def test_a_browser_shows_it_without_an_error_or_a_request(run, theme):
     light = sum(map(int, re.findall(r"\d+", paper)[:3])) > 384
     assert light == (theme == "light")
     inks = [base64.b64decode(u.partition(",")[2]).decode() for u in used if "svg" in u[:20]]
-    assert len(inks) == 1 and plot.INK[theme] in inks[0]
+    ink = {"light": plot.LIGHT, "dark": plot.DARK}[theme].ink
+    assert len(inks) == 1 and ink in inks[0]

@@ -83,6 +83,7 @@ def test_a_shift_that_follows_the_resolution_is_a_number_in_the_card(positions, 
         (["noise/times=mode", "noise.times.scale=2"], "noise.times.scale=2"),
         (["guidance.bad=early"], "bad_scale"),
         (["guidance.bad=early", "guidance.bad_scale=2"], "previews"),
+        (["guidance.perturbed.scale=2"], "previews"),
         (["guidance.interval.low=2", "guidance.interval.high=1"], "not below"),
     ],
 )
