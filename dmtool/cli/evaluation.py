@@ -63,3 +63,15 @@ def duplicates(
     from dmtool import hydra_main, tasks
 
     hydra_main.run("duplicates", partial(tasks.duplicates, out=out), context.args)
+
+
+@app.command("eval-align", context_settings=HYDRA, epilog=OVERRIDES)
+def eval_align(
+    context: typer.Context,
+    fake: Annotated[str | None, typer.Option(help="A folder of captioned pictures.")] = None,
+    out: Annotated[str | None, typer.Option(help="JSON file; default: in RUN/eval.")] = None,
+) -> None:
+    """Measure whether a run's pictures, or a folder's, show their captions."""
+    from dmtool import hydra_main, tasks
+
+    hydra_main.run("eval_align", partial(tasks.eval_align, fake=fake, out=out), context.args)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from dmtool.evaluate import features
 from dmtool.evaluate.features import FeatureExtractor
 from dmtool.schemas import Data, HasData
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Reals:
@@ -37,13 +39,16 @@ class Reals:
 
     def rows(self, count: int | None, *splits: Split) -> list[int]:
         """`count` evenly spread rows of some splits, or all; UserError if there are not two."""
-        rows: list[int] = np.flatnonzero(np.isin(self.splits, splits)).tolist()
+        rows = self.of(*splits)
         if len(rows) < 2:
             raise UserError(
                 f"the split {' + '.join(splits)} has {len(rows)} pictures: at least 2 are needed"
             )
-        count = min(count or len(rows), len(rows))
-        return [rows[i * len(rows) // count] for i in range(count)]
+        return spread(rows, count or len(rows))
+
+    def of(self, *splits: Split) -> list[int]:
+        """All rows of some splits."""
+        return np.flatnonzero(np.isin(self.splits, splits)).tolist()
 
     def take(self, rows: Sequence[int]) -> Tensor:
         """The pictures of some rows, uint8 [B, 3, H, W]."""
@@ -116,3 +121,9 @@ def of_data(config: Data, resolution: int, seed: int) -> Reals:
 def _column(dataset: Dataset, name: str) -> list[Any]:
     values: list[Any] = dataset.select_columns(name).with_format("arrow")[:][name].to_pylist()
     return values
+
+
+def spread(items: Sequence[T], count: int) -> list[T]:
+    """`count` items evenly spread, or all if there are no more."""
+    count = min(count, len(items))
+    return [items[i * len(items) // count] for i in range(count)]

@@ -26,8 +26,13 @@ def record(extractor: FeatureExtractor, n_real: int, n_fake: int) -> dict[str, A
         "n_below_dim": fewest <= extractor.dim,
         "provisional": fewest < PROVISIONAL,
         "extractor": extractor.describe(),
-        "versions": {"dmtool": _own_version(), "torch": torch.__version__},
+        "versions": versions(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that compute figures."""
+    return {"dmtool": _own_version(), "torch": torch.__version__}
 
 
 def _own_version() -> str:

@@ -89,6 +89,7 @@ from dmtool.schemas.training import (
     Wandb,
 )
 from dmtool.schemas.using import (
+    EvalAlign,
     EvalDecoder,
     EvalFid,
     EvalMemory,
@@ -123,6 +124,7 @@ __all__ = [
     "EdmWeighting",
     "Ema",
     "EmojiData",
+    "EvalAlign",
     "EvalDecoder",
     "EvalFid",
     "EvalMemory",

@@ -138,6 +138,20 @@ class FindDuplicates(Schema):
     threshold: Annotated[float, Field(gt=0, le=1)]
 
 
+class EvalAlign(Use):
+    """`dmtool eval-align`: pictures for `count` captions of a split (null: all of them).
+
+    Or for the set `prompts`, with `each` prompts a task; `clip`: a CLIP model's folder, or null.
+    """
+
+    prompts: Literal["captions", "toy-compositional"]
+    split: Literal["train", "val", "test"]
+    count: Count | None
+    each: Count
+    clip: str | None
+    extractor: Extractor
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lengths(Schema):
     """`dmtool ema`: other lengths of the average of a run's stage."""

@@ -83,23 +83,23 @@ def minilm_folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "model"
 
 
-def find(name: str) -> Path:
+def find(name: str, what: str = "text encoder", key: str = "text.name") -> Path:
     """The folder of `name`: itself, the text encoder in a diffusers folder, or in the hub's cache.
 
-    Nothing is downloaded. Raises UserError that says how to get it.
+    Nothing is downloaded. Raises UserError that says how to get `what`, and the setting to name it.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
         inner = folder / "text_encoder"
         return inner if inner.is_dir() and not (folder / "config.json").is_file() else folder
     if name.startswith((".", "/", "~")):
-        raise UserError(f"the text encoder's folder {name} is not there")
+        raise UserError(f"the {what}'s folder {name} is not there")
     try:
         return Path(snapshot_download(name, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError) as error:
         raise UserError(
-            f"the text encoder {name!r} is neither a folder nor in the hub's cache {HF_HUB_CACHE}; "
-            f"give a local folder, text.name=FOLDER, or fetch it once: hf download {name}"
+            f"the {what} {name!r} is neither a folder nor in the hub's cache {HF_HUB_CACHE}; "
+            f"give a local folder, {key}=FOLDER, or fetch it once: hf download {name}"
         ) from error
 
 
@@ -109,28 +109,38 @@ def read(folder: Path) -> Pretrained:
     Raises UserError for a kind that is not supported, missing weights and unreadable files.
     """
     family, sha256 = _family(folder), weights_digest(folder)
-    try:
-        with _quiet():
-            tokenizer = _class(family.tokenizer).from_pretrained(
-                _tokenizer_folder(folder), local_files_only=True, trust_remote_code=False
-            )
-            model, info = _class(family.model).from_pretrained(
-                folder,
-                local_files_only=True,
-                use_safetensors=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # reported in info
-            )
-    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{folder}: the text encoder cannot be read: {reason}") from error
+    words = tokenizer(family.tokenizer, folder)
+    return Pretrained(family, network(family.model, folder), words, sha256)
+
+
+def network(kind: str, folder: Path) -> Any:
+    """The network of transformers' class `kind` in `folder`: float32, evaluation mode, frozen.
+
+    Its weights are from safetensors. Raises UserError if some are missing or do not fit.
+    """
+    with _reading(folder):
+        model, info = _class(kind).from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported in info
+        )
     _check_complete(folder, info)
-    return Pretrained(family, model.float().eval().requires_grad_(False), tokenizer, sha256)
+    return model.float().eval().requires_grad_(False)
+
+
+def tokenizer(kind: str, folder: Path) -> Any:
+    """The tokenizer of transformers' class `kind` in `folder`, never code."""
+    with _reading(folder):
+        return _class(kind).from_pretrained(
+            _tokenizer_folder(folder), local_files_only=True, trust_remote_code=False
+        )
 
 
 def configuration(place: Path | dict[str, Any]) -> Any:
     """The configuration, as transformers has it, of the network in a folder or of this content."""
-    content = place if isinstance(place, dict) else _json(place / "config.json")
+    content = place if isinstance(place, dict) else json_object(place / "config.json")
     kind = _supported(content, place)
     whole = transformers.AutoConfig.for_model(**{**content, "model_type": kind})
     return getattr(whole, "text_config", whole)  # of CLIP with its picture encoder
@@ -152,12 +162,12 @@ def weights_digest(folder: Path) -> str:
             f"{folder} has no model.safetensors (weights in pickles are not read; transformers' "
             "from_pretrained and save_pretrained convert them)"
         )
-    shards = {Path(name).name for name in _json(index)["weight_map"].values()}
+    shards = {Path(name).name for name in json_object(index)["weight_map"].values()}
     return digest({name: file_digest(folder / name) for name in shards})
 
 
 def _family(folder: Path) -> Family:
-    return FAMILIES[_supported(_json(folder / "config.json"), folder)]
+    return FAMILIES[_supported(json_object(folder / "config.json"), folder)]
 
 
 def _supported(content: dict[str, Any], place: object) -> str:
@@ -170,11 +180,12 @@ def _supported(content: dict[str, Any], place: object) -> str:
     return str(kind)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def json_object(path: Path) -> dict[str, Any]:
+    """What a JSON file of a network's folder holds; UserError if it cannot be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: is this a text encoder's folder?") from error
+        raise UserError(f"{path} cannot be read: is this a network's folder?") from error
     return content if isinstance(content, dict) else {}
 
 
@@ -200,6 +211,17 @@ def _check_complete(folder: Path, info: dict[str, Any]) -> None:
 
 def _class(name: str) -> Any:
     return getattr(transformers, name)
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """What transformers raises for unreadable files, in a line."""
+    try:
+        with _quiet():
+            yield
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{folder}: the network cannot be read: {reason}") from error
 
 
 @contextmanager
