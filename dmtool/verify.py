@@ -70,7 +70,7 @@ def _settings(config: Train, steps: int) -> list[str]:
     """A short training with four checkpoints; what it begins from is found by path."""
     pictures = steps * config.batch_size
     seldom = [f"every.{name}={pictures}" for name in ("log", "validate", "preview")]
-    words = ["limit.minutes=null", f"limit.pictures={pictures}", *seldom,
+    words = ["limit.minutes=null", f"limit.pictures={pictures}", *seldom, "every.evaluate=null",
              f"every.checkpoint={pictures // 4}", "keep.last=9", "keep.best=null",
              f"held_out={config.batch_size}", "track=[]"]  # fmt: skip
     if isinstance(config, TrainUnet) and config.codec == "vae":

@@ -23,14 +23,13 @@ from dmtool import cache, pipeline, processes, runs
 from dmtool.data.judge import look
 from dmtool.device import pick_device
 from dmtool.errors import UserError
-from dmtool.evaluate import align_figures, align_lines, asked, clip, features, reals
+from dmtool.evaluate import align_figures, align_lines, asked, clip, extractors, reals
 from dmtool.evaluate.align_figures import Views
 from dmtool.evaluate.asked import Asked
 from dmtool.evaluate.captioned import captioned, read_picture
 from dmtool.evaluate.clip import Clip
 from dmtool.evaluate.composition import are_shapes
 from dmtool.evaluate.features import FeatureExtractor
-from dmtool.evaluate.reals import Reals
 from dmtool.evaluate.record import versions
 from dmtool.pipeline import Pipeline, Request
 from dmtool.processes import Group
@@ -82,12 +81,12 @@ def _of_run(config: EvalAlign, group: Group) -> dict[str, Any]:
     chain = pipeline.load(config)
     if not chain.text.dim:
         raise UserError(f"the run {config.run!r} was trained without text: it follows no captions")
-    real = _reals(config, chain)
+    real = reals.of_chain(chain, config)
     build = {"captions": asked.of_split, "toy-compositional": asked.toy_compositional}
     wanted, model = build[config.prompts](config, real), _clip(config)
     looks, mine = _looks(model, wanted.captions), group.share(range(len(wanted.captions)))
     true = _seen(map(wanted.true, mine), looks, config.batch_size, group)
-    extractor = features.load(config.extractor, chain.device) if wanted.rows else None
+    extractor = extractors.load(config.extractor, chain.device) if wanted.rows else None
     gallery = real.features(extractor, config.batch_size) if extractor else None
     more = {"features": _features(extractor)} if extractor else {}
     painted = _painted(chain, wanted, mine, group.silent)
@@ -102,13 +101,6 @@ def _of_run(config: EvalAlign, group: Group) -> dict[str, Any]:
         result["figures"]["retrieval"] = align_figures.retrieved(found, gallery, wanted)
         result["extractor"] = extractor.describe()
     return result | {"protocol": wanted.protocol, "settings": chain.settings()}
-
-
-def _reals(config: EvalAlign, chain: Pipeline) -> Reals:
-    """The pictures that the run was trained on, at the size of those that it makes."""
-    size = chain.card["resolution"] * (chain.upsampler.factor if chain.upsampler else 1)
-    name = config.from_.unet or config.run
-    return reals.of_run(chain.card, name, "unet", config.root, size, config.seed)
 
 
 def _result(

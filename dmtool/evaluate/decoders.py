@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dmtool import processes, runs
 from dmtool.device import pick_device
-from dmtool.evaluate import features, pairs, perceptual, reals
+from dmtool.evaluate import extractors, pairs, perceptual, reals
 from dmtool.evaluate.frechet import Moments
 from dmtool.evaluate.pairs import Meter, Pair, Results
 from dmtool.evaluate.reals import Reals
@@ -75,9 +75,9 @@ def run(
         artifact = runs.find(config.run, stage, config.root, config.artifact)
         decoder = build(artifact, device)
         size = decoder.resolution
-        real = reals.of_run(artifact.card, config.run, stage, config.root, size, config.seed)
+        real = reals.of_run(artifact.card, config.run, stage, config.root, size)
         rows = real.rows(config.count, config.split)
-        extractor = features.load(config.extractor, device)
+        extractor = extractors.load(config.extractor, device)
         meter = Meter(extractor, perceptual.load(config.perceptual, size, device))
         measured, moments = measure(decoder, real, rows, meter, config.batch_size, group)
         if group.main:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from dmtool import runs
+from dmtool.data import source
 from dmtool.device import pick_device
-from dmtool.evaluate import features, reals
+from dmtool.evaluate import extractors, reals
 from dmtool.evaluate.neighbours import Duplicates, duplicates
 from dmtool.evaluate.pairs import side_by_side
 from dmtool.evaluate.reals import Reals
@@ -24,8 +25,8 @@ LISTED, DRAWN = 1000, 40
 
 def run(config: FindDuplicates, out: Path | None) -> None:
     """Write and draw all pairs whose features have a cosine of `config.threshold` or more."""
-    real = reals.of_data(config.data, config.resolution, config.seed)
-    extractor = features.load(config.extractor, pick_device(config.device))
+    real = reals.of_source(source.load(config.data), config.data, config.resolution)
+    extractor = extractors.load(config.extractor, pick_device(config.device))
     known = real.features(extractor, config.batch_size)
     found = duplicates(known, config.threshold, LISTED)
     path = out or Path(f"{config.data.kind}-duplicates.json")

@@ -5,35 +5,27 @@ from __future__ import annotations
 import json
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import torch
-from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dmtool import pipeline, processes, runs, shards
-from dmtool.config import container, validate
-from dmtool.data import source
-from dmtool.data.pictures import Pictures
+from dmtool import cache, pipeline, processes, runs
 from dmtool.device import pick_device
-from dmtool.errors import UserError
-from dmtool.evaluate import features, generated
+from dmtool.evaluate import extractors, features, generated, lines, measures, reals
 from dmtool.evaluate.features import FeatureExtractor
 from dmtool.evaluate.folders import compare_folders
-from dmtool.evaluate.record import record
+from dmtool.evaluate.record import result
 from dmtool.pipeline import Pipeline, Request
 from dmtool.processes import Group
-from dmtool.schemas import Data, EvalFid, HasData
-
-Features = np.ndarray[Any, Any]
+from dmtool.schemas import EvalFid
 
 
 def folders(config: EvalFid, real: Path, fake: Path, out: Path | None) -> None:
     """Print (and write to `out`) the distance between the pictures of two folders."""
     with _processes(config) as group:
-        extractor = features.load(config.extractor, pick_device(config.device))
+        extractor = extractors.load(config.extractor, pick_device(config.device))
         result = compare_folders(real, fake, extractor, config.batch_size, group)
         if group.main:
             print(
@@ -51,13 +43,13 @@ def run(config: EvalFid, out: Path | None) -> None:
     of `evaluate.generated`. Every picture is made, and seen, by one process.
     """
     with _processes(config) as group:
-        result = _measure(config, group)
+        found = measure(config, group)
         if group.main:
             path = (
                 out or runs.run_dir(config.run, config.root) / "eval" / f"fid-{config.split}.json"
             )
-            runs.write_text(path, json.dumps(result, indent=1) + "\n")
-            print(summary(result))
+            runs.write_text(path, json.dumps(found, indent=1) + "\n")
+            print(f"captions of the split {config.split!r}", lines.text(found), sep="\n")
             print(f"written to {path}")
 
 
@@ -65,89 +57,31 @@ def _processes(config: EvalFid) -> AbstractContextManager[Group]:
     return processes.started(pick_device(config.device), config.timeout)
 
 
-def _measure(config: EvalFid, group: Group) -> dict[str, Any]:
+def measure(config: EvalFid, group: Group) -> dict[str, Any]:
     """The figures with all that they depend on, on the main process."""
     chain = pipeline.load(config)
-    data = _data(config)
-    loaded = source.load(data)
-    trained_on = chain.card["data"]["fingerprint"]
-    if loaded.fingerprint != trained_on:
-        raise UserError(
-            f"the pictures have changed since training: their fingerprint is {loaded.fingerprint}, "
-            f"the run's is {trained_on}"
-        )
-    extractor = features.load(config.extractor, chain.device)
-    pictures = Pictures(loaded.dataset, data, _resolution(chain), config.seed)
-    real = _real(pictures, extractor, loaded.fingerprint, config.batch_size)
-    rows = _rows(loaded.dataset["key"], data, config)
-    captions = [row[0] if row else "" for row in loaded.dataset["caption"]]
-    fake = _fake(chain, extractor, rows, captions, config, group)
+    extractor = extractors.load(config.extractor, chain.device)
+    measures.check(extractor, config.metrics)
+    real = reals.of_chain(chain, config)
+    features_of_all = real.features(extractor, config.batch_size)
+    rows = real.rows(config.count, config.split)
+    fake = _fake(chain, extractor, rows, real.captions, config, group)
     if not group.main:
         return {}
-    result = record(extractor, len(real), len(fake))
-    result |= {"split": config.split, "seed": config.seed, "settings": chain.settings()}
-    result |= {"data": loaded.fingerprint, "resolution": pictures.resolution}
-    result["figures"] = generated.evaluate(fake, real, np.array(rows), captions)
-    result["floor"] = generated.floor(real, len(rows), config.seed)
-    return result
-
-
-def summary(result: dict[str, Any]) -> str:
-    """The figures as lines of text."""
-    lines = [f"{result['n_fake']} pictures for captions of the split {result['split']!r}"]
-    for name, group in result["figures"].items():
-        recalls = ", ".join(f"R@{k} {group[f'r@{k}']:.3f}" for k in (1, 10))
-        lines.append(
-            f"  {name.replace('_', ' ')}: {result['metric']} {group['fd']:.1f}, {recalls} "
-            f"(N = {group['n_fake']})"
-        )
-    if result["floor"]:
-        floor = result["floor"]
-        lines.append(f"  floor, as many real pictures: {floor['fd']:.1f} (N = {floor['n_fake']})")
-    return "\n".join(lines)
-
-
-def _data(config: EvalFid) -> Data:
-    """The data that the run was trained on, from its saved config."""
-    run = config.from_.unet or config.run
-    path = runs.run_dir(run, config.root) / "unet" / "config.yaml"
-    saved = container(cast(DictConfig, OmegaConf.load(path)))
-    return validate({"data": saved["data"]}, HasData).data
-
-
-def _resolution(chain: Pipeline) -> int:
-    factor = chain.upsampler.factor if chain.upsampler else 1
-    return cast(int, chain.card["resolution"]) * factor
-
-
-def _rows(keys: list[str], data: Data, config: EvalFid) -> list[int]:
-    """`count` evenly spread rows of the split, as rows of the whole set."""
-    rows = [row for row, key in enumerate(keys) if source.split_of(key, data) == config.split]
-    if len(rows) < 2:
-        raise UserError(
-            f"the split {config.split!r} has {len(rows)} pictures: at least 2 are needed"
-        )
-    count = min(config.count or len(rows), len(rows))
-    return [rows[i * len(rows) // count] for i in range(count)]
-
-
-def _real(
-    pictures: Pictures, extractor: FeatureExtractor, fingerprint: str, batch_size: int
-) -> Features:
-    """Features [M, d] of all pictures, extracted once, by all processes together, and kept."""
-    key = {
-        "data": fingerprint,
-        "resolution": pictures.resolution,
-        "background": list(pictures.config.background),
-        "extractor": extractor.describe(),
+    figures = generated.evaluate(
+        fake, features_of_all, np.array(rows), real.captions, config.metrics, config.seed,
+        measures.logits(extractor, fake, config.metrics),
+    )  # fmt: skip
+    protocol = {
+        "split": config.split,
+        **real.describe(rows),
+        "prompts": cache.digest([real.captions[row] for row in rows]),
+        "seed": config.seed,
+        "pictures": "uint8 RGB, not compressed, one for each caption",
+        "reference": "all pictures of the set or of the group",
     }
-
-    def encode(rows: range) -> dict[str, Tensor]:
-        images = (pictures[row, row]["image"] for row in rows)
-        return {"features": torch.from_numpy(features.extract(extractor, images, batch_size))}
-
-    filled = shards.filled("features", key, len(pictures), encode)
-    return torch.cat(filled.column("features")).numpy()
+    found = result(extractor, figures, config.metrics, protocol)
+    return found | {"settings": chain.settings() | {"ema": chain.card["ema"]}}
 
 
 def _fake(
@@ -157,7 +91,7 @@ def _fake(
     captions: list[str],
     config: EvalFid,
     group: Group,
-) -> Features:
+) -> NDArray[np.float32]:
     """Features [N, d] of one picture a caption, drawn from (seed, row), on the main process."""
     mine = group.share(rows)
     pictures = chain.pictures(Request(captions[row], (config.seed, row)) for row in mine)

@@ -81,8 +81,8 @@ def frechet_distance(a: Moments, b: Moments) -> Frechet:
     if a.mean.shape != b.mean.shape:
         raise ValueError(f"{len(a.mean)} features do not compare with {len(b.mean)}")
     cov_a, cov_b = a.covariance, b.covariance
-    factor = _factor(cov_a)
-    roots = np.sqrt(np.linalg.eigvalsh(factor.T @ cov_b @ factor).clip(0))
+    half = factor(cov_a)
+    roots = np.sqrt(np.linalg.eigvalsh(half.T @ cov_b @ half).clip(0))
     return _frechet(a.mean - b.mean, np.trace(cov_a) + np.trace(cov_b), roots.sum())
 
 
@@ -100,7 +100,7 @@ def frechet_distance_low_rank(x: ArrayLike, y: ArrayLike) -> Frechet:
     return _frechet(mean_x - mean_y, (scaled_x**2).sum() + (scaled_y**2).sum(), nuclear)
 
 
-def _factor(covariance: Array) -> Array:
+def factor(covariance: Array) -> Array:
     """L [d, rank] with L L' = covariance; directions of no variance but rounding are left out."""
     values, vectors = np.linalg.eigh(covariance)
     kept = values > values[-1] * len(values) * np.finfo(np.float64).eps

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from dmtool import pipeline, processes, runs
 from dmtool.data.transforms import to_tensor, to_uint8
 from dmtool.device import autocast, pick_device
-from dmtool.evaluate import features, nearness, reals
+from dmtool.evaluate import extractors, features, nearness, reals
 from dmtool.evaluate.nearness import Close
 from dmtool.evaluate.neighbours import nearest, nearest_other
 from dmtool.evaluate.pairs import side_by_side
@@ -85,7 +85,7 @@ def run(config: EvalMemory, out: Path | None) -> None:
     print the figures, and draw the closest pairs beside the JSON file."""
     with processes.started(pick_device(config.device), config.timeout) as group:
         chain = pipeline.load(config)
-        real = _reals(chain, config)
+        real = reals.of_chain(chain, config)
         painter = Painter(chain, real, config.seed)
         result, pairs = _measure(config, painter, group)
         if group.main:
@@ -100,13 +100,6 @@ def run(config: EvalMemory, out: Path | None) -> None:
             _draw(pairs["held_out"], theirs, real, path, "held-out")
 
 
-def _reals(chain: Pipeline, config: EvalMemory) -> Reals:
-    factor = chain.upsampler.factor if chain.upsampler else 1
-    size = chain.card["resolution"] * factor
-    run = config.from_.unet or config.run
-    return reals.of_run(chain.card, run, "unet", config.root, size, config.seed)
-
-
 def _measure(
     config: EvalMemory, painter: Painter, group: Group
 ) -> tuple[dict[str, Any], dict[str, list[Close]]]:
@@ -119,7 +112,7 @@ def _measure(
         "train_decoded": real.rows(config.count, "train"),
         "held_out": kept,
     }
-    extractor = features.load(config.extractor, chain.device)
+    extractor = extractors.load(config.extractor, chain.device)
     known = real.features(extractor, config.batch_size)
 
     def seen(paint: Callable[[Rows], Iterator[Tensor]], name: str) -> Any:

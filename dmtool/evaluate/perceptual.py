@@ -16,10 +16,10 @@ from torch import Tensor
 
 from dmtool.data.transforms import to_tensor
 from dmtool.errors import UserError
-from dmtool.evaluate import features, weights
+from dmtool.evaluate import extractors, weights
 from dmtool.evaluate.weights import Weights
 from dmtool.nn.lpips import SHAPES, LPIPSFeatures
-from dmtool.schemas import Extractor, Lpips, Perceptual
+from dmtool.schemas import Lpips, Perceptual
 
 EPSILON = 1e-10
 CPU_CHUNK = 4  # pictures at once: their activations stay in the processor's cache
@@ -132,7 +132,7 @@ def _lpips(config: Lpips, resolution: int, device: torch.device) -> PerceptualDi
 
 
 def _effnet_lite0(device: torch.device) -> PerceptualDistance:
-    extractor = features.load(Extractor(kind="effnet_lite0", weights=None), device)
+    extractor = extractors.load(EffNetExtractor(kind="effnet_lite0", weights=None), device)
     network = next(part for part in extractor.network.modules() if hasattr(part, "_blocks"))
     return PerceptualDistance(
         name="EffNetLite0-feature distance",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -18,11 +18,12 @@ from dmtool import cache, runs, shards
 from dmtool.config import container, validate
 from dmtool.data import source
 from dmtool.data.pictures import Pictures
-from dmtool.data.source import Split
+from dmtool.data.source import Source, Split
 from dmtool.errors import UserError
 from dmtool.evaluate import features
 from dmtool.evaluate.features import FeatureExtractor
-from dmtool.schemas import Data, HasData
+from dmtool.pipeline import Pipeline
+from dmtool.schemas import Data, HasData, Use
 
 T = TypeVar("T")
 
@@ -77,25 +78,21 @@ class Reals:
 
     def describe(self, rows: Sequence[int] | None = None) -> dict[str, Any]:
         """What pictures these are, for JSON: all of them, or some, by the sha256 of their keys."""
-        config = self.pictures.config
-        how = {name: getattr(config, name) for name in ("crop", "flip")}
-        how |= {"background": list(config.background), "resolution": self.pictures.resolution}
-        if config.flip or config.crop == "random":
-            how["seed"] = self.pictures.seed
+        background = list(self.pictures.config.background)
+        how = {"background": background, "resolution": self.pictures.resolution}
         if rows is not None:
             how["files"] = cache.digest([self.keys[row] for row in rows])
         return {"data": self.fingerprint, **how}
 
 
-def of_run(
-    card: dict[str, Any], run: str, stage: str, root: str, resolution: int, seed: int
-) -> Reals:
+def of_run(card: dict[str, Any], run: str, stage: str, root: str, resolution: int) -> Reals:
     """The pictures that a run's stage was trained on; UserError if they have changed since."""
     path = runs.run_dir(run, root) / stage / "config.yaml"
     if not path.is_file():
         raise UserError(f"{path} is missing: it says which pictures the run was trained on")
     saved = container(cast(DictConfig, OmegaConf.load(path)))
-    found = of_data(validate({"data": saved["data"]}, HasData).data, resolution, seed)
+    data = validate({"data": saved["data"]}, HasData).data
+    found = of_source(source.load(data), data, resolution)
     trained_on = card["data"]["fingerprint"]
     if found.fingerprint != trained_on:
         raise UserError(
@@ -105,12 +102,18 @@ def of_run(
     return found
 
 
-def of_data(config: Data, resolution: int, seed: int) -> Reals:
-    """The pictures of a source at one size."""
-    loaded = source.load(config)
+def of_chain(chain: Pipeline, config: Use) -> Reals:
+    """The pictures that a chain's noise predictor was trained on, at the size that it makes."""
+    size = chain.card["resolution"] * (chain.upsampler.factor if chain.upsampler else 1)
+    return of_run(chain.card, config.from_.unet or config.run, "unet", config.root, size)
+
+
+def of_source(loaded: Source, config: Data, resolution: int) -> Reals:
+    """The pictures of a source at one size, as they are measured: not mirrored, centre crops."""
+    still = replace(config, flip=False, crop="center")
     keys = _column(loaded.dataset, "key")
     return Reals(
-        pictures=Pictures(loaded.dataset, config, resolution, seed),
+        pictures=Pictures(loaded.dataset, still, resolution, seed=0),
         keys=keys,
         captions=[several[0] if several else "" for several in _column(loaded.dataset, "caption")],
         splits=np.array([source.split_of(key, config) for key in keys]),

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dmtool.evaluate.tiles import Array, blocks, checked, unit
+
 TIE = 1e-9  # cosines that differ by less are equal but for rounding
 
 GROUPS: dict[str, Callable[[str], bool]] = {
@@ -36,14 +38,24 @@ def retrieval(fake: ArrayLike, gallery: ArrayLike, truth: ArrayLike) -> Ranks:
 
     A ValueError if the shapes do not fit or a feature is not finite.
     """
-    fake, gallery = np.asarray(fake, np.float64), np.asarray(gallery, np.float64)
-    truth = np.asarray(truth)
-    _check(fake, gallery, truth)
-    centre = gallery.mean(0)
-    cosines = _unit(fake - centre) @ _unit(gallery - centre).T
-    true = np.take_along_axis(cosines, truth[:, None], axis=1)
-    nearer = cosines > true + TIE
-    return Ranks(nearer.sum(1), ((cosines >= true - TIE) & ~nearer).sum(1))
+    fake, gallery = checked(fake, gallery)
+    truth = _checked_truth(truth, len(fake), len(gallery))
+    centre = gallery.mean(0, dtype=np.float64)
+    others = unit(gallery - centre)
+    ranks = [_ranks(unit(fake[rows] - centre), others, truth[rows]) for rows in blocks(len(fake))]
+    return Ranks(*map(np.concatenate, zip(*ranks, strict=True)))
+
+
+def _ranks(fake: Array, gallery: Array, truth: NDArray[Any]) -> Ranks:
+    """`retrieval` of centred rows of length 1."""
+    nearer, tied = np.zeros((2, len(fake)), np.int64)
+    true = (fake * gallery[truth]).sum(1, keepdims=True)
+    for columns in blocks(len(gallery)):
+        cosines = fake @ gallery[columns].T
+        above = cosines > true + TIE
+        nearer += above.sum(1)
+        tied += ((cosines >= true - TIE) & ~above).sum(1)
+    return Ranks(nearer, tied)
 
 
 def recall(ranks: Ranks, k: int) -> float:
@@ -66,17 +78,11 @@ def groups(captions: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
     return {name: mask for name, mask in rows.items() if 0 < mask.sum() < len(mask)}
 
 
-def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.maximum(lengths, np.finfo(np.float64).tiny)
-
-
-def _check(fake: NDArray[np.float64], gallery: NDArray[np.float64], truth: NDArray[Any]) -> None:
-    if fake.ndim != 2 or gallery.ndim != 2 or fake.shape[1] != gallery.shape[1]:
-        raise ValueError(f"features {fake.shape} do not compare with {gallery.shape}")
-    if truth.shape != fake.shape[:1] or not len(truth):
-        raise ValueError(f"{len(fake)} pictures need as many true ones, not {truth.shape}")
-    if truth.min() < 0 or truth.max() >= len(gallery):
-        raise ValueError(f"the gallery has {len(gallery)} pictures, not one of number {truth}")
-    if not (np.isfinite(fake).all() and np.isfinite(gallery).all()):
-        raise ValueError("features must be finite")
+def _checked_truth(truth: ArrayLike, n: int, m: int) -> NDArray[Any]:
+    """`truth` as an array [n] of rows of a gallery of m; a ValueError if it is not that."""
+    rows = np.asarray(truth)
+    if rows.shape != (n,) or not n:
+        raise ValueError(f"{n} pictures need as many true ones, not {rows.shape}")
+    if rows.min() < 0 or rows.max() >= m:
+        raise ValueError(f"the gallery has {m} pictures, not one of number {rows}")
+    return rows

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import torch
@@ -19,18 +20,35 @@ PATIENCE = 20  # seconds that a server may keep silent
 
 @dataclass(frozen=True)
 class Weights:
-    """A file of weights as it was published."""
+    """A file of weights as it was published; `script` says that it is a TorchScript.
+
+    `elsewhere`: where other libraries keep the same bytes, below torch.hub's directory or the
+    system's temporary one.
+    """
 
     file: str
     url: str
     size: int
     sha256: str
+    script: bool = False
+    elsewhere: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.file} ({self.size:,} bytes, sha256 {self.sha256})"
 
+    @property
+    def own(self) -> Path:
+        """Its place in dmtool's cache."""
+        return cache.root() / "weights" / self.file
 
-FID_INCEPTION = Weights(
+    def places(self) -> Iterator[Path]:
+        """Where it may lie."""
+        hub = Path(torch.hub.get_dir())
+        yield from (hub / "checkpoints" / self.file, self.own)
+        yield from (root / name for root in (hub, Path(gettempdir())) for name in self.elsewhere)
+
+
+FID_INCEPTION_STATE = Weights(
     file="pt_inception-2015-12-05-6726825d.pth",
     url=(
         "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
@@ -38,35 +56,60 @@ FID_INCEPTION = Weights(
     ),
     size=95_628_359,
     sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+    elsewhere=("checkpoints/weights-inception-2015-12-05-6726825d.pth",),
 )
+"""pytorch-fid's and torch-fidelity's: a state dict."""
+
+FID_INCEPTION_SCRIPT = Weights(
+    file="inception-2015-12-05.pt",
+    url=(
+        "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/"
+        "inception-2015-12-05.pt"
+    ),
+    size=95_607_719,
+    sha256="f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4",
+    script=True,
+    elsewhere=("inception-2015-12-05.pt",),
+)
+"""StyleGAN's and clean-fid's: a TorchScript, the same network converted anew."""
 
 
-def find(weights: Weights, path: str | None) -> Path:
-    """The file of `weights`: at `path` if given, else in a cache, else downloaded to the cache.
+def find(files: Sequence[Weights], path: str | None) -> tuple[Path, Weights]:
+    """One of `files`: the one at `path` if given, else from a cache, else the first, downloaded.
 
-    The caches are torch.hub's `checkpoints` (`$TORCH_HOME`) and dmtool's own. Raises UserError if
-    the file is not there or not byte for byte the published one; nothing else is ever taken in
+    The caches are dmtool's own and those of the libraries that use these files. Raises UserError
+    if none is there, or one is not byte for byte the published one; nothing else is ever taken in
     its place.
     """
+    by_sha = {weights.sha256: weights for weights in files}
     if path is not None:
-        return verified(Path(path).expanduser(), weights.sha256)
-    own = cache.root() / "weights" / weights.file
-    for place in (Path(torch.hub.get_dir()) / "checkpoints" / weights.file, own):
-        if place.is_file():
-            return verified(place, weights.sha256)
-    _download(weights, own)
-    return verified(own, weights.sha256)
+        return _given(Path(path).expanduser(), by_sha)
+    for weights in files:
+        for place in weights.places():
+            if place.is_file():
+                return verified(place, [weights.sha256]), weights
+    _download(files[0])
+    return verified(files[0].own, [files[0].sha256]), files[0]
 
 
-def verified(path: Path, sha256: str) -> Path:
-    """`path`, if it is a file with that sha256; UserError otherwise."""
+def _given(path: Path, by_sha: dict[str, Weights]) -> tuple[Path, Weights]:
+    if not path.is_file():
+        names = " or ".join(map(str, by_sha.values()))
+        raise UserError(f"there is no file of weights at {path}: it should be {names}")
+    verified(path, list(by_sha))
+    return path, by_sha[cache.file_digest(path)]
+
+
+def verified(path: Path, sha256s: Sequence[str]) -> Path:
+    """`path`, if it is a file with one of these sha256; UserError otherwise."""
     if not path.is_file():
         raise UserError(f"there is no file of weights at {path}")
     found = cache.file_digest(path)
-    if found != sha256:
+    if found not in sha256s:
         raise UserError(
-            f"{path} ({path.stat().st_size:,} bytes) has sha256 {found}, not {sha256}: "
-            "it is damaged or another network's; remove it or give the right file"
+            f"{path} ({path.stat().st_size:,} bytes) has sha256 {found}, not "
+            f"{' or '.join(sha256s)}: it is damaged or another network's; remove it or give the "
+            "right file"
         )
     return path
 
@@ -77,8 +120,9 @@ def read(path: Path) -> dict[str, Any]:
     return state
 
 
-def _download(weights: Weights, target: Path) -> None:
+def _download(weights: Weights) -> None:
     """Fetch to a temporary file that gets its name only when its sha256 is right."""
+    target = weights.own
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with _patience():

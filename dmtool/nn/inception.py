@@ -7,6 +7,7 @@ of the weights are those of `pt_inception-2015-12-05-6726825d.pth`.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -182,3 +183,28 @@ class FIDInception(nn.Module):
         x = self.Mixed_6e(self.Mixed_6d(x))
         x = self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x)))
         return x.mean((2, 3))
+
+
+def drawn(seed: int) -> dict[str, Tensor]:
+    """Weights from a seed, by numpy's frozen generator, so that features stay of order one.
+
+    Convolutions as He et al., arXiv:1502.01852, have them; batch norms near the identity; the head
+    is zero.
+    """
+    random = np.random.RandomState(seed)
+    with torch.device("meta"):
+        shapes = {name: value.shape for name, value in FIDInception().state_dict().items()}
+    return {name: _draw(name, shape, random) for name, shape in shapes.items()}
+
+
+def _draw(name: str, shape: torch.Size, random: np.random.RandomState) -> Tensor:
+    if name.endswith("conv.weight"):
+        scale = (2 / shape[1:].numel()) ** 0.5
+        return torch.from_numpy(random.standard_normal(shape) * scale).float()
+    if name.endswith(("bn.bias", "bn.running_mean")):
+        return torch.from_numpy(random.standard_normal(shape) * 0.1).float()
+    if name.endswith("bn.running_var"):
+        return torch.from_numpy(random.uniform(0.5, 1.5, shape)).float()
+    if name.endswith("bn.weight"):
+        return torch.ones(shape)
+    return torch.zeros(shape, dtype=torch.long if name.endswith("tracked") else torch.float)

@@ -19,6 +19,7 @@ from dmtool.schemas.base import (
     Positive,
     Schema,
 )
+from dmtool.schemas.extractors import Extractor
 from dmtool.schemas.guidance import Guidance
 from dmtool.schemas.noise import Noise
 from dmtool.schemas.optim import Optim
@@ -27,6 +28,14 @@ from dmtool.schemas.sampling import Sampler
 
 Figures = dict[str, Callable[[float, float], float]]
 """Names of held-out figures, each with the function that picks the better of two: min or max."""
+
+EVALUATED: dict[str, Figures] = {
+    "fd": {"eval_fd": min},
+    "kid": {"eval_kid": min},
+    "manifold": {f"eval_{name}": max for name in ("precision", "recall", "density", "coverage")},
+    "retrieval": {"eval_r@1": max, "eval_r@10": max},
+}
+"""The figures that each of `evaluate.metrics` gives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +84,23 @@ class Limit(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class Every(Schema):
-    """Cadences, in pictures seen."""
+    """Cadences, in pictures seen; `null` is never."""
 
     log: Count
     validate: Count
+    evaluate: Count | None
     preview: Count
     checkpoint: Count
     snapshot: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Schema):
+    """What `every.evaluate` measures: pictures for `count` captions of the val split."""
+
+    count: Annotated[int, Field(gt=1)]
+    metrics: Annotated[list[Literal["fd", "kid", "manifold", "retrieval"]], Listed]
+    extractor: Extractor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +165,7 @@ class Recovery(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Machine):
-    """What the three stages share; `figures` are those that a stage measures."""
+    """What the three stages share; `figures` are those of a stage's `every.validate`."""
 
     figures: ClassVar[Figures]
 
@@ -162,6 +181,7 @@ class Train(Machine):
     optim: Optim
     ema: Ema
     every: Every
+    evaluate: Evaluate
     keep: Keep
     held_out: Count
     init: str | None
@@ -170,8 +190,11 @@ class Train(Machine):
     alert: Alert
 
     def __post_init__(self) -> None:
-        if self.keep.best is not None and self.keep.best not in self.figures:
-            raise ValueError(f"keep.best={self.keep.best} is none of {', '.join(self.figures)}")
+        if self.keep.best is not None and self.keep.best not in self.judged:
+            raise ValueError(
+                f"keep.best={self.keep.best} is none of {', '.join(self.judged)}"
+                + ("" if self.every.evaluate else "; every.evaluate=PICTURES measures more")
+            )
         if "/" in self.run:
             raise ValueError(f"run={self.run} is a path; give a name, and the directory as root=")
         if self.compute.channels_last and self.optim.kind == "adam8bit":
@@ -180,6 +203,20 @@ class Train(Machine):
             raise ValueError(
                 f"batch_size={self.batch_size} is not divisible by accumulation={self.accumulation}"
             )
+
+    @property
+    def evaluated(self) -> Figures:
+        """The figures of `every.evaluate`."""
+        if self.every.evaluate is None:
+            return {}
+        return {
+            name: best for key in self.evaluate.metrics for name, best in EVALUATED[key].items()
+        }
+
+    @property
+    def judged(self) -> Figures:
+        """All figures that may be the best so far."""
+        return self.figures | self.evaluated
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dmtool.schemas.base import Count, Fraction, From, Natural, OneOf, Schema
+from dmtool.schemas.base import Count, Fraction, From, Listed, Natural, OneOf, Positive, Schema
+from dmtool.schemas.extractors import Extractor
 from dmtool.schemas.guidance import Guidance
 from dmtool.schemas.optim import Optim
 from dmtool.schemas.parts import Data
@@ -49,18 +50,17 @@ class Use(Machine):
             raise ValueError("from.bad is the run of guidance.bad: name its artifact there, too")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Extractor(Schema):
-    """The network whose features are compared; `weights`: a path, or null for the usual place."""
-
-    kind: Literal["effnet_lite0", "inception"]
-    weights: str | None
+Metric = Literal[
+    "fd", "floor", "spread", "kid", "manifold", "retrieval",
+    "infinity", "mind", "cmmd", "inception_score",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvalFid(Use):
     """`dmtool eval-fid`: pictures for `count` captions of a split (null: all of them)."""
 
+    metrics: Annotated[list[Metric], Listed]
     split: Literal["train", "val", "test"]
     count: Count | None
     extractor: Extractor
@@ -150,6 +150,15 @@ class EvalAlign(Use):
     each: Count
     clip: str | None
     extractor: Extractor
+
+
+class Stats(Schema):
+    """`dmtool stats`: the statistics of a folder's features."""
+
+    extractor: Extractor
+    device: str
+    batch_size: Count
+    timeout: Positive
 
 
 @dataclass(frozen=True, kw_only=True)

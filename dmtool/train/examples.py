@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -115,3 +116,20 @@ def in_order(
     for start in range(0, count, batch_size):
         rows = chosen[start : start + batch_size]
         yield rows, torch.stack([pictures[row, row]["image"] for row in rows])
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Rows of a set that are measured again and again, with their pictures and captions."""
+
+    rows: list[int]
+    captions: list[str]
+    pictures: Pictures
+    batch_size: int
+
+    def batches(self) -> Iterator[tuple[list[int], list[str], Tensor]]:
+        """Rows, captions and pictures uint8 [B, 3, H, W], in order."""
+        for start in range(0, len(self.rows), self.batch_size):
+            rows = self.rows[start : start + self.batch_size]
+            images = torch.stack([self.pictures[row, row]["image"] for row in rows])
+            yield rows, self.captions[start : start + self.batch_size], images

@@ -12,16 +12,21 @@ from dmtool.device import autocast, peak_memory
 from dmtool.train import snapshots
 from dmtool.train.checkpoint import Best, HostCopy
 from dmtool.train.context import Context
+from dmtool.train.evaluation import Evaluation
 from dmtool.train.shard import whole
 from dmtool.train.writer import Writer
 
 
 class Occasions:
-    """Log, validate, preview, and save, on averaged weights."""
+    """Log, validate, evaluate, preview, and save, on averaged weights."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
         self.writer = Writer()
+        wanted = context.config.every.evaluate
+        self.evaluation = (
+            Evaluation(context.config, context.stage, context.device) if wanted else None
+        )
 
     def due(self) -> bool:
         """Whether the time of one of them has come."""
@@ -30,12 +35,16 @@ class Occasions:
 
     def __call__(self, done: bool) -> None:
         """After a step: do all whose time has come; `done` after the last one."""
-        every, progress, improved = self.context.config.every, self.context.progress, False
+        every, progress = self.context.config.every, self.context.progress
         if done or self._crossed(every.log):
             self._log()
+        measured: dict[str, float] = {}
         if done or self._crossed(every.validate):
-            progress.metrics |= self._on_main(self._validate)
-            improved = self._improved()
+            measured |= self._on_main(self._validate)
+        if self.evaluation and (done or self._crossed(every.evaluate)):
+            measured |= self._on_main(self._evaluate)
+        progress.metrics |= measured
+        improved = self._improved(measured)
         if done or self._crossed(every.preview):
             path = self.context.folder / "previews" / f"{progress.pictures:09d}.png"
             self._on_main(lambda: self._preview(path))
@@ -69,19 +78,21 @@ class Occasions:
             self.writer.wait()
         self.context.group.wait()
 
-    def _crossed(self, every: int) -> bool:
+    def _crossed(self, every: int | None) -> bool:
+        if every is None:
+            return False
         seen = self.context.progress.pictures
         return seen // every > (seen - self.context.config.batch_size) // every
 
-    def _improved(self) -> bool:
-        """Whether the figure named by `keep.best` is the best so far; it is noted then."""
+    def _improved(self, measured: dict[str, float]) -> bool:
+        """Whether the figure named by `keep.best` is now the best so far; it is noted then."""
         config, progress = self.context.config, self.context.progress
         metric, best = config.keep.best, progress.best
-        if metric is None:
+        if metric is None or metric not in measured:
             return False
-        value = progress.metrics[metric]
+        value = measured[metric]
         if best and best.metric == metric:
-            better = config.figures[metric]
+            better = config.judged[metric]
             if better(best.value, value) == best.value:
                 return False
         progress.best = Best(metric, value, progress.pictures)
@@ -95,6 +106,12 @@ class Occasions:
 
     def _validate(self) -> dict[str, float]:
         metrics = self.context.stage.validate()
+        self.context.log.figures(self.context.progress, metrics)
+        return metrics
+
+    def _evaluate(self) -> dict[str, float]:
+        assert self.evaluation is not None
+        metrics = self.evaluation(self.context.stage)
         self.context.log.figures(self.context.progress, metrics)
         return metrics
 

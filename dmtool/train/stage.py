@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from dmtool import runs
 from dmtool.data.source import Source
-from dmtool.train.examples import Batch, Examples
+from dmtool.train.examples import Batch, Examples, Fixed
 
 
 class Stage(Protocol):
@@ -27,6 +28,11 @@ class Stage(Protocol):
     @property
     def examples(self) -> Examples: ...
 
+    @property
+    def resolution(self) -> int:
+        """Pixels of the pictures that it makes."""
+        ...
+
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Figures of a micro-batch of B: scalars, or [B] with NaN for examples that do not count.
 
@@ -36,6 +42,10 @@ class Stage(Protocol):
 
     def validate(self) -> dict[str, float]:
         """Figures on held-out examples, at fixed times and noise, of the network as it is."""
+        ...
+
+    def made(self, fixed: Fixed) -> Iterator[Tensor]:
+        """What the network as it is makes of fixed examples: uint8 [3, H, W] each, on the CPU."""
         ...
 
     def preview(self, path: Path) -> None:

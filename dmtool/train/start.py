@@ -27,8 +27,8 @@ from dmtool.train.stage import Stage
 C = TypeVar("C", bound=Train)
 MakeTrainer = Callable[[Stage, Train, Path, Accelerator, Group], Trainer]
 
-FREE = {"limit", "every", "keep", "track", "wandb", "alert", "root", "run", "device", "preview",
-        "sampler", "guidance", "accumulation", "parallel", "compute", "init", "held_out",
+FREE = {"limit", "every", "evaluate", "keep", "track", "wandb", "alert", "root", "run", "device",
+        "preview", "sampler", "guidance", "accumulation", "parallel", "compute", "init", "held_out",
         "timeout"}  # fmt: skip
 """Settings that may differ when a run goes on: they change nothing in what is learned
 (`compute` its rounding)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from dmtool.runs import Artifact, Fill
 from dmtool.schemas import LatentShape, TrainUnet
 from dmtool.sheet import contact_sheet
 from dmtool.train.captions import Captions
-from dmtool.train.examples import Batch, Place, normals, uniforms
+from dmtool.train.examples import Batch, Fixed, Place, normals, uniforms
 from dmtool.train.process import by_level, draw_times, process_card
 from dmtool.train.start import data_card
 from dmtool.train.start import train as train_stage
@@ -197,6 +198,12 @@ class UnetStage:
             cond = self.held_out_captions.cond(places).to(self.device)
             total += self.denoiser.loss(x_0, eps, t, cond, None).sum().item()
         return {"val_loss": total / count}
+
+    def made(self, fixed: Fixed) -> Iterator[Tensor]:
+        """The pictures that `eval-fid` would sample with the same seed and settings."""
+        keys = [(self.config.seed, row) for row in fixed.rows]
+        requests = map(Request, fixed.captions, keys)
+        return (picture.pixels for picture in self._pipeline().pictures(requests))
 
     def preview(self, path: Path) -> None:
         """The fixed prompts with fixed seeds, as they are sampled."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from dmtool.runs import Fill
 from dmtool.schemas import TrainUpsampler
 from dmtool.sheet import tile
 from dmtool.train.captions import Captions
-from dmtool.train.examples import Batch, Place, in_order, normals, uniforms
+from dmtool.train.examples import Batch, Fixed, Place, in_order, normals, uniforms
 from dmtool.train.process import by_level, draw_times, process_card
 from dmtool.train.start import data_card
 from dmtool.train.start import train as train_stage
@@ -81,6 +82,7 @@ class UpsamplerStage:
 
     def __init__(self, config: TrainUpsampler, device: torch.device) -> None:
         self.config, self.device = config, device
+        self.resolution = config.resolution
         self.source = source.load(config.data)
         split = source.splits(self.source.dataset, config.data)
         captions = [caption for row in split["train"]["caption"] for caption in row]
@@ -122,19 +124,30 @@ class UpsamplerStage:
         triples = [torch.stack(triple, dim=1).flatten(0, 1) for triple in self._enlarged(16)]
         tile(torch.cat(triples), columns=6).save(path)
 
+    def made(self, fixed: Fixed) -> Iterator[Tensor]:
+        for rows, captions, images in fixed.batches():
+            _, large = self._enlarge(rows, captions, images)
+            yield from large
+
     def _enlarged(self, count: int) -> list[tuple[Tensor, Tensor, Tensor]]:
         """uint8 batches on the CPU: held-out pictures, their bicubic and their own enlargement."""
-        config, results = self.config, []
+        results = []
+        for rows, images in in_order(self.held_out, self.config.batch_size, count):
+            captions = [self.held_out_captions[row] for row in rows]
+            results.append((images, *self._enlarge(rows, captions, images)))
+        return results
+
+    def _enlarge(
+        self, rows: list[int], captions: list[str], images: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Pictures made small, and enlarged again: bicubic, and by the network."""
+        config = self.config
         denoiser = denoise.build(self.network, self.process)
         level = config.sample_augmentation
         upsampler = Upsampler(denoiser, self.text, config.factor, level, config.sampler)
-        for rows, images in in_order(self.held_out, config.batch_size, count):
-            small = shrink(to_tensor(images.to(self.device)), config.factor)
-            prompts = [self.held_out_captions[row] for row in rows]
-            large = upsampler(small, prompts, [(config.seed, row) for row in rows])
-            low = enlarge(small, config.factor)
-            results.append((images, to_uint8(low).cpu(), to_uint8(large).cpu()))
-        return results
+        small = shrink(to_tensor(images.to(self.device)), config.factor)
+        large = upsampler(small, captions, [(config.seed, row) for row in rows])
+        return to_uint8(enlarge(small, config.factor)).cpu(), to_uint8(large).cpu()
 
     def card(self, folder: Path) -> tuple[dict[str, Any], Fill]:
         config = self.config

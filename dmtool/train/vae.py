@@ -23,7 +23,7 @@ from dmtool.nn.layers import wide
 from dmtool.runs import Fill, nothing
 from dmtool.schemas import TrainVae
 from dmtool.sheet import tile
-from dmtool.train.examples import Batch, Place, in_order, normals
+from dmtool.train.examples import Batch, Fixed, Place, in_order, normals
 from dmtool.train.start import data_card
 from dmtool.train.start import train as train_stage
 
@@ -71,6 +71,7 @@ class VaeStage:
 
     def __init__(self, config: TrainVae, device: torch.device) -> None:
         self.config, self.device = config, device
+        self.resolution = config.resolution
         loaded = source.load(config.data)
         self.source = loaded
         self.arguments = arguments(config)
@@ -97,6 +98,10 @@ class VaeStage:
         a, b = torch.cat(real), torch.cat(fake)
         return {"val_psnr": psnr(a, b).mean().item(), "val_ssim": ssim(a, b).mean().item()}
 
+    def made(self, fixed: Fixed) -> Iterator[Tensor]:
+        for _, _, images in fixed.batches():
+            yield from self._reconstructed(images)
+
     def preview(self, path: Path) -> None:
         """Pairs of columns: held-out pictures and their reconstructions."""
         real, fake = zip(*self._reconstructions(32), strict=True)
@@ -106,8 +111,11 @@ class VaeStage:
     def _reconstructions(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
         """uint8 batches of held-out pictures and their reconstructions, on the CPU."""
         for _, images in in_order(self.held_out, self.config.batch_size, count):
-            mean, _ = self.network.encode(to_tensor(images.to(self.device)))
-            yield images, to_uint8(self.network.decode(mean)).cpu()
+            yield images, self._reconstructed(images)
+
+    def _reconstructed(self, images: Tensor) -> Tensor:
+        mean, _ = self.network.encode(to_tensor(images.to(self.device)))
+        return to_uint8(self.network.decode(mean)).cpu()
 
     @torch.no_grad()
     def card(self, folder: Path) -> tuple[dict[str, Any], Fill]:

@@ -1,6 +1,7 @@
 """Extractors: their names, weights and preparation, against the packages they come from."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,13 +9,15 @@ import torch
 from PIL import Image
 
 from dmtool.errors import UserError
-from dmtool.evaluate import features, weights
-from dmtool.evaluate.features import extract, load
+from dmtool.evaluate import weights
+from dmtool.evaluate.extractors import effnet as effnet_lite0
+from dmtool.evaluate.extractors import load
+from dmtool.evaluate.features import extract
 from dmtool.nn.inception import FIDInception
-from dmtool.schemas import Extractor
+from dmtool.schemas import EffNetExtractor, InceptionExtractor
 
-EFFNET = Extractor(kind="effnet_lite0", weights=None)
-INCEPTION = Extractor(kind="inception", weights=None)
+EFFNET = EffNetExtractor(kind="effnet_lite0", weights=None)
+INCEPTION = InceptionExtractor(kind="inception", mode="tf1", weights=None)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +59,7 @@ def test_features_do_not_hang_on_the_batch(effnet):
 
 def test_effnet_is_never_called_fid(effnet):
     assert effnet.name == "FD-EffNetLite0@224" and "FID" not in str(effnet.describe())
-    assert effnet.describe()["sha256"] == features.EFFNET_SHA256
+    assert effnet.describe()["sha256"] == effnet_lite0.SHA256
 
 
 @pytest.mark.parametrize("images", [torch.zeros(1, 3, 8, 8), torch.zeros(1, 1, 8, 8).byte()])
@@ -65,15 +68,15 @@ def test_pictures_of_another_kind_are_refused(effnet, images):
         effnet(images)
 
 
-@pytest.mark.parametrize("kind", ["effnet_lite0", "inception"])
-def test_other_weights_are_refused(kind, tmp_path):
+@pytest.mark.parametrize("config", [EFFNET, INCEPTION])
+def test_other_weights_are_refused(config, tmp_path):
     path = tmp_path / "weights.pth"
     torch.save(torch.nn.Linear(2, 2).state_dict(), path)
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     with pytest.raises(UserError, match=f"sha256 {found}, not"):
-        load(Extractor(kind=kind, weights=str(path)), "cpu")
+        load(replace(config, weights=str(path)), "cpu")
     with pytest.raises(UserError, match="no file of weights at"):
-        load(Extractor(kind=kind, weights=str(tmp_path / "absent.pth")), "cpu")
+        load(replace(config, weights=str(tmp_path / "absent.pth")), "cpu")
 
 
 def test_a_missing_package_is_named(monkeypatch):
@@ -102,7 +105,7 @@ def test_inception_from_its_address_and_then_from_the_cache(caches, monkeypatch)
     torch.manual_seed(0)
     network, path = FIDInception().eval(), caches / "inception.pth"
     torch.save(network.state_dict(), path)
-    monkeypatch.setattr(weights, "FID_INCEPTION", published(path))
+    monkeypatch.setattr(weights, "FID_INCEPTION_STATE", published(path))
     load(INCEPTION, "cpu")
     path.unlink()
     extractor = load(INCEPTION, "cpu")
@@ -115,7 +118,7 @@ def test_inception_from_its_address_and_then_from_the_cache(caches, monkeypatch)
 
 def test_absent_weights_are_named_with_place_address_size_and_hash(caches, monkeypatch):
     nowhere = weights.Weights("x.pth", (caches / "x.pth").as_uri(), 1234, "ab" * 32)
-    monkeypatch.setattr(weights, "FID_INCEPTION", nowhere)
+    monkeypatch.setattr(weights, "FID_INCEPTION_STATE", nowhere)
     with pytest.raises(UserError) as error:
         load(INCEPTION, "cpu")
     for part in (str(caches / "own" / "weights" / "x.pth"), nowhere.url, "1,234", "ab" * 32):
@@ -126,7 +129,7 @@ def test_other_bytes_at_the_address_are_not_kept(caches):
     (caches / "w.pth").write_bytes(b"other bytes")
     source = weights.Weights("w.pth", (caches / "w.pth").as_uri(), 11, "ab" * 32)
     with pytest.raises(UserError, match="invalid hash value"):
-        weights.find(source, None)
+        weights.find([source], None)
     assert not list((caches / "own" / "weights").iterdir())
 
 
@@ -138,11 +141,13 @@ def test_both_caches_are_read_and_checked(caches, place):
     cached = caches / place / "w.pth"
     cached.parent.mkdir(parents=True)
     cached.write_bytes(b"weights")
-    assert weights.find(source, None) == cached
+    assert weights.find([source], None) == (cached, source)
     cached.write_bytes(b"damaged")
     with pytest.raises(UserError, match="damaged"):
-        weights.find(source, None)
+        weights.find([source], None)
 
 
 def test_the_known_file_is_the_one_that_the_field_uses():
-    assert weights.FID_INCEPTION.file.endswith(f"{weights.FID_INCEPTION.sha256[:8]}.pth")
+    assert weights.FID_INCEPTION_STATE.file.endswith(
+        f"{weights.FID_INCEPTION_STATE.sha256[:8]}.pth"
+    )

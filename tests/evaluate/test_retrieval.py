@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from dmtool.evaluate.generated import evaluate, floor
+from dmtool.evaluate import tiles
+from dmtool.evaluate.generated import evaluate
+from dmtool.evaluate.kid import kid
+from dmtool.evaluate.manifold import manifold
 from dmtool.evaluate.retrieval import groups, recall, retrieval
 
 
@@ -71,7 +74,7 @@ def test_groups_that_tell_nothing_apart_are_left_out():
 def test_figures_of_a_perfect_generator():
     fake, real, truth = planted(n=200)
     captions = [f"{i} dark skin tone" if i % 4 == 0 else str(i) for i in range(200)]
-    result = evaluate(fake, real, truth, captions)
+    result = evaluate(fake, real, truth, captions, ["fd", "retrieval"], 0)
     for name, count in {"all": 200, "without_skin_tone": 150}.items():
         figures = result[name]
         assert figures["n_fake"] == figures["n_real"] == count
@@ -84,21 +87,25 @@ def test_groups_are_those_of_the_true_pictures_captions():
     captions = ["x skin tone"] * 200
     captions[truth[3]] = captions[truth[5]] = "x"
     fake[5] = -fake[5]
-    figures = evaluate(fake, real, truth, captions)["without_skin_tone"]
+    figures = evaluate(fake, real, truth, captions, ["retrieval"], 0)["without_skin_tone"]
     assert figures["n_fake"] == figures["n_real"] == 2 and figures["r@1"] == 0.5
 
 
-def test_the_floor_is_what_theory_says_of_two_samples_of_one_gaussian():
-    """(1/n + 1/m) (sum l_i + 1/2 sum_ij l_i l_j (1 + d_ij) / (l_i + l_j)) for n, m >> d."""
-    values = np.arange(1.0, 9.0)
-    real = np.random.default_rng(0).normal(size=(6000, 8)) * values**0.5
-    pairs = values[:, None] * values / (values[:, None] + values) * (1 + np.eye(8))
-    expected = (1 / 2000 + 1 / 4000) * (values.sum() + pairs.sum() / 2)
-    floors = [floor(real, 2000, seed) for seed in range(40)]
-    assert np.mean([f["fd"] for f in floors]) == pytest.approx(expected, rel=0.15)
-    assert floors[0]["n_fake"] == 2000 and floors[0]["n_real"] == 4000
-    assert floor(real, 2000, 0) == floors[0] != floors[1]
+def test_what_is_wanted_is_measured_on_each_groups_own_pictures():
+    fake, real, truth = planted(n=60, noise=0.5)
+    captions = [f"{i} skin tone" if i % 3 else str(i) for i in range(200)]
+    found = evaluate(fake, real, truth, captions, ["kid", "manifold", "infinity"], 0)
+    rows, members = truth % 3 == 0, np.arange(200) % 3 == 0
+    group = found["without_skin_tone"]
+    assert group["kid"] == kid(fake[rows], real[members]) != found["all"]["kid"]
+    assert group["coverage"] == manifold(fake[rows], real[members]).coverage
+    assert "infinity" in found["all"] and "infinity" not in group  # fewer than 30 pictures
+    assert not {"fd", "r@1", "kid_subsets"} & set(group) and rows.sum() < 30
 
 
-def test_no_floor_where_too_few_pictures_are_left():
-    assert floor(np.random.default_rng(0).normal(size=(10, 4)), 9, 0) is None
+def test_tiles_change_no_rank(monkeypatch):
+    fake, real, truth = planted(noise=1.5)
+    whole = retrieval(fake, real, truth)
+    monkeypatch.setattr(tiles, "SIDE", 7)
+    parts = retrieval(fake, real, truth)
+    assert (parts.nearer == whole.nearer).all() and (parts.tied == whole.tied).all()

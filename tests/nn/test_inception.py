@@ -12,28 +12,13 @@ import pytest
 import torch
 
 from dmtool.evaluate.resize import tf1_bilinear
-from dmtool.nn.inception import FIDInception, average_pool
+from dmtool.nn.inception import FIDInception, average_pool, drawn
 
 STRUCTURE = "8ca497103391675d239b6cbe936a080934f935dfd57b70343674200035f2c5e8"
 FEATURES = [
     [1.232711, 2.277946, 3.042892, 0.031052, 0.158422, 5.064023, 0.0, 0.070617, 4.341425],
     [1.30917, 2.14263, 2.969434, 0.033914, 0.135935, 4.980926, 0.002491, 0.08746, 4.218065],
 ]
-
-
-def drawn(network):
-    """Weights from numpy's frozen generator, scaled so that the features stay of order one."""
-    random = np.random.RandomState(0)
-    state = network.state_dict()
-    for name, value in state.items():
-        if name.endswith("conv.weight"):
-            scale = (2 / value[0].numel()) ** 0.5
-            value.copy_(torch.from_numpy(random.standard_normal(value.shape) * scale))
-        if name.endswith(("bn.bias", "bn.running_mean")):
-            value.copy_(torch.from_numpy(random.standard_normal(value.shape) * 0.1))
-        if name.endswith("bn.running_var"):
-            value.copy_(torch.from_numpy(random.uniform(0.5, 1.5, value.shape)))
-    return state
 
 
 def pictures():
@@ -56,7 +41,7 @@ def test_names_shapes_and_count_are_those_of_the_published_network():
 @torch.inference_mode()
 def test_the_features_are_those_of_torch_fidelity():
     network = FIDInception().eval()
-    network.load_state_dict(drawn(network))
+    network.load_state_dict(drawn(0))
     features = network((tf1_bilinear(pictures().float(), 299) - 128) / 128)
     assert features.shape == (2, 2048)
     assert features[:, ::255].numpy() == pytest.approx(np.array(FEATURES), rel=1e-3, abs=1e-5)

@@ -1,0 +1,45 @@
+"""The distance that a perfect generator would have: never 0, since sets are finite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dmtool.evaluate.distance import distance, moments
+from dmtool.evaluate.frechet import Moments
+
+FAR_ABOVE = 10
+"""Pictures per feature from which the closed form holds."""
+
+
+def floor(real: ArrayLike, n: int, seed: int) -> dict[str, Any] | None:
+    """The distance of n random rows of real [M, d] to the disjoint rest, for JSON.
+
+    Where the rest would be fewer than n it is the closed form for n pictures against M, if n is
+    far above d; and None where it is not.
+    """
+    rows = np.asarray(real)
+    if 2 <= n <= len(rows) - n:
+        order = np.random.default_rng(seed).permutation(len(rows))
+        found = distance(rows[order[:n]], rows[order[n:]]).distance
+        how = "disjoint real sample"
+        return {"fd": found, "n_fake": n, "n_real": len(rows) - n, "how": how, "seed": seed}
+    if min(n, len(rows)) >= FAR_ABOVE * rows.shape[1]:
+        found = closed_form(moments(rows), n)
+        return {"fd": found, "n_fake": n, "n_real": len(rows), "how": "closed form"}
+    return None
+
+
+def closed_form(real: Moments, n: int) -> float:
+    """The expected distance of n new samples of a Gaussian to as many as `real` has seen.
+
+    (1/n + 1/m) (sum_i l_i + 1/2 sum_ij l_i l_j (1 + d_ij) / (l_i + l_j)) with the covariance's
+    eigenvalues l: the first order in 1/n, which holds for n and m far above the number of features.
+    """
+    values = np.linalg.eigvalsh(real.covariance)
+    values = values[values > 0]
+    pairs = values[:, None] * values / (values[:, None] + values)
+    means, covariances = values.sum(), (pairs.sum() + np.trace(pairs)) / 2
+    return float((1 / n + 1 / real.n) * (means + covariances))
