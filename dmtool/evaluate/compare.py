@@ -13,7 +13,7 @@ Result = Mapping[str, Any]
 
 MADE = ("settings",)
 """How pictures were made: what one compares, so it may differ."""
-NEUTRAL = ("figures", "floor", "versions")
+NEUTRAL = ("figures", "versions", "warnings")
 """Neither the model's nor the protocol's."""
 
 

@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 import torch
 from drawings import LARGE, MODES, SMALL, picture, script, weights, write
+from torch import library
 
 try:
     import torchvision  # noqa: F401
 except RuntimeError:  # its operators are of another build of torch; the libraries need none
     for name in ("nms", "qnms"):
-        torch.library.define(f"torchvision::{name}", "(Tensor a, Tensor b, float c) -> Tensor")
+        library.define(f"torchvision::{name}", "(Tensor a, Tensor b, float c) -> Tensor")
 
 from cleanfid import fid as cleanfid
 from cleanfid.inception_torchscript import InceptionV3W
