@@ -83,11 +83,10 @@ def minilm_folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "model"
 
 
-def find(name: str, what: str = "text encoder", option: str = "text.name") -> Path:
+def find(name: str, what: str = "text encoder", key: str = "text.name") -> Path:
     """The folder of `name`: itself, the text encoder in a diffusers folder, or in the hub's cache.
 
-    `what` it is and the config's `option` are said where it is missing. Nothing is downloaded.
-    Raises UserError that says how to get it.
+    Nothing is downloaded. Raises UserError that says how to get `what`, and the setting to name it.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -100,7 +99,7 @@ def find(name: str, what: str = "text encoder", option: str = "text.name") -> Pa
     except (LocalEntryNotFoundError, HFValidationError) as error:
         raise UserError(
             f"the {what} {name!r} is neither a folder nor in the hub's cache {HF_HUB_CACHE}; "
-            f"give a local folder, {option}=FOLDER, or fetch it once: hf download {name}"
+            f"give a local folder, {key}=FOLDER, or fetch it once: hf download {name}"
         ) from error
 
 
@@ -110,28 +109,38 @@ def read(folder: Path) -> Pretrained:
     Raises UserError for a kind that is not supported, missing weights and unreadable files.
     """
     family, sha256 = _family(folder), weights_digest(folder)
-    try:
-        with quiet():
-            tokenizer = _class(family.tokenizer).from_pretrained(
-                _tokenizer_folder(folder), local_files_only=True, trust_remote_code=False
-            )
-            model, info = _class(family.model).from_pretrained(
-                folder,
-                local_files_only=True,
-                use_safetensors=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # reported in info
-            )
-    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{folder}: the text encoder cannot be read: {reason}") from error
-    check_complete(folder, info)
-    return Pretrained(family, model.float().eval().requires_grad_(False), tokenizer, sha256)
+    words = tokenizer(family.tokenizer, folder)
+    return Pretrained(family, network(family.model, folder), words, sha256)
+
+
+def network(kind: str, folder: Path) -> Any:
+    """The network of transformers' class `kind` in `folder`: float32, evaluation mode, frozen.
+
+    Its weights are from safetensors. Raises UserError if some are missing or do not fit.
+    """
+    with _reading(folder):
+        model, info = _class(kind).from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported in info
+        )
+    _check_complete(folder, info)
+    return model.float().eval().requires_grad_(False)
+
+
+def tokenizer(kind: str, folder: Path) -> Any:
+    """The tokenizer of transformers' class `kind` in `folder`, never code."""
+    with _reading(folder):
+        return _class(kind).from_pretrained(
+            _tokenizer_folder(folder), local_files_only=True, trust_remote_code=False
+        )
 
 
 def configuration(place: Path | dict[str, Any]) -> Any:
     """The configuration, as transformers has it, of the network in a folder or of this content."""
-    content = place if isinstance(place, dict) else _json(place / "config.json")
+    content = place if isinstance(place, dict) else json_object(place / "config.json")
     kind = _supported(content, place)
     whole = transformers.AutoConfig.for_model(**{**content, "model_type": kind})
     return getattr(whole, "text_config", whole)  # of CLIP with its picture encoder
@@ -153,12 +162,12 @@ def weights_digest(folder: Path) -> str:
             f"{folder} has no model.safetensors (weights in pickles are not read; transformers' "
             "from_pretrained and save_pretrained convert them)"
         )
-    shards = {Path(name).name for name in _json(index)["weight_map"].values()}
+    shards = {Path(name).name for name in json_object(index)["weight_map"].values()}
     return digest({name: file_digest(folder / name) for name in shards})
 
 
 def _family(folder: Path) -> Family:
-    return FAMILIES[_supported(_json(folder / "config.json"), folder)]
+    return FAMILIES[_supported(json_object(folder / "config.json"), folder)]
 
 
 def _supported(content: dict[str, Any], place: object) -> str:
@@ -171,11 +180,12 @@ def _supported(content: dict[str, Any], place: object) -> str:
     return str(kind)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def json_object(path: Path) -> dict[str, Any]:
+    """What a JSON file of a network's folder holds; UserError if it cannot be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: is this a text encoder's folder?") from error
+        raise UserError(f"{path} cannot be read: is this a network's folder?") from error
     return content if isinstance(content, dict) else {}
 
 
@@ -186,7 +196,7 @@ def _tokenizer_folder(folder: Path) -> Path:
     return beside if folder.name == "text_encoder" and beside.is_dir() and not own else folder
 
 
-def check_complete(folder: Path, info: dict[str, Any]) -> None:
+def _check_complete(folder: Path, info: dict[str, Any]) -> None:
     """Missing weights would be drawn at random; only the unused pooler may be."""
     missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
     if missing:
@@ -204,7 +214,18 @@ def _class(name: str) -> Any:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def _reading(folder: Path) -> Iterator[None]:
+    """What transformers raises for unreadable files, in a line."""
+    try:
+        with _quiet():
+            yield
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{folder}: the network cannot be read: {reason}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
     """No progress bars and reports while loading: what matters in them is checked, not printed."""
     log = transformers.utils.logging
     bars, level = log.is_progress_bar_enabled(), log.get_verbosity()
