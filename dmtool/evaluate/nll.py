@@ -6,30 +6,24 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
 from dmtool import pipeline, processes, runs
 from dmtool.cond import Cond
-from dmtool.config import container, validate
-from dmtool.data import source
-from dmtool.data.pictures import Pictures
 from dmtool.data.transforms import to_tensor
 from dmtool.denoise import Denoiser
 from dmtool.device import autocast, pick_device, pick_dtype
-from dmtool.errors import UserError
-from dmtool.evaluate import nll_report
+from dmtool.evaluate import nll_report, reals
 from dmtool.evaluate.nll_report import Figures
+from dmtool.evaluate.reals import Reals
 from dmtool.latents import Codec
 from dmtool.likelihood import flow_likelihood, variational_bound
 from dmtool.network import condition
-from dmtool.runs import Artifact
 from dmtool.samplers import PictureNoise, grid
-from dmtool.schemas import Data, EvalNll, FlowLikelihood, HasData, VariationalBound
+from dmtool.schemas import EvalNll, FlowLikelihood, VariationalBound
 from dmtool.text import TextEncoder
 
 
@@ -43,8 +37,9 @@ def run(config: EvalNll, out: Path | None) -> None:
         artifact = runs.find(config.from_.unet or config.run, "unet", config.root, config.artifact)
         denoiser, text = pipeline.load_denoiser(artifact, device)
         model = Model(config, denoiser, text, pipeline.load_codec(artifact, device), device)
-        real = _real(config, artifact)
-        mine = group.share(real.rows)
+        run, size = config.from_.unet or config.run, artifact.card["resolution"]
+        real = reals.of_run(artifact.card, run, "unet", config.root, size, config.seed)
+        mine = group.share(real.rows(config.count, config.split))
         bar = tqdm(model.figures(real, mine), total=len(mine), desc="measuring", unit="pic",
                    disable=group.silent)  # fmt: skip
         figures = group.merge(list(bar))
@@ -58,46 +53,6 @@ def run(config: EvalNll, out: Path | None) -> None:
 
 
 @dataclass(frozen=True)
-class Real:
-    """All pictures that a run was trained on, with their captions, and the chosen rows."""
-
-    pictures: Pictures
-    captions: list[str]
-    rows: list[int]
-
-    def take(self, rows: Sequence[int]) -> tuple[Tensor, list[str]]:
-        """uint8 [B, 3, H, W] and the captions."""
-        images = torch.stack([self.pictures[row, row]["image"] for row in rows])
-        return images, [self.captions[row] for row in rows]
-
-
-def _real(config: EvalNll, artifact: Artifact) -> Real:
-    """UserError if the pictures have changed since training, or are too few."""
-    run = config.from_.unet or config.run
-    path = runs.run_dir(run, config.root) / "unet" / "config.yaml"
-    if not path.is_file():
-        raise UserError(f"{path} is missing: it says which pictures the run was trained on")
-    saved = container(cast(DictConfig, OmegaConf.load(path)))
-    data: Data = validate({"data": saved["data"]}, HasData).data
-    loaded, trained_on = source.load(data), artifact.card["data"]["fingerprint"]
-    if loaded.fingerprint != trained_on:
-        raise UserError(
-            f"the pictures have changed since training: their fingerprint is {loaded.fingerprint}, "
-            f"that of {artifact.path} is {trained_on}"
-        )
-    keys = list(loaded.dataset["key"])
-    rows = [row for row, key in enumerate(keys) if source.split_of(key, data) == config.split]
-    if len(rows) < 2:
-        raise UserError(f"the split {config.split!r} has {len(rows)} pictures: it takes 2 or more")
-    count = min(config.count or len(rows), len(rows))
-    return Real(
-        pictures=Pictures(loaded.dataset, data, artifact.card["resolution"], config.seed),
-        captions=[several[0] if several else "" for several in loaded.dataset["caption"]],
-        rows=[rows[i * len(rows) // count] for i in range(count)],
-    )
-
-
-@dataclass(frozen=True)
 class Model:
     """A noise predictor, without guidance, and the space that it works in."""
 
@@ -107,11 +62,11 @@ class Model:
     codec: Codec
     device: torch.device
 
-    def figures(self, real: Real, rows: Sequence[int]) -> Iterator[Figures]:
+    def figures(self, real: Reals, rows: Sequence[int]) -> Iterator[Figures]:
         """The figures of each picture, `batch_size` of them at a time."""
         for start in range(0, len(rows), self.config.batch_size):
             part = rows[start : start + self.config.batch_size]
-            found = self._batch(*real.take(part), part)
+            found = self._batch(real.take(part), [real.captions[row] for row in part], part)
             for i in range(len(part)):
                 yield {name: values[i].double().cpu() for name, values in found.items()}
 
