@@ -15,7 +15,7 @@ from dmtool import hydra_main, latents, runs
 from dmtool.config import validate
 from dmtool.data.transforms import to_tensor
 from dmtool.errors import UserError
-from dmtool.evaluate import nll
+from dmtool.evaluate import nll, reals
 from dmtool.schemas import EvalNll
 from dmtool.train import start
 
@@ -135,9 +135,9 @@ def test_a_network_that_says_nothing_makes_standard_normal_pictures(tmp_path, sp
     found = measured(tmp_path, f"run={tmp_path}", "bound=null", "flow.steps=3", "flow.high=1e4")
     vae = runs.find(str(tmp_path), "vae") if space == "latents" else None
     codec = latents.load(vae, torch.device("cpu"))
-    config = hydra_main.composed("eval_nll", ["split=train", "count=6", f"run={tmp_path}"])
-    real = nll._real(validate(config, EvalNll), artifact)
-    x = codec.encode(to_tensor(real.take(real.rows)[0]))
+    size = artifact.card["resolution"]
+    real = reals.of_run(artifact.card, str(tmp_path), "unet", "runs", size, 0)
+    x = codec.encode(to_tensor(real.take(real.rows(6, "train"))))
     nats = (x.square().mean().item() + math.log(2 * math.pi)) / 2
     scale = math.log2(127.5)
     if vae:
