@@ -17,12 +17,14 @@ __version__ = "0.1.0"
 def load(run: str, *overrides: str) -> Pipeline:
     """A trained run, ready to sample: `load("runs/demo", "sampler=euler", "guidance.scale=2")`.
 
-    `overrides` are those of `dmtool sample`. Raises dmtool.errors.UserError if a part of the run
-    is missing or does not fit.
+    `overrides` are those of `dmtool sample`, and stand after the artifact's own defaults. Raises
+    dmtool.errors.UserError if a part of the run is missing or does not fit.
     """
-    from dmtool import pipeline
+    from dmtool import defaults, pipeline
     from dmtool.config import validate
     from dmtool.hydra_main import composed
     from dmtool.schemas import Sample
 
-    return pipeline.load(validate(composed("sample", [f"run={run}", *overrides]), Sample))
+    words = [f"run={run}", *overrides]
+    words = [*defaults.used("sample", words), *words]
+    return pipeline.load(validate(composed("sample", words), Sample))

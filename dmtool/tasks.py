@@ -26,6 +26,7 @@ from dmtool.schemas import (
     TrainUnet,
     TrainUpsampler,
     TrainVae,
+    TuneSampler,
 )
 from dmtool.wanted import Wanted
 
@@ -106,6 +107,14 @@ def eval_nll(config: DictConfig, out: str | None) -> None:
         from dmtool.evaluate import nll
 
         nll.run(checked, Path(out) if out else None)
+
+
+def tune_sampler(config: DictConfig, out: str | None) -> None:
+    with _job():
+        checked = validate(config, TuneSampler)
+        from dmtool import tune
+
+        tune.tune(checked, Path(out) if out else None)
 
 
 def reconstruct(config: DictConfig, files: list[str], out: str | None) -> None:

@@ -27,7 +27,6 @@ from dmtool.schemas import Sample, Sampler
 WEIGHTS, MEANS, STDS = [0.7, 0.3], [-1.0, 1.2], [0.2, 0.4]
 COUNT = 100_000
 MORE = [["dpmpp_3m", "sampler.curvature=2"], ["unipc", "sampler.order=3"]]
-NOISY = {"ddpm", "edm", "euler_ancestral", "dpmpp_2m_sde", "restart"}
 
 
 class Mixture:
@@ -83,7 +82,7 @@ def figures(chosen: Sampler, kind: str, start: Tensor, exact: Tensor, truth: Ten
     distance = (found.sort().values - truth).abs().mean().item()
     rmse = (found - exact).square().mean().sqrt().item()
     assert bound.calls == chosen.calls_made
-    return f"{distance:.4f} | {'' if chosen.kind in NOISY else f'{rmse:.4f}'}"
+    return f"{distance:.4f} | {f'{rmse:.4f}' if chosen.deterministic else ''}"
 
 
 def main() -> None:

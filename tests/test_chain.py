@@ -13,8 +13,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import dmtool as package
-from dmtool import runs
+from dmtool import defaults, runs, tune
+from dmtool.config import validate
 from dmtool.errors import UserError
+from dmtool.hydra_main import composed
+from dmtool.schemas import TuneSampler
 
 DATA = ["data=shapes", "data.count=48", "data.size=32", "data.val=0.1", "data.test=0.15"]
 QUICK = [*DATA, "dtype=fp32", "batch_size=4", "every.log=16", "optim.warmup=0",
@@ -149,6 +152,31 @@ def test_samplers_paint_and_say_how_many_calls_they_make(home, sampler, calls):
     assert chain.sample("x")[0].size == (16, 16)
     assert chain.settings()["calls"] == calls
     assert chain.settings()["network_evaluations"] == 2 * calls
+
+
+def test_a_tuned_setting_is_what_sampling_begins_with(home, dmtool):
+    words = ["calls=3", "count=2", "reference.calls=5", "samplers=[euler]", "grids=[uniform]",
+             "guidance.scale=2", "guidance.interval.high=4", "guided.scales=[2]",
+             "guided.intervals=[[0,4]]", "guided.count=4"]  # fmt: skip
+    words = [f"root={home / 'runs'}", "run=tiny", *words]
+    tune.tune(validate(composed("tune_sampler", words), TuneSampler), None)
+    artifact = runs.find("tiny", "unet", home / "runs")
+    stored = defaults.read(artifact)
+    assert {"sampler=euler", "sampler.calls=3", "guidance.interval.high=4"} < {*stored.words}
+    assert stored.found["guidance"]["n"] == 4 and stored.found["steps"]["n"] == 2
+    try:
+        said = dmtool("sample", "--prompt", "x", "run=tiny", "--out", "tuned", cwd=home)
+        assert "defaults of this artifact: sampler=" in said.stderr and "3 calls" in said.stdout
+        chain = package.load(str(home / "runs/tiny"))
+        assert chain.settings()["calls"] == 3 and chain.guidance.interval.high == 4
+        (picture,) = (home / "tuned").iterdir()
+        painted = json.loads(Image.open(picture).text["settings"])
+        assert painted["sampler"] == json.loads(json.dumps(chain.settings()["sampler"]))
+        chain = package.load(str(home / "runs/tiny"), "sampler.steps=2")
+        assert chain.settings()["sampler"]["kind"] == "heun" and chain.guidance.scale == 2
+        assert package.load(str(home / "runs/tiny"), "tuned=false").guidance.scale == 3
+    finally:
+        defaults.file(artifact).unlink()
 
 
 def test_pictures_say_how_they_were_made_and_films_show_each_step(home, dmtool):

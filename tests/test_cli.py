@@ -69,6 +69,7 @@ def test_help_answers_at_once(dmtool, tmp_path):
         (["stats", "nope", "--out", "x.npz"], "nope is not a folder of pictures"),
         (["ema", "run=nope", "--sigma-rel", "0.1"], "there is no run 'nope'"),
         (["ema", "stage=unets", "--sigma-rel", "0.1"], "'unet'"),
+        (["tune-sampler", "run=nope"], "there is no run 'nope'"),
         (["ema", "run=nope"], "either --sigma-rel"),
         (["ema", "--sigma-rel", "0.1", "--keep"], "go with --search"),
         (["ema", "--search", "0.1;0.2"], "numbers with commas"),

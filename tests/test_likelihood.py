@@ -14,7 +14,7 @@ from dmtool.likelihood import flow_likelihood, variational_bound
 from dmtool.likelihood.normal import discretised, divergence
 from dmtool.noise import posterior, schedule
 from dmtool.samplers import grid
-from dmtool.schemas import EvenGrid
+from dmtool.schemas import LogSnrGrid, UniformGrid
 
 MEAN, STD = 0.3, 0.5
 SCHEDULES = {
@@ -25,6 +25,7 @@ SCHEDULES = {
     "vp_sde": {"beta_min": 0.1, "beta_max": 20.0},
     "edm": {"sigma_min": 0.002, "sigma_max": 80.0, "rho": 7.0},
 }
+EVEN_TIME = UniformGrid(kind="uniform", shift=1.0)
 everything = pytest.mark.parametrize("kind", SCHEDULES)
 BIT = math.log(2)
 
@@ -52,8 +53,8 @@ def draw():
     return lambda x: torch.randn(x.shape, generator=numbers, dtype=x.dtype)
 
 
-def bound(denoiser, x_0, steps, variance, bins=None, kind="uniform"):
-    times = grid(EvenGrid(kind=kind), steps, denoiser.schedule)
+def bound(denoiser, x_0, steps, variance, bins=None, even=EVEN_TIME):
+    times = grid(even, steps, denoiser.schedule)
     return variational_bound(
         denoiser, x_0, Cond(), times, variance=variance, noise=draw(), bins=bins
     )
@@ -104,7 +105,7 @@ def test_with_many_steps_the_bound_is_the_datas_own_likelihood(kind, variance):
     exact = -Normal(MEAN, STD).log_prob(x_0).mean() / BIT
 
     def excess(steps):
-        found = bound(Gaussian(kind), x_0, steps, variance, kind="log_snr")
+        found = bound(Gaussian(kind), x_0, steps, variance, even=LogSnrGrid(kind="log_snr"))
         return (found.prior + found.steps.sum(1) + found.decoder - exact).item()
 
     few, many = excess(200), excess(1600)

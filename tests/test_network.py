@@ -14,7 +14,7 @@ from dmtool.nn.text import TextTransformer
 from dmtool.nn.unet import UNet
 from dmtool.noise import schedule
 from dmtool.samplers import last, trajectory
-from dmtool.schemas import EvenGrid, HeunSampler
+from dmtool.schemas import HeunSampler, UniformGrid
 from dmtool.schemas import UNet as UNetConfig
 
 CONFIG = {
@@ -22,7 +22,9 @@ CONFIG = {
     "middle_depth": 0, "heads": 2, "groups": 8, "modulation": "add", "gate": "silu", "pooled": True,
     "text_width": None, "dropout": 0.0,
 }  # fmt: skip
-SETTINGS = HeunSampler(kind="heun", steps=3, calls=None, grid=EvenGrid(kind="uniform"))
+SETTINGS = HeunSampler(
+    kind="heun", steps=3, calls=None, grid=UniformGrid(kind="uniform", shift=1.0)
+)
 
 
 class Text:

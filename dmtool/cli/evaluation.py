@@ -19,13 +19,14 @@ def eval_fid(
     out: Annotated[str | None, typer.Option(help="JSON file; default: in RUN/eval.")] = None,
 ) -> None:
     """Measure a run's pictures, or one folder against another, by Fréchet distance."""
-    from dmtool import hydra_main, tasks
+    from dmtool import defaults, hydra_main, tasks
 
     with exit_codes():
         if (real is None) != (fake is None):
             raise UserError("--real and --fake go together: two folders of pictures")
     task = partial(tasks.eval_fid, real=real, fake=fake, out=out)
-    hydra_main.run("eval_fid", task, context.args)
+    words = context.args if real else defaults.added("eval_fid", context.args)
+    hydra_main.run("eval_fid", task, words)
 
 
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,7 +48,7 @@ def sample(
     ] = None,
 ) -> None:
     """Paint pictures of prompts: text -> noise predictor -> decoder -> upsampler."""
-    from dmtool import hydra_main, tasks
+    from dmtool import defaults, hydra_main, tasks
     from dmtool.wanted import Wanted, borders
 
     with exit_codes():
@@ -57,7 +58,8 @@ def sample(
             mask=mask, outpaint=around, vary=vary, frames=interpolate, to_seed=to_seed,
         )  # fmt: skip
         words = seed_word(seed) + _strength_word(strength, wanted)
-    hydra_main.run("sample", partial(tasks.sample, wanted=wanted), context.args + words)
+    words = defaults.added("sample", context.args + words)
+    hydra_main.run("sample", partial(tasks.sample, wanted=wanted), words)
 
 
 def _strength_word(strength: float | None, wanted: Wanted) -> list[str]:
@@ -70,6 +72,22 @@ def _strength_word(strength: float | None, wanted: Wanted) -> list[str]:
         raise UserError(f"--strength {strength} is outside (0, 1]: 1 keeps nothing of the picture")
     masked = wanted.mask is not None or wanted.outpaint is not None
     return [f"edit.{'inpaint.' if masked else ''}strength={strength}"]
+
+
+@app.command("tune-sampler", context_settings=HYDRA, epilog=OVERRIDES)
+def tune_sampler(
+    context: typer.Context,
+    out: Annotated[
+        str | None, typer.Option(help="JSON file; default: what `sample` begins with from now on.")
+    ] = None,
+) -> None:
+    """Search the best sampler, steps and guidance for few calls: `run=NAME calls=8`."""
+    from dmtool import hydra_main, tasks
+
+    with exit_codes():
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise UserError("tune-sampler is the work of one process: start it without a launcher")
+    hydra_main.run("tune_sampler", partial(tasks.tune_sampler, out=out), context.args)
 
 
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)

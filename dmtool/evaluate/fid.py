@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,8 +67,7 @@ def measure(config: EvalFid, group: Group) -> dict[str, Any]:
     chain = pipeline.load(config)
     extractor = extractors.load(config.extractor, chain.device)
     measures.check(extractor, config.metrics)
-    run = config.from_.unet or config.run
-    known = reals.of_run(chain.card, run, "unet", config.root, _resolution(chain), config.seed)
+    known = reals.of_chain(chain, config)
     real = known.features(extractor, config.batch_size)
     rows = known.rows(config.count, config.split)
     fake = _fake(chain, extractor, rows, known.captions, config, group)
@@ -87,11 +86,6 @@ def measure(config: EvalFid, group: Group) -> dict[str, Any]:
     }
     found = result(extractor, figures, config.metrics, protocol)
     return found | {"settings": chain.settings() | {"ema": chain.card["ema"]}}
-
-
-def _resolution(chain: Pipeline) -> int:
-    factor = chain.upsampler.factor if chain.upsampler else 1
-    return cast(int, chain.card["resolution"]) * factor
 
 
 def _fake(

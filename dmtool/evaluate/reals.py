@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -22,7 +22,10 @@ from dmtool.data.source import Split
 from dmtool.errors import UserError
 from dmtool.evaluate import features
 from dmtool.evaluate.features import FeatureExtractor
-from dmtool.schemas import Data, HasData
+from dmtool.pipeline import Pipeline
+from dmtool.schemas import Data, HasData, Use
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,7 @@ class Reals:
             raise UserError(
                 f"the split {' + '.join(splits)} has {len(rows)} pictures: at least 2 are needed"
             )
-        count = min(count or len(rows), len(rows))
-        return [rows[i * len(rows) // count] for i in range(count)]
+        return evenly(rows, count or len(rows))
 
     def take(self, rows: Sequence[int]) -> Tensor:
         """The pictures of some rows, uint8 [B, 3, H, W]."""
@@ -100,6 +102,13 @@ def of_run(
     return found
 
 
+def of_chain(chain: Pipeline, config: Use) -> Reals:
+    """The pictures that a chain's noise predictor was trained on, at the size that it makes."""
+    size = chain.card["resolution"] * (chain.upsampler.factor if chain.upsampler else 1)
+    run = config.from_.unet or config.run
+    return of_run(chain.card, run, "unet", config.root, size, config.seed)
+
+
 def of_data(config: Data, resolution: int, seed: int) -> Reals:
     """The pictures of a source at one size."""
     loaded = source.load(config)
@@ -111,6 +120,12 @@ def of_data(config: Data, resolution: int, seed: int) -> Reals:
         splits=np.array([source.split_of(key, config) for key in keys]),
         fingerprint=loaded.fingerprint,
     )
+
+
+def evenly(items: Sequence[T], count: int) -> list[T]:
+    """`count` items evenly spread, or all if there are no more."""
+    count = min(count, len(items))
+    return [items[i * len(items) // count] for i in range(count)]
 
 
 def _column(dataset: Dataset, name: str) -> list[Any]:

@@ -8,14 +8,25 @@ from torch import Tensor
 from dmtool.errors import UserError
 from dmtool.noise import Schedule, T, log_snr
 from dmtool.samplers.base import level
-from dmtool.schemas import EvenGrid, Grid, KarrasGrid, LeadingGrid, RestartSampler, TrailingGrid
+from dmtool.schemas import (
+    Grid,
+    KarrasGrid,
+    LeadingGrid,
+    LevelsGrid,
+    LogSnrGrid,
+    RestartSampler,
+    TrailingGrid,
+    UniformGrid,
+)
 
 
 def grid(config: Grid, steps: int, schedule: Schedule) -> Tensor:
     """`steps` falling intervals, float64 [steps + 1]; UserError if the grid has not so many.
 
     The last is t = 0, the clean picture, or with `last: first` t = 1 / T, the first level of a
-    discrete model. `uniform` and `log_snr` begin at t = 1, as does `trailing`.
+    discrete model. `uniform` and `log_snr` begin at t = 1, as does `trailing`. `uniform` has
+    t = shift u / (1 + (shift - 1) u) at even u, as the timestep shift of rectified flows (Esser et
+    al., arXiv:2403.03206, eq. 23).
     """
     times = _grid(config, steps, schedule)
     if bool((times.diff() >= 0).any()) or times[0] > 1 or (config.kind, steps) == ("linspace", 1):
@@ -24,9 +35,13 @@ def grid(config: Grid, steps: int, schedule: Schedule) -> Tensor:
 
 
 def _grid(config: Grid, steps: int, schedule: Schedule) -> Tensor:
-    if isinstance(config, EvenGrid):
-        even = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
-        return even if config.kind == "uniform" else _even_in_log_snr(even, schedule)
+    even = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
+    if isinstance(config, UniformGrid):
+        return config.shift * even / (1 + (config.shift - 1) * even)
+    if isinstance(config, LogSnrGrid):
+        return _even_in_log_snr(even, schedule)
+    if isinstance(config, LevelsGrid):
+        return _explicit(config.levels, steps, schedule)
     if isinstance(config, KarrasGrid):
         count, zero = steps, torch.zeros(1, dtype=torch.float64)
         high = min(config.high, level(torch.ones(()), schedule).ratio.item())
@@ -42,6 +57,8 @@ def _advice(config: Grid) -> str:
             return f"it takes each of {T} steps once, with offset=0 and last=first only {T - 1}"
         case "linspace":
             return f"it takes at least 2, the two ends, and each of {T} steps once"
+        case "levels":
+            return "several of its levels lie above the schedule's largest sigma / alpha"
     return f"it takes each of {T} steps once: take fewer"
 
 
@@ -61,6 +78,33 @@ def karras(low: float, high: float, rho: float, count: int, schedule: Schedule) 
     ends = high ** (1 / rho), low ** (1 / rho)
     ratios = torch.linspace(*ends, count, dtype=torch.float64) ** rho
     return schedule.time(-2 * ratios.log())
+
+
+def _explicit(levels: tuple[float | None, ...], steps: int, schedule: Schedule) -> Tensor:
+    """Times of explicit levels sigma / alpha; where they are not as many as wanted, interpolated
+    log-linearly as AYS recommends (Sabour et al., arXiv:2404.14507)."""
+    noisiest = level(torch.ones(()), schedule).ratio.item()
+    numbers = [noisiest if each is None else each for each in levels]
+    ratios = torch.tensor(numbers, dtype=torch.float64)
+    if steps != len(levels) - 1:
+        ratios = interpolated(ratios, steps)
+    times = schedule.time(-2 * ratios.log())
+    times[-1] = 0
+    return times
+
+
+def interpolated(levels: Tensor, steps: int) -> Tensor:
+    """Levels [K] as levels [steps + 1] of the same ends, log-linear between them; UserError if one
+    of them is 0 or infinite."""
+    logs = levels.log()
+    if not bool(logs.isfinite().all()):
+        raise UserError(
+            f"sampler/grid=levels has {len(levels) - 1} steps; for {steps} they are interpolated, "
+            "and null (here infinite) and 0 cannot be: give numbers, or take those steps"
+        )
+    places = torch.linspace(0, len(levels) - 1, steps + 1, dtype=torch.float64)
+    left = places.floor().clamp(max=len(levels) - 2).long()
+    return torch.lerp(logs[left], logs[left + 1], places - left).exp()
 
 
 def _discrete(config: Grid, steps: int) -> Tensor:

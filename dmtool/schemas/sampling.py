@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator
@@ -13,10 +15,37 @@ from dmtool.schemas.base import Count, Fraction, Natural, NonNegative, OneOf, Po
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvenGrid(Schema):
-    """Equal intervals of time or of log-SNR."""
+class UniformGrid(Schema):
+    """Equal intervals of time, moved to more noise by a `shift` above 1."""
 
-    kind: Literal["uniform", "log_snr"]
+    kind: Literal["uniform"]
+    shift: Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogSnrGrid(Schema):
+    """Equal intervals of log-SNR."""
+
+    kind: Literal["log_snr"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelsGrid(Schema):
+    """Explicit levels sigma/alpha. The first may be null, the schedule's noisiest; in place of the
+    last stands the clean picture."""
+
+    kind: Literal["levels"]
+    levels: tuple[NonNegative | None, ...]
+
+    def __post_init__(self) -> None:
+        first, *others = self.levels or (None,)
+        if not others or None in others:
+            raise ValueError("levels: at least two numbers, of which the first may be null")
+        levels = [math.inf if first is None else first, *(each or 0.0 for each in others)]
+        if any(a <= b for a, b in pairwise(levels)):
+            raise ValueError(
+                f"levels: sigma / alpha must fall from each to the next: {self.levels}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +86,7 @@ def _refuse_word(value: Any) -> Any:
 
 
 Grid = Annotated[
-    EvenGrid | KarrasGrid | LeadingGrid | TrailingGrid | LinspaceGrid,
+    UniformGrid | LogSnrGrid | KarrasGrid | LeadingGrid | TrailingGrid | LinspaceGrid | LevelsGrid,
     OneOf,
     BeforeValidator(_refuse_word),
 ]
@@ -98,6 +127,11 @@ class SamplerBase(Schema):
         return steps
 
     @property
+    def deterministic(self) -> bool:
+        """Whether a picture hangs on its first state alone."""
+        return True
+
+    @property
     def intervals(self) -> int:
         """`steps`, or as many as `calls` allow (0 if not even one)."""
         if self.calls is None:
@@ -126,11 +160,19 @@ class PlainSampler(SamplerBase):
 
     kind: Literal["euler", "euler_ancestral", "dpmpp_2m"]
 
+    @property
+    def deterministic(self) -> bool:
+        return self.kind != "euler_ancestral"
+
 
 @dataclass(frozen=True, kw_only=True)
 class DdpmSampler(SamplerBase):
     kind: Literal["ddpm"]
     variance: Literal["small", "large", "learned"]
+
+    @property
+    def deterministic(self) -> bool:
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,11 +180,19 @@ class DdimSampler(SamplerBase):
     kind: Literal["ddim"]
     eta: Fraction
 
+    @property
+    def deterministic(self) -> bool:
+        return self.eta == 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class DpmppSdeSampler(SamplerBase):
     kind: Literal["dpmpp_2m_sde"]
     eta: Fraction
+
+    @property
+    def deterministic(self) -> bool:
+        return self.eta == 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +240,10 @@ class EdmSampler(Trapezoidal):
     s_tmax: Positive
     s_noise: NonNegative
 
+    @property
+    def deterministic(self) -> bool:
+        return self.s_churn == 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class RestartSampler(Trapezoidal):
@@ -211,6 +265,10 @@ class RestartSampler(Trapezoidal):
 
     def cost(self, steps: int) -> int:
         return super().cost(steps) + 2 * self.inner * self.repeats
+
+    @property
+    def deterministic(self) -> bool:
+        return False
 
 
 Sampler = Annotated[

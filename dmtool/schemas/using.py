@@ -43,6 +43,7 @@ class Use(Machine):
     guidance: Guidance
     upsample: Upsample
     batch_size: Count
+    tuned: bool
 
     def __post_init__(self) -> None:
         if self.from_.bad is not None and self.guidance.bad is None:

@@ -1,8 +1,10 @@
 """Step grids against diffusers' timesteps and Karras' formula, and what is refused."""
 
 import diffusers
+import numpy as np
 import pytest
 import torch
+from diffusers.schedulers import AysSchedules
 from gaussian import config, grid_config
 
 from dmtool.config import conf_dir
@@ -10,7 +12,8 @@ from dmtool.errors import UserError
 from dmtool.noise import SCHEDULES, log_snr, schedule
 from dmtool.samplers import grid, times
 
-GRIDS = sorted(path.stem for path in (conf_dir() / "sampler/grid").glob("*.yaml"))
+EXPLICIT = {"levels", "ays_sd15", "ays_sdxl", "gits_sd15", "gits_cifar10"}
+GRIDS = sorted({path.stem for path in (conf_dir() / "sampler/grid").glob("*.yaml")} - EXPLICIT)
 
 
 @pytest.mark.parametrize("kind", SCHEDULES)
@@ -29,6 +32,48 @@ def test_even_grids(kind):
     assert steps.tolist() == [1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0]
     inner = log_snr(*schedule(kind)(grid(grid_config("log_snr"), 9, schedule(kind))[1:-1]))
     torch.testing.assert_close(inner.diff(), inner.diff().mean().expand(7))
+
+
+def test_a_shifted_grid_is_the_unshifted_one_of_the_shifted_flow():
+    found = grid(grid_config("uniform", "sampler.grid.shift=3"), 7, schedule("flow"))
+    shifted = schedule("flow", shift=3.0)(grid(grid_config("uniform"), 7, schedule("flow")))
+    torch.testing.assert_close(torch.stack(schedule("flow")(found)), torch.stack(shifted))
+
+
+def test_the_published_ays_grids_are_their_timesteps():
+    """Which diffusers has as integers; the paper's levels are rounded."""
+    for name, peer in (("ays_sd15", "StableDiffusion"), ("ays_sdxl", "StableDiffusionXL")):
+        found = grid(grid_config(name), 10, schedule("scaled_linear"))
+        indices = torch.tensor(AysSchedules[f"{peer}Timesteps"])
+        assert found[0] == 1 and found[-1] == 0
+        assert (found[:-1] * 1000 - 1 - indices).abs().max() < 1
+
+
+@pytest.mark.parametrize("steps", [5, 10, 17])
+def test_other_numbers_of_steps_are_interpolated_log_linearly(steps):
+    chosen = grid_config("ays_sd15")
+    found = grid(chosen, steps, schedule("scaled_linear"))
+    alpha, sigma = schedule("scaled_linear")(found[:-1])
+    places = np.linspace(0, 10, steps + 1)
+    expected = np.exp(np.interp(places, range(11), np.log(chosen.levels)))
+    assert (sigma / alpha).tolist() == pytest.approx(expected[:-1].tolist(), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["flow", "scaled_linear", "ddpm"])
+def test_explicit_levels_of_karras_are_karras(kind):
+    karras = grid(grid_config("karras"), 8, schedule(kind))
+    alpha, sigma = schedule(kind)(karras)
+    levels = ",".join(repr(level) for level in (sigma / alpha).tolist())
+    found = grid(grid_config("levels", f"sampler.grid.levels=[{levels}]"), 8, schedule(kind))
+    torch.testing.assert_close(found, karras)
+
+
+def test_null_is_the_noisiest_level():
+    chosen = grid_config("levels", "sampler.grid.levels=[null,2,0.03]")
+    assert grid(chosen, 2, schedule("flow")).tolist() == pytest.approx([1, 2 / 3, 0])
+    assert grid(chosen, 4, schedule("scaled_linear"))[0] == 1
+    with pytest.raises(UserError, match="has 2 steps; for 4 they are interpolated"):
+        grid(chosen, 4, schedule("flow"))
 
 
 def test_karras_spacing():
@@ -61,6 +106,8 @@ def test_the_last_level_may_be_the_first_alpha_bar():
 
 @pytest.mark.parametrize("name", ["leading", "trailing"])
 def test_more_steps_than_there_are_levels_are_refused(name):
+    with pytest.raises(UserError, match="several of its levels lie above"):
+        grid(grid_config("gits_cifar10"), 30, schedule("scaled_linear"))
     words = ["sampler.grid.offset=0"] if name == "leading" else []
     with pytest.raises(UserError, match="linspace has no 1 steps"):
         grid(grid_config("linspace"), 1, schedule("ddpm"))
@@ -92,6 +139,8 @@ def test_restarts_rise_and_fall_again():
         ("restart", ["sampler.steps=null", "sampler.calls=6"], r"needs at least 2 steps \(7 calls"),
         ("restart", ["sampler.low=3"], r"low=3.0 must be below high=0.5"),
         ("heun", ["sampler.grid=karras"], "say sampler/grid=karras"),
+        ("heun", ["sampler/grid=levels", "sampler.grid.levels=[1,2]"], "must fall"),
+        ("heun", ["sampler/grid=levels", "sampler.grid.levels=[2,null]"], "first may be null"),
         ("heun", ["sampler.eta=1"], "unknown key 'sampler.eta'"),
         ("heun", ["sampler.grid.kind=foo"], "sampler.grid.kind=foo is none of 'uniform'"),
     ],

@@ -1,0 +1,18 @@
+"""The search for the best sampler, step grid and guidance at few calls of a trained model."""
+
+from dmtool.tune.bench import Bench, distance, rmse
+from dmtool.tune.settings import Setting, explicit, parsed
+from dmtool.tune.steps import best_steps, descend
+from dmtool.tune.tune import tune
+
+__all__ = [
+    "Bench",
+    "Setting",
+    "best_steps",
+    "descend",
+    "distance",
+    "explicit",
+    "parsed",
+    "rmse",
+    "tune",
+]

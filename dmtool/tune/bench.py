@@ -1,0 +1,59 @@
+"""Captions with their seeds, painted again and again under other settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dmtool.evaluate import features
+from dmtool.evaluate.distance import distance as frechet
+from dmtool.evaluate.features import FeatureExtractor
+from dmtool.pipeline import Pipeline
+from dmtool.request import Request
+from dmtool.schemas import Guidance, Sampler
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A chain and what it is asked to paint; picture i depends on its request alone."""
+
+    chain: Pipeline
+    requests: list[Request]
+
+    def first(self, count: int) -> Bench:
+        """The same with the first `count` requests."""
+        return replace(self, requests=self.requests[:count])
+
+    def stream(self, sampler: Sampler, guidance: Guidance) -> Iterator[Tensor]:
+        """uint8 pictures [3, H, W], one at a time."""
+        chain = replace(self.chain, sampler=sampler, guidance=guidance)
+        return (picture.pixels for picture in chain.pictures(self.requests))
+
+    def pictures(self, sampler: Sampler, guidance: Guidance) -> Tensor:
+        """uint8 pictures [N, 3, H, W]."""
+        return torch.stack([*self.stream(sampler, guidance)])
+
+
+def rmse(a: Tensor, b: Tensor) -> float:
+    """The root mean squared difference of pictures, in pixel values of 0 to 255."""
+    return (a.double() - b.double()).square().mean().sqrt().item()
+
+
+@dataclass(frozen=True)
+class Real:
+    """What pictures are compared with: the features [M, d] of the real ones, and who sees them."""
+
+    features: NDArray[np.float32]
+    extractor: FeatureExtractor
+
+
+def distance(bench: Bench, sampler: Sampler, guidance: Guidance, real: Real) -> float:
+    """The Fréchet distance of the bench's pictures to the real ones."""
+    images = bench.stream(sampler, guidance)
+    fake = features.extract(real.extractor, images, bench.chain.batch_size)
+    return frechet(fake, real.features).distance

@@ -1,0 +1,101 @@
+"""`dmtool tune-sampler`: a search in two stages, and what it gained on captions it has not seen."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from dmtool import defaults, pipeline, runs
+from dmtool.errors import UserError
+from dmtool.evaluate.reals import evenly
+from dmtool.pipeline import Pipeline
+from dmtool.schemas import Guidance, Sampler, TuneSampler
+from dmtool.tune import guided
+from dmtool.tune.bench import Bench, Real, distance, rmse
+from dmtool.tune.captions import Halves, captions, halves, real
+from dmtool.tune.settings import Setting
+from dmtool.tune.steps import best_steps
+
+Figures = dict[str, Any]
+
+
+def tune(config: TuneSampler, out: Path | None) -> None:
+    """Search, report, and store the winner beside the artifact, or in the file `out`.
+
+    First the steps, by the distance to the pictures that the same model makes of the same noise
+    with many; then the guidance, by the distance to the real pictures.
+    """
+    before = baseline(config)
+    chain = pipeline.load(config)
+    parts = halves(captions(config, chain), config.seed)
+    setting, steps = _steps(config, chain, parts, before)
+    words, found = list(setting.words), {"protocol": _protocol(config), "steps": steps}
+    if config.guided.scales and chain.text.dim:
+        chosen, figures = _guidance(config, chain, parts, before, setting.sampler)
+        words, found = [*words, *guided.words(chosen)], found | {"guidance": figures}
+    print(f"words: {' '.join(words)}")
+    print(f"stored in {_store(config, words, found, out)}")
+
+
+def baseline(config: TuneSampler) -> Sampler:
+    """The sampler that the winner is compared with, at the same calls; UserError if too few."""
+    try:
+        return replace(config.sampler, steps=None, calls=config.calls)
+    except ValueError as error:
+        raise UserError(f"calls={config.calls}: sampler={config.sampler.kind} {error}") from error
+
+
+def _steps(
+    config: TuneSampler, chain: Pipeline, parts: Halves, before: Sampler
+) -> tuple[Setting, Figures]:
+    benches = [Bench(chain, evenly(part, config.count)) for part in parts]
+    many, guidance = config.reference, chain.guidance
+    print(f"steps: RMSE to {many.kind} with {many.calls_made} calls, {config.count} captions")
+    seen = benches[0].pictures(many, guidance)
+    setting, error = best_steps(config, benches[0], guidance, seen)
+    print(f"  {error:6.2f}  {setting}")
+    aim = benches[1].pictures(many, guidance)
+    pair = (before, setting.sampler)
+    first, last = (rmse(benches[1].pictures(each, guidance), aim) for each in pair)
+    n = len(aim)
+    print(f"on {n} other captions: RMSE {first:.2f} with sampler={before.kind}, now {last:.2f}")
+    return setting, {"metric": "RMSE", "n": n, "before": first, "after": last, "tuned": error}
+
+
+def _guidance(
+    config: TuneSampler, chain: Pipeline, parts: Halves, before: Sampler, sampler: Sampler
+) -> tuple[Guidance, Figures]:
+    seen, others = (Bench(chain, evenly(part, config.guided.count)) for part in parts)
+    aim: Real = real(config, chain)
+    name = aim.extractor.name
+    print(f"guidance: {name}, {len(seen.requests)} captions")
+    chosen = guided.best_guidance(
+        config.guided, chain.guidance, lambda each: distance(seen, sampler, each, aim)
+    )
+    first = distance(others, before, chain.guidance, aim)
+    last = distance(others, sampler, chosen, aim)
+    n = len(others.requests)
+    print(f"on {n} other captions: {name} {first:.2f} with sampler={before.kind}, now {last:.2f}")
+    return chosen, {"metric": name, "n": n, "before": first, "after": last}
+
+
+def _protocol(config: TuneSampler) -> Figures:
+    """All that the figures depend on, for JSON."""
+    names = "calls", "split", "prompts", "count", "samplers", "grids", "keep", "rounds", "seed"
+    parts = "sampler", "reference", "guidance", "guided"
+    return {
+        "captions": "every second one to tune, the others to report",
+        **{name: getattr(config, name) for name in names},
+        **{part: asdict(getattr(config, part)) for part in parts},
+    }
+
+
+def _store(config: TuneSampler, words: list[str], found: Figures, out: Path | None) -> Path:
+    if out is not None:
+        runs.write_text(out, json.dumps({"words": words, "found": found}, indent=1) + "\n")
+        return out
+    run = config.from_.unet or config.run
+    artifact = runs.find(run, "unet", config.root, config.artifact)
+    return defaults.write(artifact, words, found)

@@ -1,0 +1,365 @@
+"""The samplers on a trained run: Fréchet distance and distance to a many-step reference, by calls.
+
+    python scripts/measure_samplers.py measure OUT run=demo guidance.scale=2 [--tuned FILE ...]
+    python scripts/measure_samplers.py show OUT [--plot FILE.png]
+
+`measure` writes each figure to OUT/figures.jsonl when it is there, the most telling ones first, and
+goes on where it was when it is started again; --part 1/2 and --part 2/2 share the work out between
+two processes. FILE is what `dmtool tune-sampler --out FILE` wrote; the captions are those that it
+did not see. All other words are those of tune-sampler. `show` prints tables and draws a plot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import random
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dmtool import defaults, pipeline
+from dmtool.config import validate
+from dmtool.errors import UserError, exit_codes
+from dmtool.evaluate import features
+from dmtool.evaluate.distance import distance
+from dmtool.evaluate.reals import evenly
+from dmtool.hydra_main import composed
+from dmtool.pipeline import Pipeline
+from dmtool.request import Request
+from dmtool.samplers import times
+from dmtool.schemas import Guidance, Sample, Sampler, TuneSampler
+from dmtool.tune import Bench, rmse
+from dmtool.tune.bench import Real
+from dmtool.tune.captions import captions, halves, real
+
+if TYPE_CHECKING:
+    from dmtool.plot import Curve
+
+SAMPLERS = (
+    "dpmpp_2m", "unipc", "heun", "euler", "dpmpp_3m", "plms",
+    "ddpm", "euler_ancestral", "dpmpp_2m_sde", "edm", "restart",
+)  # fmt: skip
+MAIN = 4
+"""Samplers that are measured before the reference."""
+
+GRIDS = ("dpmpp_2m", "unipc")
+"""Samplers that are measured on the published grids, too."""
+
+PUBLISHED = ("ays_sd15", "gits_sd15")
+REFERENCE, CHUNK = 250, 50
+"""The calls of the reference, and the pictures of it that are made, and kept, at once."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure: words of the command line, what they are called in the table, and a seed."""
+
+    sampler: str
+    grid: str
+    guidance: str
+    calls: int
+    words: tuple[str, ...]
+    seed: int = 0
+
+    @property
+    def key(self) -> str:
+        return " ".join([*self.words, f"seed={self.seed}"])
+
+
+def cells(calls: list[int], seeds: int, samplers: list[str], tuned: list[Path]) -> list[Cell]:
+    """All, by importance: few calls before many, the first seed before the others."""
+    few, many = [each for each in calls if each <= 10], [each for each in calls if each > 10]
+    first, later = samplers[:MAIN], samplers[MAIN:]
+    quick = [cell for cell in _tuned(tuned) if cell.calls < REFERENCE]
+    slow = [_reference(()), *(cell for cell in _tuned(tuned) if cell.calls == REFERENCE)]
+    order = [*quick, *_plain(few, first), *_published(few, samplers), *slow]
+    order += [*_plain(few, later), *_plain(many, samplers), *_published(many, samplers)]
+    return [replace(cell, seed=seed) for seed in range(seeds) for cell in order]
+
+
+def _setting(sampler: str, grid: str, calls: int) -> Cell:
+    limit = ("sampler.steps=null", f"sampler.calls={calls}")
+    words = (f"sampler={sampler}", *limit, f"sampler/grid={grid}")
+    return Cell(sampler, grid, "run", calls, words)
+
+
+def _plain(calls: list[int], samplers: list[str]) -> Iterator[Cell]:
+    for sampler in samplers:
+        yield from (_setting(sampler, "uniform", number) for number in calls)
+
+
+def _published(calls: list[int], samplers: list[str]) -> Iterator[Cell]:
+    for grid in PUBLISHED:
+        for sampler in (kind for kind in GRIDS if kind in samplers):
+            yield from (_setting(sampler, grid, number) for number in calls)
+
+
+def _tuned(files: list[Path]) -> Iterator[Cell]:
+    """The tuned steps with the run's guidance, and with the tuned one; then the reference so."""
+    for file in files:
+        words = json.loads(file.read_text())["words"]
+        config = validate(composed("sample", ["tuned=false", *words]), Sample).sampler
+        steps = tuple(word for word in words if defaults.group(word) == "sampler")
+        calls = config.calls or config.calls_made
+        yield Cell(config.kind, "tuned", "run", calls, steps)
+        if len(steps) < len(words):
+            yield Cell(config.kind, "tuned", "tuned", calls, tuple(words))
+            yield _reference(tuple(word for word in words if word not in steps))
+
+
+def _reference(guidance: tuple[str, ...]) -> Cell:
+    words = ("sampler=heun", "sampler.steps=null", f"sampler.calls={REFERENCE}", *guidance)
+    return Cell("heun", "uniform", "tuned" if guidance else "run", REFERENCE, words)
+
+
+# --- measuring ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: a chain, its captions, the real pictures' features; and where it is kept.
+
+    The first `near` pictures of the first seed are compared with the reference's.
+    """
+
+    config: TuneSampler
+    chain: Pipeline
+    requests: list[Request]
+    real: Real
+    folder: Path
+    near: int
+
+    def bench(self, seed: int, part: slice = slice(None)) -> Bench:
+        requests = [
+            replace(each, key=(self.config.seed + seed, each.key[1]))
+            for each in self.requests[part]
+        ]
+        return Bench(self.chain, requests)
+
+    def measure(self, cell: Cell) -> dict[str, Any]:
+        """The figures of a cell, for JSON; with `refused` alone where it has no meaning."""
+        try:
+            sampler, guidance = self.setting(cell)
+            times(sampler, self.chain.denoiser.schedule)
+        except UserError as error:
+            return {"refused": str(error)}
+        started = time.monotonic()
+        if cell.calls == REFERENCE:
+            pictures = self.reference(cell, len(self.requests))
+        else:
+            pictures = self.bench(cell.seed).pictures(sampler, guidance)
+        made = replace(self.chain, sampler=sampler, guidance=guidance)
+        return {
+            "fd": self.distance(pictures),
+            "rmse": self.error(cell, pictures) if sampler.deterministic else None,
+            "made": sampler.calls_made,
+            "evaluations": made.network_evaluations(),
+            "seconds": round(time.monotonic() - started),
+        }
+
+    def setting(self, cell: Cell) -> tuple[Sampler, Guidance]:
+        """A cell's sampler, and the run's guidance or that of its words."""
+        use = validate(composed("sample", ["tuned=false", *cell.words]), Sample)
+        return use.sampler, use.guidance if cell.guidance == "tuned" else self.chain.guidance
+
+    def distance(self, pictures: Tensor) -> float:
+        fake = features.extract(self.real.extractor, iter(pictures), self.config.batch_size)
+        return distance(fake, self.real.features).distance
+
+    def error(self, cell: Cell, pictures: Tensor) -> float | None:
+        """RMSE to the reference's first pictures, where that has the same guidance and seed."""
+        if cell.guidance != "run" or cell.seed:
+            return None
+        aim = self.reference(_reference(()), self.near)
+        return rmse(pictures[: len(aim)], aim)
+
+    def reference(self, cell: Cell, count: int) -> Tensor:
+        """The first `count` pictures of a reference, made in chunks that are kept."""
+        sampler, guidance = self.setting(cell)
+        interval = guidance.interval
+        name = f"{guidance.scale:g}-{interval.low:g}-{interval.high}-{cell.seed}"
+
+        def chunk(start: int) -> Tensor:
+            bench = self.bench(cell.seed, slice(start, start + CHUNK))
+            file = self.folder / f"reference-{name}-{start:05d}.npy"
+            return kept(file, lambda: bench.pictures(sampler, guidance))
+
+        starts = range(0, min(count, len(self.requests)), CHUNK)
+        return torch.cat([chunk(start) for start in starts])[:count]
+
+
+def kept(file: Path, make: Callable[[], Tensor]) -> Tensor:
+    """What `make` makes, once for all processes and runs."""
+    with open(file.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not file.exists():
+            np.save(file.with_suffix(".partial.npy"), make().numpy())
+            file.with_suffix(".partial.npy").rename(file)
+    return torch.from_numpy(np.load(file))
+
+
+def measure(chosen: argparse.Namespace, words: list[str]) -> None:
+    """Measure all cells of this part that are not done."""
+    config = validate(composed("tune_sampler", words), TuneSampler)
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    chain = pipeline.load(config)
+    requests = evenly(halves(captions(config, chain), config.seed).others, chosen.count)
+    random.Random(0).shuffle(requests)  # so that the first are like all
+    subject = Subject(config, chain, requests, real(config, chain), chosen.out, chosen.near)
+    same = {"n": len(requests), "checkpoint": chain.card["sha256"]}
+    same["guidance_scale"] = chain.guidance.scale
+    number, parts = map(int, chosen.part.split("/"))
+    todo = cells(chosen.calls, chosen.seeds, chosen.samplers, chosen.tuned)[number - 1 :: parts]
+    for cell in todo:
+        if (cell.key, *same.values()) in {_done(line, same) for line in read(chosen.out)}:
+            continue
+        found = {**asdict(cell), "key": cell.key, **same, **subject.measure(cell)}
+        with open(chosen.out / "figures.jsonl", "a") as file:
+            file.write(json.dumps(found) + "\n")
+        print(cell.key, {name: found.get(name) for name in ("fd", "rmse", "seconds")}, flush=True)
+
+
+def _done(line: dict[str, Any], same: dict[str, Any]) -> tuple[Any, ...]:
+    return (line["key"], *(line[name] for name in same))
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """The lines of figures.jsonl so far."""
+    file = folder / "figures.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+# --- showing --------------------------------------------------------------------------------------
+
+Row = tuple[str, str, str]
+"""Sampler, grid, guidance."""
+
+Found = dict[Row, dict[int, list[float]]]
+"""Values by row of a table and by calls, one a seed."""
+
+
+def show(chosen: argparse.Namespace, words: list[str]) -> None:
+    """Print the tables, and draw the figures over the calls."""
+    lines = [line for line in read(chosen.out) if "refused" not in line]
+    if not lines:
+        raise UserError(f"{chosen.out} has no figures.jsonl: measure first")
+    distances, errors = collected(lines, "fd"), collected(lines, "rmse")
+    print(f"FD-EffNetLite0@224, N = {lines[0]['n']}; +- is half the range of the seeds\n")
+    print(table(distances), "\n\nRMSE to the reference, of 0 to 255\n\n", table(errors), sep="")
+    if chosen.plot:
+        draw(distances, errors, chosen.plot)
+
+
+def collected(lines: list[dict[str, Any]], figure: str) -> Found:
+    """The figure's values by row of the table and by calls."""
+    found: Found = defaultdict(lambda: defaultdict(list))
+    for line in lines:
+        if line.get(figure) is not None:
+            row = line["sampler"], line["grid"], line["guidance"]
+            found[row][line["calls"]].append(line[figure])
+    return found
+
+
+def table(found: Found) -> str:
+    """Rows by their value at the fewest calls, in markdown."""
+    calls = sorted({number for row in found.values() for number in row})
+    lines = ["| sampler | grid | guidance |" + "".join(f" {number} |" for number in calls)]
+    lines.append("|---|---|---|" + "---|" * len(calls))
+    for row in sorted(found, key=lambda row: (min(found[row]), min(found[row].items())[1])):
+        cells = "".join(f" {_cell(found[row].get(number, []))} |" for number in calls)
+        lines.append("".join(f"| {name} " for name in row) + "|" + cells)
+    return "\n".join(lines)
+
+
+def _cell(values: list[float]) -> str:
+    if not values:
+        return ""
+    spread = f" ± {(max(values) - min(values)) / 2:.1f}" if len(values) > 1 else ""
+    return f"{mean(values):.1f}{spread}"
+
+
+def draw(distances: Found, errors: Found, file: Path) -> None:
+    """The distance by sampler and by grid, and the RMSE, over the calls."""
+    from dmtool import plot
+
+    calls = sorted({each for row in distances.values() for each in row if each < REFERENCE})
+    even = {row: cells for row, cells in distances.items() if row[1:] == ("uniform", "run")}
+    best = {row: cells for row, cells in distances.items() if row[0] in GRIDS or "tuned" in row}
+    panels = [
+        plot.Panel(title, "calls", [*_curves(found, calls)], log_x=True, limits=_limits(found))
+        for title, found in (("FD by sampler", even), ("FD by grid", best), ("RMSE", errors))
+    ]
+    figure = plot.page(panels)
+    for legend in figure.legends:  # the names of all three panels are too many for one line
+        legend.remove()
+    for axes in figure.axes:
+        axes.set_xticks(calls, map(str, calls))
+        axes.minorticks_off()
+        axes.legend(fontsize=6, ncols=2, loc="upper right")
+    plot.write(figure, file)
+    if file.suffix == ".png":
+        Image.open(file).convert("RGB").quantize(64).save(file, optimize=True)
+
+
+def _curves(found: Found, calls: list[int]) -> Iterator[Curve]:
+    """A curve with the seeds' range for each row, and the reference as a level line."""
+    from dmtool import plot
+
+    for row, cells in found.items():
+        shown = [each for each in calls if each in cells]
+        name = " ".join(part for part in _words(row) if part)
+        if shown:
+            spread = [(max(cells[each]) - min(cells[each])) / 2 for each in shown]
+            yield plot.Curve(name, shown, [mean(cells[each]) for each in shown], spread, marks=True)
+        if REFERENCE in cells and any(cells[REFERENCE]):
+            level = mean(cells[REFERENCE])
+            yield plot.Curve(f"{name}, {REFERENCE} calls", [calls[0], calls[-1]], [level] * 2)
+
+
+def _words(row: Row) -> tuple[str, ...]:
+    sampler, grid, guidance = row
+    return sampler, grid.replace("uniform", ""), "and guidance" if guidance == "tuned" else ""
+
+
+def _limits(found: Found) -> tuple[float, float]:
+    """Of the axis: what is far off is left out."""
+    values = [value for cells in found.values() for each in cells.values() for value in each]
+    low = min(values, default=0.0)
+    return 0.97 * low, max(1.3 * low, 12.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    first = commands.add_parser("measure")
+    first.set_defaults(act=measure)
+    first.add_argument("out", type=Path)
+    first.add_argument("--count", type=int, default=1000, help="captions, one picture each")
+    first.add_argument("--near", type=int, default=100, help="of them compared with the reference")
+    first.add_argument("--seeds", type=int, default=3, help="sets of seeds")
+    first.add_argument("--calls", type=int, nargs="+", default=[5, 8, 10, 15, 20, 50])
+    first.add_argument("--samplers", nargs="+", default=SAMPLERS)
+    first.add_argument("--tuned", type=Path, nargs="+", default=[], help="files of tune-sampler")
+    first.add_argument("--part", default="1/1", help="K/N: this process's share of the cells")
+    second = commands.add_parser("show")
+    second.set_defaults(act=show)
+    second.add_argument("out", type=Path)
+    second.add_argument("--plot", type=Path, help="PNG or SVG file")
+    chosen, words = parser.parse_known_args()
+    with exit_codes():
+        chosen.act(chosen, words)
+
+
+if __name__ == "__main__":
+    main()

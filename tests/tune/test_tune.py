@@ -1,0 +1,168 @@
+"""The search for few calls, on a mixture of Gaussians whose denoiser is known in closed form."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dmtool import latents
+from dmtool.cond import Cond
+from dmtool.config import validate
+from dmtool.denoise import expand
+from dmtool.errors import UserError
+from dmtool.hydra_main import composed
+from dmtool.noise import schedule
+from dmtool.pipeline import Pipeline
+from dmtool.request import Request
+from dmtool.samplers import times
+from dmtool.schemas import TuneSampler
+from dmtool.text.encoder import NoText
+from dmtool.tune import Bench, best_steps, descend, explicit, guided, parsed, rmse
+from dmtool.tune.captions import from_file, halves
+from dmtool.tune.steps import dragged
+from dmtool.tune.tune import baseline
+
+CPU = torch.device("cpu")
+WEIGHTS, MEANS, STDS = [0.7, 0.3], [-0.5, 0.6], [0.1, 0.2]
+
+
+class Mixture:
+    """E[x_0 | x_t] where each value is of a mixture of two Gaussians."""
+
+    network = None
+
+    def __init__(self, kind):
+        self.schedule = schedule(kind)
+
+    def __call__(self, x_t, t, cond: Cond):
+        alpha, sigma = (expand(each, x_t)[..., None] for each in self.schedule(t.double()))
+        weights, means, stds = (torch.tensor(each).to(x_t) for each in (WEIGHTS, MEANS, STDS))
+        variance = (alpha * stds) ** 2 + sigma**2
+        error = x_t[..., None] - alpha * means
+        share = (weights.log() - variance.log() / 2 - error**2 / (2 * variance)).softmax(-1)
+        return (share * (means + alpha * stds**2 / variance * error)).sum(-1)
+
+
+def config(*words):
+    return validate(composed("tune_sampler", list(words)), TuneSampler)
+
+
+def chain(kind, chosen):
+    return Pipeline(
+        card={"latent": {"channels": 3, "size": 4}},
+        denoiser=Mixture(kind),
+        text=NoText(),
+        codec=latents.load(None, CPU),
+        upsampler=None,
+        sampler=chosen.sampler,
+        guidance=replace(chosen.guidance, scale=1.0),
+        device=CPU,
+        dtype=torch.float32,
+        batch_size=64,
+    )
+
+
+@pytest.mark.parametrize(("kind", "calls"), [("flow", 5), ("flow", 8), ("scaled_linear", 6)])
+def test_tuned_steps_beat_even_ones_on_other_seeds(kind, calls):
+    chosen = config(
+        f"calls={calls}",
+        "samplers=[dpmpp_2m,euler]",
+        "grids=[uniform,log_snr,karras]",
+        "rounds=4",
+    )
+    made = chain(kind, chosen)
+    seen, others = (Bench(made, [Request("", (seed, i)) for i in range(24)]) for seed in (0, 1))
+    aim = seen.pictures(chosen.reference, made.guidance)
+    setting, error = best_steps(chosen, seen, made.guidance, aim)
+    said = parsed(" ".join(setting.words), calls).sampler
+    assert said == setting.sampler and said.calls_made == calls
+    assert error == rmse(seen.pictures(said, made.guidance), aim)
+
+    aim = others.pictures(chosen.reference, made.guidance)
+    tuned = rmse(others.pictures(setting.sampler, made.guidance), aim)
+    for grid in ("uniform", "log_snr"):
+        even = parsed(f"sampler={setting.sampler.kind} sampler/grid={grid}", calls).sampler
+        assert tuned < 0.6 * rmse(others.pictures(even, made.guidance), aim)
+
+
+def test_descent_finds_the_minimum_and_keeps_the_end():
+    goal = torch.tensor([0.95, 0.62, 0.4, 0.15, 0.0], dtype=torch.float64)
+    start = torch.linspace(1, 0, 5, dtype=torch.float64)
+    found = descend(start, lambda each: (each - goal).square().sum().item(), 8)
+    assert (found - goal).abs().max() < 0.03 and found[-1] == 0
+    assert descend(start, lambda each: 0.0, 3) is start
+    alone = dragged(start, 1, 0.8)
+    assert alone.tolist() == pytest.approx([1, 0.8, 0.8 / 3 * 2, 0.8 / 3, 0])
+    assert dragged(start, 2, 0.6).tolist() == pytest.approx([1, 0.8, 0.6, 0.3, 0])
+    assert dragged(start, 0, 0.5).tolist() == pytest.approx([0.5, 0.375, 0.25, 0.125, 0])
+
+
+@pytest.mark.parametrize("kind", ["flow", "scaled_linear"])
+def test_explicit_words_make_the_same_times(kind):
+    for words in ("sampler=heun sampler/grid=karras", "sampler=unipc sampler.order=3"):
+        setting, noise = parsed(words, 8), schedule(kind)
+        same = explicit(setting, times(setting.sampler, noise), noise)
+        assert parsed(" ".join(same.words), 8).sampler == same.sampler
+        torch.testing.assert_close(
+            times(same.sampler, noise), times(setting.sampler, noise), atol=1e-3, rtol=0
+        )
+
+
+def test_guidance_is_searched_by_scale_and_interval():
+    def distance(guidance):
+        high = 9.0 if guidance.interval.high is None else guidance.interval.high
+        return abs(guidance.scale - (3 if high < 9 else 2)) + high
+
+    chosen = config("guided.scales=[1,2,3]", "guided.intervals=[[0,null],[0,5]]")
+    best = guided.best_guidance(chosen.guided, chosen.guidance, distance)
+    words = guided.words(best)
+    assert words == ["guidance.scale=3", "guidance.interval.low=0", "guidance.interval.high=5"]
+    assert config(*words).guidance == best
+
+
+def test_what_the_search_for_guidance_starts_from_is_kept_where_nothing_is_better():
+    chosen = config("guidance.scale=2.5", "guidance.interval.high=7", "guided.scales=[1,4]")
+    best = guided.best_guidance(
+        chosen.guided, chosen.guidance, lambda each: float(each != chosen.guidance)
+    )
+    assert best == chosen.guidance
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["prompts=x.txt"], "add guided.scales=\\[\\]"),
+        (["reference.calls=null"], "set one of them"),
+        (["sampler@reference=ddpm", "reference.steps=null"], "reference=ddpm is random"),
+        (["calls=0"], "calls"),
+        (["samplers=[]"], "samplers"),
+    ],
+)
+def test_mistakes_are_named(words, says):
+    with pytest.raises(UserError, match=says):
+        config(*words)
+
+
+def test_prompts_of_a_file_are_halved_and_keep_their_numbers(tmp_path):
+    file = tmp_path / "few.txt"
+    file.write_text("a\n\nb\nc\nd \n")
+    tuned, others = halves(from_file(file), 5)
+    assert tuned == [Request("a", (5, 0)), Request("c", (5, 3))]
+    assert others == [Request("b", (5, 2)), Request("d", (5, 4))]
+    file.write_text("a\nb\nc\n")
+    with pytest.raises(UserError, match="3 captions are too few"):
+        halves(from_file(file), 0)
+
+
+def test_too_few_calls_are_named():
+    with pytest.raises(UserError, match="calls=3: sampler=plms needs at least 4 steps"):
+        baseline(config("sampler=plms", "calls=3"))
+    chosen = config("samplers=[plms]", "calls=3")
+    bench = Bench(chain("flow", chosen), [Request("", (0, 0))])
+    with pytest.raises(
+        UserError, match=r"no sampler has a meaning with calls=3: .*needs at least 4"
+    ):
+        best_steps(chosen, bench, bench.chain.guidance, torch.zeros(1, 3, 4, 4))
+    chosen = config("samplers=[ddpm]")
+    with pytest.raises(UserError, match="is random"):
+        best_steps(chosen, bench, bench.chain.guidance, torch.zeros(1, 3, 4, 4))
