@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import resource
 import sys
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from functools import cache
 
 import torch
 
@@ -17,9 +20,19 @@ DTYPES = {
     "fp16": torch.float16,
 }
 
+MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": (-3, 32 * 2**20),  # the largest that glibc takes
+    "MALLOC_TRIM_THRESHOLD_": (-1, 2**31 - 1),
+    "MALLOC_TOP_PAD_": (-2, 64 * 2**20),
+}
+"""glibc's options (mallopt(3)) by environment variable: number, and bytes."""
+
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is CUDA, else MPS, else the CPU; UserError for a device that is not there."""
+    """`auto` is CUDA, else MPS, else the CPU; UserError for a device that is not there.
+
+    On the CPU the process keeps the memory that it frees from then on.
+    """
     if name == "auto":
         name = next((kind for kind in ("cuda", "mps") if _available(kind)), "cpu")
     try:
@@ -33,7 +46,23 @@ def pick_device(name: str) -> torch.device:
         )
     if not _available(device.type):
         raise UserError(f"device={name} is not available on this machine; try device=auto")
+    if device.type == "cpu":
+        _keep_freed_memory()
     return device
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Let malloc keep what is freed for the next tensor, as torch's own allocator does on CUDA.
+
+    glibc returns large blocks to the system at once, which clears them anew for every tensor.
+    What the environment says goes first; other C libraries are left as they are.
+    """
+    with suppress(OSError, AttributeError):  # AttributeError: a C library without mallopt
+        set_option = ctypes.CDLL(None).mallopt
+        if not MALLOC.keys() & os.environ.keys():
+            for option, value in MALLOC.values():
+                set_option(option, value)
 
 
 def _available(kind: str) -> bool:
