@@ -11,6 +11,7 @@ from typing import Any
 
 from dmtool import cache
 from dmtool.errors import CheckFailed, UserError
+from dmtool.table import columns
 
 ADDRESS = 12
 """Digits of an entry's address that are shown."""
@@ -76,9 +77,9 @@ def listing() -> str:
         (entry.name, megabytes(size), entry.state, entry.what)
         for entry, size in zip(every, sizes, strict=True)
     ]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
-    return "\n".join([*lines, f"{len(every)} entries, {megabytes(sum(sizes))}, in {cache.root()}"])
+    return "\n".join(
+        [*columns(table), f"{len(every)} entries, {megabytes(sum(sizes))}, in {cache.root()}"]
+    )
 
 
 def verify() -> str:

@@ -9,6 +9,7 @@ from dmtool import pipeline, runs
 from dmtool.errors import UserError
 from dmtool.runs import Artifact
 from dmtool.schemas import STAGES
+from dmtool.table import columns
 
 Row = tuple[str, Callable[[dict[str, Any]], Any]]
 
@@ -48,7 +49,7 @@ def describe(run: str, root: str) -> str:
         [name, *(str(get(c) or "-") for c in cards)] for name, get in ROWS
     ]
     notes = [*fits(artifacts), *sorted({card["data"]["attribution"] for card in cards} - {""})]
-    return "\n".join([*_columns(table), "", *notes])
+    return "\n".join([*columns(table), "", *notes])
 
 
 def fits(artifacts: dict[str, Artifact]) -> list[str]:
@@ -68,11 +69,6 @@ def fits(artifacts: dict[str, Artifact]) -> list[str]:
         except UserError as error:
             lines.append(f"upsampler does not fit: {error}")
     return lines
-
-
-def _columns(table: list[list[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
 
 
 def _short(digest: str | None) -> str | None:

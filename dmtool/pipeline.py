@@ -292,7 +292,7 @@ def load_upsampler(artifact: Artifact, config: Upsample, device: torch.device) -
     level = artifact.card["sample_augmentation"] if level is None else level
     if level > artifact.card["augmentation"]:
         raise UserError(
-            f"upsample.augmentation={level} is above {artifact.card['augmentation']}, the most "
+            f"an augmentation of {level} is above {artifact.card['augmentation']}, the most "
             f"that {artifact.path} was trained with"
         )
     return Upsampler(denoiser, encoder, artifact.card["factor"], level, config.sampler)

@@ -9,7 +9,7 @@ from functools import cache
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
-MARGIN, GAP = 24, 16
+MARGIN, GAP, BORDER = 24, 16, 1
 NARROWEST = 104  # pixels that a caption needs to be read
 LINES = 6
 FONT_SIZE, LINE_HEIGHT, ABOVE_TEXT = 13, 17, 8
@@ -28,7 +28,7 @@ def contact_sheet(
     if not images or len(images) != len(captions):
         raise ValueError(f"{len(images)} pictures and {len(captions)} captions")
     pictures = [_enlarged(image, scale) for image in images]
-    width = max(NARROWEST, *(picture.width for picture in pictures))
+    width = max(NARROWEST, *(picture.width + 2 * BORDER for picture in pictures))
     texts = [_wrapped(caption, width) for caption in captions]
     starts = range(0, len(pictures), columns)
     columns = min(columns, len(pictures))
@@ -58,13 +58,13 @@ def _enlarged(image: Image.Image, scale: int) -> Image.Image:
 
 def _row(pictures: list[Image.Image], texts: list[list[str]], width: int) -> Image.Image:
     """One row, as high as its highest picture and its longest caption."""
-    bottom, lines = max(picture.height for picture in pictures) + 2, max(map(len, texts))
+    bottom, lines = max(picture.height for picture in pictures) + 2 * BORDER, max(map(len, texts))
     height = bottom + (ABOVE_TEXT + lines * LINE_HEIGHT if lines else 0)
     row = Image.new("RGB", (len(pictures) * (width + GAP), height), PAPER)
     draw = ImageDraw.Draw(row)
     for column, (picture, text) in enumerate(zip(pictures, texts, strict=True)):
         middle = column * (width + GAP) + width // 2
-        framed = ImageOps.expand(picture, border=1, fill=FRAME)
+        framed = ImageOps.expand(picture, border=BORDER, fill=FRAME)
         row.paste(framed, (middle - framed.width // 2, bottom - framed.height))
         for number, line in enumerate(text):
             place = (middle, bottom + ABOVE_TEXT + number * LINE_HEIGHT)

@@ -17,7 +17,11 @@ from dmtool.errors import RESUMABLE, JobFailed, exit_codes, verdict
 from dmtool.schemas import (
     STAGES,
     EvalFid,
+    EvalMemory,
     EvalNll,
+    EvalUpsampler,
+    EvalVae,
+    FindDuplicates,
     HasData,
     Lengths,
     Sample,
@@ -115,6 +119,38 @@ def tune_sampler(config: DictConfig, out: str | None) -> None:
         from dmtool import tune
 
         tune.tune(checked, Path(out) if out else None)
+
+
+def eval_vae(config: DictConfig, out: str | None) -> None:
+    with _job():
+        checked = validate(config, EvalVae)
+        from dmtool.evaluate import vae
+
+        vae.run(checked, Path(out) if out else None)
+
+
+def eval_upsampler(config: DictConfig, out: str | None) -> None:
+    with _job():
+        checked = validate(config, EvalUpsampler)
+        from dmtool.evaluate import upsampling
+
+        upsampling.run(checked, Path(out) if out else None)
+
+
+def eval_memory(config: DictConfig, out: str | None) -> None:
+    with _job():
+        checked = validate(config, EvalMemory)
+        from dmtool.evaluate import memory
+
+        memory.run(checked, Path(out) if out else None)
+
+
+def duplicates(config: DictConfig, out: str | None) -> None:
+    with _job():
+        checked = validate(config, FindDuplicates)
+        from dmtool.evaluate import duplicates as finding
+
+        finding.run(checked, Path(out) if out else None)
 
 
 def reconstruct(config: DictConfig, files: list[str], out: str | None) -> None:

@@ -10,12 +10,23 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from dmtool.blend import Prompt
+from dmtool.data.transforms import to_tensor, to_uint8
 from dmtool.denoise import Denoiser, expand
 from dmtool.network import condition
 from dmtool.noise import c_noise, log_snr
 from dmtool.samplers import Given, Source, last, picture_noise, trajectory
 from dmtool.schemas import Sampler
 from dmtool.text import TextEncoder
+
+
+def shrink(large: Tensor, factor: int) -> Tensor:
+    """The small picture of a large one: antialiased bicubic, rounded to 8 bit like a file.
+
+    [B, 3, H, W] -> [B, 3, H / factor, W / factor], in [-1, 1].
+    """
+    size = (large.shape[2] // factor, large.shape[3] // factor)
+    small = interpolate(large, size=size, mode="bicubic", antialias=True)
+    return to_tensor(to_uint8(small))
 
 
 def enlarge(small: Tensor, factor: int) -> Tensor:

@@ -16,8 +16,9 @@ import dmtool as package
 from dmtool import defaults, runs, tune
 from dmtool.config import validate
 from dmtool.errors import UserError
+from dmtool.evaluate import memory, vae
 from dmtool.hydra_main import composed
-from dmtool.schemas import TuneSampler
+from dmtool.schemas import EvalMemory, EvalVae, TuneSampler
 
 DATA = ["data=shapes", "data.count=48", "data.size=32", "data.val=0.1", "data.test=0.15"]
 QUICK = [*DATA, "dtype=fp32", "batch_size=4", "every.log=16", "optim.warmup=0",
@@ -244,6 +245,73 @@ def test_figures_of_a_run_and_of_two_folders(home, dmtool):
     assert value == pytest.approx(0, abs=0.01)
 
 
+def measured(name, schema, run, home, *words):
+    """The JSON that an evaluation of runs/tiny writes, in this process."""
+    words = ["run=tiny", f"root={home / 'runs'}", "count=6", *words]
+    path = home / f"{name}.json"
+    run(validate(composed(name, words), schema), path)
+    return json.loads(path.read_text())
+
+
+def test_the_decoder_is_measured_beside_real_pictures(home):
+    result = measured("eval_vae", EvalVae, vae.run, home, "split=train", "batch_size=4")
+    assert result["metric"] == "rFD-EffNetLite0@224" and result["n_real"] == result["n_fake"] == 6
+    figures = result["figures"]["reconstruction"]
+    assert figures["fd"] > 1 and 5 < figures["psnr"]["mean"] < 30
+    latents = figures["latents"]
+    assert len(latents["mean"]) == 4 and latents["n"] == 6 * 4 * 4
+    assert 0.3 < np.mean(latents["std"]) < 3, "latents are whitened"
+    worst = [each["psnr"] for each in result["examples"]["worst"]]
+    assert len(worst) == 6 and worst == sorted(worst)
+    assert result["protocol"]["split"] == "train" and result["n_below_dim"]
+    with Image.open(home / "eval_vae-worst.png") as sheet:
+        assert np.asarray(sheet).std() > 0
+
+
+def test_the_upsampler_is_measured_beside_its_baselines(home, dmtool):
+    words = ["run=tiny", "count=4", "split=train", "sampler.steps=1", "--out", "up.json"]
+    said = dmtool("eval-upsampler", *words, cwd=home).stdout
+    result = json.loads((home / "up.json").read_text())
+    assert list(result["figures"]) == ["upsampler", "bicubic", "lanczos"]
+    for name, figures in result["figures"].items():
+        assert f"{figures['psnr']['mean']:.2f} ± " in said and name in said
+        assert 0 < figures["consistency"]["mean"] < 100
+    assert result["settings"]["calls"] == 1 and result["settings"]["factor"] == 2
+
+
+@pytest.mark.parametrize("upsample", ["never", "auto"])
+def test_samples_stand_between_training_and_held_out_pictures(home, upsample):
+    words = ["sampler.steps=1", f"upsample.use={upsample}", "upsample.sampler.steps=1"]
+    result = measured("eval_memory", EvalMemory, memory.run, home, *words)
+    sides = result["figures"]
+    assert list(sides) == ["samples", "held_out_decoded", "train_decoded", "held_out", "train"]
+    assert sides["samples"]["n"] == 6 and result["n_real"] + sides["held_out"]["n"] <= 48
+    assert result["n_real"] == sides.pop("train")["n"]
+    assert all(0 <= side["auth_pct"] <= 100 for side in sides.values())
+    assert sides["held_out"]["distance"]["q50"] < sides["samples"]["distance"]["q50"]
+    assert sides["held_out"]["closer"] < 0.5, "a barely trained model is no memory"
+    assert len(result["examples"]["samples"]) == 6
+    assert result["settings"]["upsampled"] == (upsample == "auto")
+    for what in ("closest", "held-out"):
+        with Image.open(home / f"eval_memory-{what}.png") as sheet:
+            assert np.asarray(sheet).std() > 0
+
+
+def test_planted_duplicates_are_found_by_their_names(home, dmtool):
+    folder = home / "twins"
+    folder.mkdir()
+    for i in range(5):
+        noise = np.random.default_rng(i).integers(0, 256, (4, 4, 3), np.uint8)
+        picture = Image.fromarray(noise).resize((48, 48), Image.Resampling.NEAREST)
+        picture.save(folder / f"{i}.png")
+    picture.save(folder / "twin.png")
+    words = ["data=folder", f"data.path={folder}", "threshold=0.99", "--out", "twins.json"]
+    assert "1 pairs at a cosine of 0.99" in dmtool("duplicates", *words, cwd=home).stdout
+    (pair,) = json.loads((home / "twins.json").read_text())["pairs"]
+    assert {pair["a"]["key"], pair["b"]["key"]} == {"4.png", "twin.png"}
+    assert (home / "twins.png").is_file()
+
+
 def test_single_stages_work_on_own_pictures_of_any_size(home, dmtool):
     Image.effect_noise((37, 22), 50).convert("RGB").save(home / "own.png")
     done = dmtool("reconstruct", "own.png", "run=tiny", cwd=home)
@@ -337,6 +405,33 @@ def test_processes_share_out_pictures_and_figures(home, monkeypatch):
     assert abs(same["figures"]["all"]["fd"]) < 1e-3 and abs(other["figures"]["all"]["fd"]) < 0.5
     call(many, "sample", "--prompt", "x", "run=tiny", "--out", "single")
     assert len(list((home / "single").iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_processes_share_out_what_is_measured_beside_real_pictures(home, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    many = ["torch.distributed.run", "--standalone", "--nproc_per_node=3", "-m", "--"]
+    for command, word in (("eval-vae", "split=train"), ("eval-memory", "sampler.steps=1")):
+        found = []
+        for number, launch in enumerate(([], many)):
+            path = home / f"{command}-{number}.json"
+            words = [command, "run=tiny", "count=7", "dtype=fp32", word, "--out", str(path)]
+            call = [sys.executable, "-m", *launch, "dmtool", *words]
+            done = subprocess.run(call, cwd=home, capture_output=True, text=True, timeout=300)
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.count("written to") == 1
+            found.append(json.loads(path.read_text()))
+        one, three = found
+        assert one["protocol"] == three["protocol"] and one["n_fake"] == three["n_fake"] == 7
+        for name, figures in one["figures"].items():
+            for figure in figures.keys() & {"psnr", "ssim", "distance"}:
+                assert three["figures"][name][figure] == pytest.approx(figures[figure], rel=1e-3)
+        stds = [
+            each["figures"]["reconstruction"]["latents"]["std"]
+            for each in found
+            if "reconstruction" in each["figures"]
+        ]
+        assert not stds or stds[1] == pytest.approx(stds[0], rel=1e-5)
 
 
 @pytest.mark.slow

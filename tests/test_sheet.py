@@ -29,7 +29,7 @@ def test_captions_stay_below_their_own_picture():
     paper = Image.new("RGB", full.size, "white")
     paper.paste(short)
     left, top, right, bottom = ImageChops.difference(full, paper).getbbox()
-    assert left >= 24 + 128 + 16 and right <= 24 + 2 * 128 + 16
+    assert left >= 24 + 130 + 16 and right <= 24 + 2 * 130 + 16
     assert top >= 24 + 128 and bottom <= full.height - 24
 
 

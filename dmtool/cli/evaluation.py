@@ -10,13 +10,15 @@ import typer
 from dmtool.cli.app import HYDRA, OVERRIDES, app
 from dmtool.errors import UserError, exit_codes
 
+Out = Annotated[str | None, typer.Option(help="JSON file; default: in RUN/eval.")]
+
 
 @app.command("eval-fid", context_settings=HYDRA, epilog=OVERRIDES)
 def eval_fid(
     context: typer.Context,
     real: Annotated[str | None, typer.Option(help="Real pictures: a folder, or an .npz.")] = None,
     fake: Annotated[str | None, typer.Option(help="Generated ones, alike.")] = None,
-    out: Annotated[str | None, typer.Option(help="JSON file; default: in RUN/eval.")] = None,
+    out: Out = None,
 ) -> None:
     """Measure a run's pictures, or one folder against another, by Fréchet distance."""
     from dmtool import defaults, hydra_main, tasks
@@ -44,11 +46,44 @@ def stats(
 
 
 @app.command("eval-nll", context_settings=HYDRA, epilog=OVERRIDES)
-def eval_nll(
-    context: typer.Context,
-    out: Annotated[str | None, typer.Option(help="JSON file; default: in RUN/eval.")] = None,
-) -> None:
+def eval_nll(context: typer.Context, out: Out = None) -> None:
     """Measure how probable real pictures are to a run's noise predictor, in bits per dimension."""
     from dmtool import hydra_main, tasks
 
     hydra_main.run("eval_nll", partial(tasks.eval_nll, out=out), context.args)
+
+
+@app.command("eval-vae", context_settings=HYDRA, epilog=OVERRIDES)
+def eval_vae(context: typer.Context, out: Out = None) -> None:
+    """Measure a run's autoencoder: real pictures beside their reconstructions."""
+    from dmtool import hydra_main, tasks
+
+    hydra_main.run("eval_vae", partial(tasks.eval_vae, out=out), context.args)
+
+
+@app.command("eval-upsampler", context_settings=HYDRA, epilog=OVERRIDES)
+def eval_upsampler(context: typer.Context, out: Out = None) -> None:
+    """Measure a run's upsampler beside bicubic and Lanczos enlargement."""
+    from dmtool import hydra_main, tasks
+
+    hydra_main.run("eval_upsampler", partial(tasks.eval_upsampler, out=out), context.args)
+
+
+@app.command("eval-memory", context_settings=HYDRA, epilog=OVERRIDES)
+def eval_memory(context: typer.Context, out: Out = None) -> None:
+    """Compare a run's samples with the training pictures nearest to them."""
+    from dmtool import defaults, hydra_main, tasks
+
+    words = defaults.added("eval_memory", context.args)
+    hydra_main.run("eval_memory", partial(tasks.eval_memory, out=out), words)
+
+
+@app.command(context_settings=HYDRA, epilog=OVERRIDES)
+def duplicates(
+    context: typer.Context,
+    out: Annotated[str | None, typer.Option(help="JSON file; default: in this directory.")] = None,
+) -> None:
+    """List and draw pictures of a source that are nearly alike."""
+    from dmtool import hydra_main, tasks
+
+    hydra_main.run("duplicates", partial(tasks.duplicates, out=out), context.args)

@@ -13,7 +13,7 @@ Result = Mapping[str, Any]
 
 MADE = ("settings",)
 """How pictures were made: what one compares, so it may differ."""
-NEUTRAL = ("figures", "versions", "warnings")
+NEUTRAL = ("figures", "versions", "warnings", "examples")
 """Neither the model's nor the protocol's."""
 
 
@@ -97,6 +97,8 @@ def _table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
 
 def cell(value: Any) -> str:
     """A value in few characters."""
+    if isinstance(value, list):
+        return ", ".join(map(cell, value))
     if isinstance(value, bool) or not isinstance(value, int | float | None):
         return str(value)
     if value is None:

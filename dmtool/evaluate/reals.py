@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -40,12 +40,17 @@ class Reals:
 
     def rows(self, count: int | None, *splits: Split) -> list[int]:
         """`count` evenly spread rows of some splits, or all; UserError if there are not two."""
-        rows: list[int] = np.flatnonzero(np.isin(self.splits, splits)).tolist()
+        rows = self.of(*splits)
         if len(rows) < 2:
             raise UserError(
                 f"the split {' + '.join(splits)} has {len(rows)} pictures: at least 2 are needed"
             )
         return evenly(rows, count or len(rows))
+
+    def of(self, *splits: Split) -> list[int]:
+        """All rows of some splits."""
+        rows: list[int] = np.flatnonzero(np.isin(self.splits, splits)).tolist()
+        return rows
 
     def take(self, rows: Sequence[int]) -> Tensor:
         """The pictures of some rows, uint8 [B, 3, H, W]."""
@@ -77,22 +82,18 @@ class Reals:
         config = self.pictures.config
         how = {name: getattr(config, name) for name in ("crop", "flip")}
         how |= {"background": list(config.background), "resolution": self.pictures.resolution}
-        if config.flip or config.crop == "random":
-            how["seed"] = self.pictures.seed
         if rows is not None:
             how["files"] = cache.digest([self.keys[row] for row in rows])
         return {"data": self.fingerprint, **how}
 
 
-def of_run(
-    card: dict[str, Any], run: str, stage: str, root: str, resolution: int, seed: int
-) -> Reals:
+def of_run(card: dict[str, Any], run: str, stage: str, root: str, resolution: int) -> Reals:
     """The pictures that a run's stage was trained on; UserError if they have changed since."""
     path = runs.run_dir(run, root) / stage / "config.yaml"
     if not path.is_file():
         raise UserError(f"{path} is missing: it says which pictures the run was trained on")
     saved = container(cast(DictConfig, OmegaConf.load(path)))
-    found = of_data(validate({"data": saved["data"]}, HasData).data, resolution, seed)
+    found = of_data(validate({"data": saved["data"]}, HasData).data, resolution)
     trained_on = card["data"]["fingerprint"]
     if found.fingerprint != trained_on:
         raise UserError(
@@ -105,16 +106,15 @@ def of_run(
 def of_chain(chain: Pipeline, config: Use) -> Reals:
     """The pictures that a chain's noise predictor was trained on, at the size that it makes."""
     size = chain.card["resolution"] * (chain.upsampler.factor if chain.upsampler else 1)
-    run = config.from_.unet or config.run
-    return of_run(chain.card, run, "unet", config.root, size, config.seed)
+    return of_run(chain.card, config.from_.unet or config.run, "unet", config.root, size)
 
 
-def of_data(config: Data, resolution: int, seed: int) -> Reals:
-    """The pictures of a source at one size."""
-    loaded = source.load(config)
+def of_data(config: Data, resolution: int) -> Reals:
+    """The pictures of a source at one size, as they are measured: not mirrored, centre crops."""
+    loaded, still = source.load(config), replace(config, flip=False, crop="center")
     keys = _column(loaded.dataset, "key")
     return Reals(
-        pictures=Pictures(loaded.dataset, config, resolution, seed),
+        pictures=Pictures(loaded.dataset, still, resolution, seed=0),
         keys=keys,
         captions=[several[0] if several else "" for several in _column(loaded.dataset, "caption")],
         splits=np.array([source.split_of(key, config) for key in keys]),

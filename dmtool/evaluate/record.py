@@ -12,6 +12,7 @@ The JSON of a result, of a run and of two folders alike:
     protocol    how it was measured: results compare if this, metric and extractor are the same
     settings    of a run: how its pictures were made (checkpoint, ema, sampler, guidance, ...)
     warnings    sentences that belong beside the figures
+    examples    single pictures that are listed, as the worst: like the figures, the model's
     versions    of the packages that computed it
 """
 
@@ -92,10 +93,20 @@ def title(metric: str, measure: str, n: int | None) -> str:
 def warnings(figures: dict[str, Figures], wanted: Sequence[str], dim: int) -> list[str]:
     """What a reader of the figures must know, in sentences."""
     found = [line for name, each in figures.items() for line in _warnings(name, each, wanted, dim)]
-    n = fewest(figures["all"])
-    if n is not None and n < PROVISIONAL:
-        found.append(f"provisional: {n:,} pictures are fewer than {PROVISIONAL:,}")
-    return found
+    return [*found, *_provisional(fewest(figures["all"]))]
+
+
+def paired_warnings(n: int, dim: int) -> list[str]:
+    """The same of the distance between `n` pictures and what became of each of them."""
+    below = (
+        f"{n:,} pictures are no more than the {dim:,} features: distances compare at equal N only"
+    )
+    return [*([below] if n <= dim else []), *_provisional(n)]
+
+
+def _provisional(n: int | None) -> list[str]:
+    few = n is not None and n < PROVISIONAL
+    return [f"provisional: {n:,} pictures are fewer than {PROVISIONAL:,}"] if few else []
 
 
 def _warnings(name: str, figures: Figures, wanted: Sequence[str], dim: int) -> list[str]:

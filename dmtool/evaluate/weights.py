@@ -74,10 +74,11 @@ FID_INCEPTION_SCRIPT = Weights(
 """StyleGAN's and clean-fid's: a TorchScript, the same network converted anew."""
 
 
-def find(files: Sequence[Weights], path: str | None) -> tuple[Path, Weights]:
+def find(files: Sequence[Weights], path: str | None, key: str) -> tuple[Path, Weights]:
     """One of `files`: the one at `path` if given, else from a cache, else the first, downloaded.
 
-    The caches are dmtool's own and those of the libraries that use these files. Raises UserError
+    The caches are dmtool's own and those of the libraries that use these files; `key` is the
+    setting that gives `path`. Raises UserError
     if none is there, or one is not byte for byte the published one; nothing else is ever taken in
     its place.
     """
@@ -88,7 +89,7 @@ def find(files: Sequence[Weights], path: str | None) -> tuple[Path, Weights]:
         for place in weights.places():
             if place.is_file():
                 return verified(place, [weights.sha256]), weights
-    _download(files[0])
+    _download(files[0], key)
     return verified(files[0].own, [files[0].sha256]), files[0]
 
 
@@ -120,7 +121,7 @@ def read(path: Path) -> dict[str, Any]:
     return state
 
 
-def _download(weights: Weights) -> None:
+def _download(weights: Weights, key: str) -> None:
     """Fetch to a temporary file that gets its name only when its sha256 is right."""
     target = weights.own
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -130,8 +131,7 @@ def _download(weights: Weights) -> None:
     except (OSError, RuntimeError) as error:  # no network, a refusal, or other bytes
         raise UserError(
             f"the weights {weights} are not on this machine and {weights.url} gave none "
-            f"({error}); download them elsewhere to {target} or name their place with "
-            "extractor.weights=PATH"
+            f"({error}); download them elsewhere to {target} or name their place with {key}=PATH"
         ) from error
 
 

@@ -75,11 +75,11 @@ def _stage(folder: Path) -> Stage:
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
-    """Sheets of samples, films, and what evaluations have drawn; single samples are left out."""
+    """Sheets of samples, what evaluations have drawn, films; single samples are left out."""
     sheets = sorted(folder.glob("*-sheet.png"))
     films = sorted(path for film in folder.glob("*-film") for path in film.iterdir())
     drawn = sorted(folder.glob("eval/**/*"))
-    yield from (path for path in (*sheets, *films, *drawn) if path.suffix in PICTURES)
+    yield from (path for path in (*sheets, *drawn, *films) if path.suffix in PICTURES)
 
 
 def _files(folder: Path, suffix: str) -> list[Path]:

@@ -4,6 +4,16 @@ Hydra composes YAML into a `DictConfig`; `validate` (in `dmtool/config.py`) turn
 these dataclasses or says in one line which key is wrong and what was probably meant.
 """
 
+from dmtool.schemas.evaluating import (
+    EvalDecoder,
+    EvalMemory,
+    EvalUpsampler,
+    EvalVae,
+    FindDuplicates,
+    Lpips,
+    PackagedPerceptual,
+    Perceptual,
+)
 from dmtool.schemas.extractors import (
     ClipExtractor,
     DinoExtractor,
@@ -147,13 +157,18 @@ __all__ = [
     "EffNetExtractor",
     "Ema",
     "EmojiData",
+    "EvalDecoder",
     "EvalFid",
+    "EvalMemory",
     "EvalNll",
+    "EvalUpsampler",
+    "EvalVae",
     "Evaluate",
     "Every",
     "ExponentialEma",
     "ExponentialShift",
     "Extractor",
+    "FindDuplicates",
     "FixedShift",
     "FixedVariance",
     "FlowLikelihood",
@@ -184,6 +199,7 @@ __all__ = [
     "LogNormalTimes",
     "LogSnrGrid",
     "LogitNormalTimes",
+    "Lpips",
     "Machine",
     "MinSnrWeighting",
     "MiniLMText",
@@ -196,6 +212,8 @@ __all__ = [
     "OptimBase",
     "Own",
     "P2Weighting",
+    "PackagedPerceptual",
+    "Perceptual",
     "PlainSampler",
     "PlmsSampler",
     "PowerEma",

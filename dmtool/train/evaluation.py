@@ -22,7 +22,7 @@ class Evaluation:
         chosen, batch_size = config.evaluate, config.batch_size
         self.config = config
         self.extractor = extractors.load(chosen.extractor, device)
-        known = reals.of_data(config.data, stage.resolution, config.seed)
+        known = reals.of_data(config.data, stage.resolution)
         self.real = known.features(self.extractor, batch_size)
         held_out: Split = "val" if (known.splits == "val").sum() > 1 else "train"
         rows = known.rows(chosen.count, held_out)

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from dmtool import denoise, network, text
 from dmtool.data import source
@@ -27,7 +26,7 @@ from dmtool.train.objective import Objective, uncertainty
 from dmtool.train.process import draw_times, process_card
 from dmtool.train.start import data_card
 from dmtool.train.start import train as train_stage
-from dmtool.upsampler import Upsampler, augmented, enlarge
+from dmtool.upsampler import Upsampler, augmented, enlarge, shrink
 
 
 def train(config: TrainUpsampler) -> None:
@@ -45,13 +44,6 @@ def arguments(config: TrainUpsampler, text: TextShape) -> dict[str, Any]:
         levels=["low_res_level"],
         residual="low_res" if config.noise.prediction == "x0" else None,
     )
-
-
-def shrink(large: Tensor, factor: int) -> Tensor:
-    """The small picture of a large one: antialiased bicubic, rounded to 8 bit like a file."""
-    size = (large.shape[2] // factor, large.shape[3] // factor)
-    small = interpolate(large, size=size, mode="bicubic", antialias=True)
-    return to_tensor(to_uint8(small))
 
 
 class UpsamplerExamples:

@@ -129,7 +129,7 @@ def test_other_bytes_at_the_address_are_not_kept(caches):
     (caches / "w.pth").write_bytes(b"other bytes")
     source = weights.Weights("w.pth", (caches / "w.pth").as_uri(), 11, "ab" * 32)
     with pytest.raises(UserError, match="invalid hash value"):
-        weights.find([source], None)
+        weights.find([source], None, "x.weights")
     assert not list((caches / "own" / "weights").iterdir())
 
 
@@ -141,10 +141,10 @@ def test_both_caches_are_read_and_checked(caches, place):
     cached = caches / place / "w.pth"
     cached.parent.mkdir(parents=True)
     cached.write_bytes(b"weights")
-    assert weights.find([source], None) == (cached, source)
+    assert weights.find([source], None, "x.weights") == (cached, source)
     cached.write_bytes(b"damaged")
     with pytest.raises(UserError, match="damaged"):
-        weights.find([source], None)
+        weights.find([source], None, "x.weights")
 
 
 def test_the_known_file_is_the_one_that_the_field_uses():

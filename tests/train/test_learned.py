@@ -136,7 +136,7 @@ def test_a_network_that_says_nothing_makes_standard_normal_pictures(tmp_path, sp
     vae = runs.find(str(tmp_path), "vae") if space == "latents" else None
     codec = latents.load(vae, torch.device("cpu"))
     size = artifact.card["resolution"]
-    real = reals.of_run(artifact.card, str(tmp_path), "unet", "runs", size, 0)
+    real = reals.of_run(artifact.card, str(tmp_path), "unet", "runs", size)
     x = codec.encode(to_tensor(real.take(real.rows(6, "train"))))
     nats = (x.square().mean().item() + math.log(2 * math.pi)) / 2
     scale = math.log2(127.5)

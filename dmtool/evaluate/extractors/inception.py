@@ -48,7 +48,7 @@ def published(config: InceptionExtractor, device: torch.device) -> FeatureExtrac
     Raises UserError if they are not there, or not those that the mode's library takes.
     """
     way = MODES[config.mode]
-    path, file = weights.find(_files(way), config.weights)
+    path, file = weights.find(_files(way), config.weights, "extractor.weights")
     network, classifier = _scripted(path) if file.script else _network(weights.read(path))
     return build.extractor(
         config.kind,
