@@ -24,7 +24,8 @@ def load(run: str, *overrides: str) -> Pipeline:
     from dmtool.config import validate
     from dmtool.hydra_main import composed
     from dmtool.schemas import Sample
+    from dmtool.weighted import weighted
 
     words = [f"run={run}", *overrides]
     words = [*defaults.used("sample", words), *words]
-    return pipeline.load(validate(composed("sample", words), Sample))
+    return weighted(pipeline.load(validate(composed("sample", words), Sample)))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dmtool.blend import Prompt, ends, mixed
 from dmtool.cond import Cond
+from dmtool.nn.perturbed import perturbed as nn_perturbed
 from dmtool.nn.text import TextTransformer
 from dmtool.nn.uncertainty import Uncertainty
 from dmtool.nn.unet import UNet
@@ -87,6 +88,11 @@ def build(
 def for_use(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A network's weights without those that serve its training alone."""
     return {name: x for name, x in weights.items() if not name.startswith("uncertainty.")}
+
+
+def perturbed(predictor: NoisePredictor, levels: Sequence[int]) -> NoisePredictor:
+    """The network with the same weights that has lost self-attention, see `nn.perturbed`."""
+    return NoisePredictor(nn_perturbed(predictor.unet, levels), predictor.text).eval()
 
 
 def condition(

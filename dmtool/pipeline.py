@@ -26,7 +26,7 @@ from dmtool.edit import Edit
 from dmtool.errors import UserError
 from dmtool.guidance import Bad, Tally
 from dmtool.latents import Codec
-from dmtool.network import condition
+from dmtool.network import NoisePredictor, condition
 from dmtool.request import Request
 from dmtool.runs import Artifact
 from dmtool.samplers import Given, Step, last, times, trajectory
@@ -76,6 +76,7 @@ class Pipeline:
     dtype: torch.dtype
     batch_size: int
     bad: BadModel | None = None
+    perturbed: Denoiser | None = None
 
     def sample(
         self,
@@ -142,7 +143,7 @@ class Pipeline:
         if self.bad is not None:
             other = self.bad.denoiser
             bad = Bad(other, condition(other.network, self.bad.text, prompts, self.device))
-        return guidance.build(self.guidance, self.denoiser, negative, bad)
+        return guidance.build(self.guidance, self.denoiser, negative, bad, self.perturbed)
 
     def network_evaluations(self, edit: Edit | None = None) -> int:
         """How often a network is evaluated for a picture: counted on a model that costs nothing."""
@@ -155,7 +156,10 @@ class Pipeline:
     def _counted(self, config: Guidance | None, edit: Edit | None) -> int:
         tally = Tally(self.denoiser.schedule)
         bad = Bad(tally, Cond()) if self.bad else None
-        denoiser = tally if config is None else guidance.build(config, tally, Cond(), bad)
+        perturbed = tally if self.perturbed else None
+        denoiser: Denoise = tally
+        if config is not None:
+            denoiser = guidance.build(config, tally, Cond(), bad, perturbed)
         cpu, given = torch.device("cpu"), _walked(edit)
         last(trajectory(denoiser, Cond(), (2,), [(0, 0)], self.sampler, "count", cpu, given))
         return tally.evaluations
@@ -198,11 +202,25 @@ def load(config: Use) -> Pipeline:
         dtype=pick_dtype(config.dtype, device),
         batch_size=config.batch_size,
         bad=find_bad(config, artifact, denoiser, device),
+        perturbed=perturbed(config.guidance, denoiser),
     )
 
 
 def _guidance(config: Guidance, encoder: TextEncoder) -> Guidance:
     return config if encoder.dim else replace(config, scale=1.0)
+
+
+def perturbed(config: Guidance, denoiser: Denoiser) -> Denoiser | None:
+    """The noise predictor that perturbed-attention guidance leads away from, if there is any;
+    UserError if it has no self-attention there."""
+    if not config.perturbed.scale:
+        return None
+    assert isinstance(denoiser.network, NoisePredictor)
+    try:
+        worse = network.perturbed(denoiser.network, config.perturbed.levels)
+    except ValueError as error:
+        raise UserError(f"guidance.perturbed.levels: {error}") from error
+    return replace(denoiser, network=worse)
 
 
 def find_bad(

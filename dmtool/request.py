@@ -54,20 +54,27 @@ def keys_between(key: Key, other: Key, frames: int) -> list[Source]:
 
 def requests(wanted: Wanted, seed: int, edit: Edit | None) -> list[Request]:
     """The pictures in the order of their files: `n` of each prompt, or of each step of the way."""
-    first, n = wanted.index, wanted.n
-    prompts: Sequence[Prompt] = wanted.prompts
-    keys: Sequence[Source] = [(seed, i) for i in range(first, first + n)]
+    key = (seed, wanted.index)
+    sources: Sequence[Source] = [(seed, wanted.index + k) for k in range(wanted.n)]
     if wanted.vary is not None:
-        keys = variations((seed, first), n, wanted.vary)
+        sources = variations(key, wanted.n, wanted.vary)
+    columns = [_column(wanted, source, edit) for source in sources]
+    return [request for row in zip(*columns, strict=True) for request in row]
+
+
+def _column(wanted: Wanted, source: Source, edit: Edit | None) -> list[Request]:
+    """The pictures that begin at one source: of each prompt, or on the way from prompt to prompt.
+
+    What is drawn of templates is drawn once, from the key that the source begins at.
+    """
+    key = source.key if isinstance(source, Mix) else source
+    drawn = [wanted.wildcards.drawn(prompt, *key) for prompt in wanted.prompts]
+    negative = wanted.wildcards.drawn(wanted.negative, *key, "negative")
+    prompts: Sequence[Prompt] = drawn
     if wanted.frames is not None:
-        prompts = prompts_between(wanted.prompts, wanted.frames)
-    if wanted.to_seed is None:
-        return [Request(prompt, key, wanted.negative, edit) for prompt in prompts for key in keys]
-    ways = [
-        keys_between((seed, i), (wanted.to_seed, i), len(prompts)) for i in range(first, first + n)
-    ]
-    return [
-        Request(prompt, way[frame], wanted.negative, edit)
-        for frame, prompt in enumerate(prompts)
-        for way in ways
-    ]
+        prompts = prompts_between(drawn, wanted.frames)
+    sources: Sequence[Source] = [source] * len(prompts)
+    if wanted.to_seed is not None:
+        sources = keys_between(key, (wanted.to_seed, key[1]), len(prompts))
+    pairs = zip(prompts, sources, strict=True)
+    return [Request(prompt, each, negative, edit) for prompt, each in pairs]

@@ -24,6 +24,7 @@ from dmtool.samplers import Mix
 from dmtool.schemas import Animation, Sample
 from dmtool.sheet import contact_sheet, tile
 from dmtool.wanted import Wanted
+from dmtool.weighted import check_weights, weighted
 
 SHOWN = 64
 """Pictures on the sheet, at most."""
@@ -38,11 +39,12 @@ def sample(config: Sample, wanted: Wanted) -> None:
     with processes.started(pick_device(config.device), config.timeout) as group:
         animation.check(config.animation)
         edit = _edit(config, wanted)
-        chain = pipeline.load(config)
+        chain = weighted(pipeline.load(config))
         if not chain.text.dim and any(wanted.prompts):
             raise UserError(f'the run {config.run!r} was trained without text: use --prompt ""')
         folder = wanted.out or runs.run_dir(config.run, config.root) / "samples"
         asked, settings = requests(wanted, config.seed, edit), chain.settings(edit)
+        check_weights(asked)
         paths = [folder / _name(k // wanted.n, request) for k, request in enumerate(asked)]
         mine = group.share(range(len(asked)))
         pictures = chain.pictures((asked[k] for k in mine), wanted.film)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dmtool.errors import UserError
+
+if TYPE_CHECKING:
+    from dmtool.prompts import Wildcards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,6 +17,8 @@ class Wanted:
     """`n` pictures of each prompt, from picture `index` of the seed on; UserError for nonsense.
 
     Args:
+        prompts: templates, of which each picture's prompt is drawn; there may be weights in them.
+        wildcards: what the templates, and `negative`, are drawn by.
         negative: what to stay away from.
         out: directory; None is the run's `samples`.
         film: whether the steps of each picture are shown.
@@ -22,6 +28,7 @@ class Wanted:
     """
 
     prompts: list[str]
+    wildcards: Wildcards
     n: int
     index: int
     negative: str

@@ -182,7 +182,7 @@ def test_a_tuned_setting_is_what_sampling_begins_with(home, dmtool):
 
 def test_pictures_say_how_they_were_made_and_films_show_each_step(home, dmtool):
     words = ["--negative", "blue", "--film", "--out", "film", "run=tiny", "sampler.steps=3"]
-    prompt = 'größer ${x} "a\'b"'
+    prompt = 'größer $\\{x\\} "a\'b"'
     dmtool("sample", "--prompt", prompt, *words, "upsample.use=never", cwd=home)
     (file,) = (home / "film").iterdir()
     meta = Image.open(file).text

@@ -12,7 +12,7 @@ from dmtool.guidance import Bad, ClassifierFree, Projection, Tally, build
 from dmtool.guidance.classifier_free import rescaled
 from dmtool.noise import schedule
 from dmtool.samplers import Bound, ddim, ddpm, last
-from dmtool.schemas import Guidance, Interval, Projected
+from dmtool.schemas import Guidance, Interval, Perturbed, Projected
 
 
 class Network:
@@ -47,12 +47,13 @@ POSITIVE = cond(4, 5, seed=1).with_extras(low=X[:, :, :1] + 1)
 NEGATIVE = cond(4, 2, seed=2)
 
 
-def settings(scale=3.0, low=0.0, high=None, rescale=0.0, bad_scale=None, **projected):
+def settings(scale=3.0, low=0.0, high=None, rescale=0.0, bad_scale=None, pag=0.0, **projected):
     return Guidance(
         scale=scale,
         interval=Interval(low=low, high=high),
         rescale=rescale,
         projected=Projected(**{"eta": 1.0, "momentum": 0.0, "norm": None} | projected),
+        perturbed=Perturbed(scale=pag, levels=[-1]),
         bad=None if bad_scale is None else "early",
         bad_scale=bad_scale,
     )
@@ -158,6 +159,30 @@ def test_autoguidance_leads_away_from_the_bad_model_and_composes(denoiser):
     torch.testing.assert_close(both(X, TIMES, POSITIVE), 2 * free - worse)
 
 
+@pytest.mark.parametrize("rows", [1, 4])
+def test_perturbed_attention_adds_its_difference_to_classifier_free_guidance(denoiser, rows):
+    """As diffusers' pipelines add them; of the interval's outside nothing is evaluated."""
+    negative = cond(rows, 2, seed=2)
+    worse = Denoiser(lambda x, level, c: 0.3 * x + expand(c.pooled.sum(1), x),
+                     schedule("cosine"), "v", "flow_time")  # fmt: skip
+    both = negative if rows == 4 else negative.repeat_interleave(4)
+    plus = denoiser(X, TIMES, POSITIVE)
+    minus = denoiser(X, TIMES, both.with_extras(**POSITIVE.extras))
+    away = plus - worse(X, TIMES, POSITIVE)
+    for scale, s in [(1.0, 2.0), (4.0, 3.0), (0.0, 0.5)]:
+        found = build(settings(scale, pag=s), denoiser, negative, None, worse)(X, TIMES, POSITIVE)
+        torch.testing.assert_close(found, plus + (scale - 1) * (plus - minus) + s * away)
+    bent = build(settings(4.0, pag=3.0, eta=0.0), denoiser, negative, None, worse)
+    free = build(settings(4.0, eta=0.0), denoiser, negative, None)
+    torch.testing.assert_close(bent(X, TIMES, POSITIVE), free(X, TIMES, POSITIVE) + 3 * away)
+    without = [build(settings(4.0), denoiser, negative, None, model) for model in (worse, None)]
+    outside = build(settings(4.0, low=9.0, pag=3.0), denoiser, negative, None, worse)
+    assert torch.equal(*(each(X, TIMES, POSITIVE) for each in without))
+    half = torch.full((4,), 0.5, dtype=torch.float64)
+    assert torch.equal(outside(X, half, POSITIVE), denoiser(X, half, POSITIVE))
+    assert build(settings(1.0), denoiser, Cond(), None, worse) is denoiser
+
+
 @pytest.mark.parametrize(
     ("chosen", "evaluations"),
     [
@@ -166,12 +191,14 @@ def test_autoguidance_leads_away_from_the_bad_model_and_composes(denoiser):
         (settings(3.0, low=1.0), 15),  # t of 1, 0.9, ..., 0.1; guided above 0.5
         (settings(3.0, low=1.0, bad_scale=2.0), 20),
         (settings(1.0, bad_scale=2.0), 20),
+        (settings(1.0, pag=3.0), 20),
+        (settings(3.0, low=1.0, pag=3.0), 20),
     ],
 )
 def test_evaluations_are_counted_on_a_model_that_costs_nothing(chosen, evaluations):
     tally = Tally(schedule("cosine"))
     bad = Bad(tally, Cond()) if chosen.bad else None
-    bound = Bound(build(chosen, tally, Cond(), bad), Cond())
+    bound = Bound(build(chosen, tally, Cond(), bad, tally), Cond())
     times = torch.linspace(1, 0, 11, dtype=torch.float64)
     times[5] = 0.4999999  # just below the bound
     last(ddim(bound, torch.zeros(1, 2), times, noise=torch.zeros_like, eta=0.0))

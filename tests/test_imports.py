@@ -24,6 +24,14 @@ FORBIDDEN = [  # (modules, what they may not import, but for)
         "dmtool.guidance dmtool.noise dmtool.cond dmtool.denoise dmtool.schemas",
     ),
     ("weighting", "dmtool", "dmtool.denoise dmtool.schemas"),
+    ("plot", "dmtool", "dmtool.errors"),
+    ("prompts", "dmtool", "dmtool.errors dmtool.rng"),
+    (
+        "weighted",
+        "dmtool",
+        "dmtool.blend dmtool.cond dmtool.denoise dmtool.network dmtool.pipeline dmtool.request "
+        "dmtool.text",
+    ),
     ("samplers", "dmtool.pipeline dmtool.train dmtool.guidance dmtool.nn dmtool.network", "-"),
     ("latents", "dmtool.pipeline dmtool.train dmtool.data", "-"),
     ("pipeline", "dmtool.train dmtool.evaluate dmtool.tune dmtool.defaults", "-"),

@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)
 def sample(
     context: typer.Context,
-    prompt: Annotated[list[str], typer.Option(help="What to paint; give it again for more.")],
+    prompt: Annotated[
+        list[str] | None, typer.Option(help="What to paint; give it again for more.")
+    ] = None,
+    prompts: Annotated[Path | None, typer.Option(help="A file of prompts, one a line.")] = None,
+    wildcards: Annotated[
+        Path | None, typer.Option(help="A folder: __colour__ in a prompt is a line of colour.txt.")
+    ] = None,
+    combine: Annotated[
+        bool, typer.Option("--combine", help="All of {a|b} and __list__, not one a picture.")
+    ] = False,
     n: Annotated[int, typer.Option(min=1, help="Pictures for each prompt.")] = 1,
     seed: Seed = None,
     index: Annotated[int, typer.Option(min=0, help="i of the first picture.")] = 0,
@@ -49,13 +58,16 @@ def sample(
 ) -> None:
     """Paint pictures of prompts: text -> noise predictor -> decoder -> upsampler."""
     from dmtool import defaults, hydra_main, tasks
+    from dmtool.prompts import Wildcards, gathered
     from dmtool.wanted import Wanted, borders
 
     with exit_codes():
         around = None if outpaint is None else borders(outpaint)
+        lists = Wildcards(wildcards)
         wanted = Wanted(
-            prompts=prompt, n=n, index=index, negative=negative, out=out, film=film, init=init,
-            mask=mask, outpaint=around, vary=vary, frames=interpolate, to_seed=to_seed,
+            prompts=gathered(prompt or [], prompts, lists if combine else None), wildcards=lists,
+            n=n, index=index, negative=negative, out=out, film=film, init=init, mask=mask,
+            outpaint=around, vary=vary, frames=interpolate, to_seed=to_seed,
         )  # fmt: skip
         words = seed_word(seed) + _strength_word(strength, wanted)
     words = defaults.added("sample", context.args + words)

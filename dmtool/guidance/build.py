@@ -23,15 +23,27 @@ class Bad(NamedTuple):
     cond: Cond
 
 
-def build(config: Guidance, denoiser: Denoise, negative: Cond, bad: Bad | None) -> Denoise:
+def build(
+    config: Guidance,
+    denoiser: Denoise,
+    negative: Cond,
+    bad: Bad | None,
+    perturbed: Denoise | None = None,
+) -> Denoise:
     """The guided denoiser of ONE trajectory, which may remember it.
 
-    Autoguidance wraps classifier-free guidance, and the interval both.
+    Perturbed-attention guidance, s away from the model that has lost self-attention (Ahn et al.,
+    arXiv:2403.17377, eq. 15), wraps classifier-free guidance, autoguidance both, and the interval
+    all. Their two differences to the conditional estimate add up: as the outer one multiplies the
+    inner one's by 1 + s, that is divided by it.
     """
-    guided = denoiser
+    guided, s = denoiser, 0.0 if perturbed is None else config.perturbed.scale
     if config.scale != 1:
         bend = None if config.projected == PLAIN else _projection(config.projected)
-        guided = ClassifierFree(denoiser, negative, config.scale, bend, config.rescale)
+        scale = 1 + (config.scale - 1) / (1 + s)
+        guided = ClassifierFree(denoiser, negative, scale, bend, config.rescale)
+    if perturbed is not None and s:
+        guided = AutoGuided(guided, perturbed, None, 1 + s)
     if bad is not None and config.bad_scale is not None:
         guided = AutoGuided(guided, bad.denoiser, bad.cond, config.bad_scale)
     if guided is denoiser:

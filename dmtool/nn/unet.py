@@ -190,6 +190,13 @@ class UNet(nn.Module):
         stages = [stage for level in levels for stage in level]
         return [*stages, self.middle, self.middle_res]
 
+    def at(self, level: int) -> list[nn.Module]:
+        """The stages of one level of the resolution, 0 being the outermost."""
+        last = len(self.down) - 1
+        pair = self.down[level], self.up[last - level]
+        stages = [stage for side in pair for stage in side]  # type: ignore[attr-defined]
+        return [*stages, self.middle] if level == last else stages
+
     def forward(
         self,
         x: Tensor,

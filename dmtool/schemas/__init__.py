@@ -25,7 +25,7 @@ from dmtool.schemas.extractors import (
     TorchScriptExtractor,
     TransformersExtractor,
 )
-from dmtool.schemas.guidance import Guidance, Interval, Projected
+from dmtool.schemas.guidance import Guidance, Interval, Perturbed, Projected
 from dmtool.schemas.noise import (
     EdmNoise,
     EdmWeighting,
@@ -214,6 +214,7 @@ __all__ = [
     "P2Weighting",
     "PackagedPerceptual",
     "Perceptual",
+    "Perturbed",
     "PlainSampler",
     "PlmsSampler",
     "PowerEma",

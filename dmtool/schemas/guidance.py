@@ -32,6 +32,15 @@ class Projected(Schema):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Perturbed(Schema):
+    """Perturbed-attention guidance, 0 is none; `levels` of the resolution lose self-attention, 0 is
+    the outermost, -1 the innermost."""
+
+    scale: NonNegative
+    levels: Annotated[list[int], Field(min_length=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Guidance(Schema):
     """Classifier-free guidance, 1 is the plain conditional model; and autoguidance by the artifact
     `bad`."""
@@ -40,6 +49,7 @@ class Guidance(Schema):
     interval: Interval
     rescale: Fraction
     projected: Projected
+    perturbed: Perturbed
     bad: str | None
     bad_scale: float | None
 

@@ -284,6 +284,8 @@ class TrainUnet(Train):
                 raise ValueError("codec=pixels has no autoencoder: leave latent=null")
         if self.guidance.bad is not None:
             raise ValueError("guidance.bad is of sampling: previews have no worse model yet")
+        if self.guidance.perturbed.scale:
+            raise ValueError("guidance.perturbed is of sampling: previews are not guided by it")
         _learns(self.noise, self.sampler)
 
 

@@ -40,6 +40,11 @@ class TextEncoder(ABC):
         """The condition of captions given as `clipped` gives them, on the encoder's device."""
 
     @abstractmethod
+    def spans(self, captions: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Of each token that `clipped` gives, the characters [start, stop) of its caption that it
+        stands for; none (0, 0) if it begins, ends or fills up."""
+
+    @abstractmethod
     def card(self) -> dict[str, Any]:
         """`kind, name, sha256, config, dim, pooled_dim`: all that `from_card` needs, as JSON."""
 
@@ -83,6 +88,9 @@ class NoText(TextEncoder):
 
     def embed(self, tokens: Sequence[list[int]]) -> Cond:
         return Cond()
+
+    def spans(self, captions: Sequence[str]) -> list[list[tuple[int, int]]]:
+        return [[] for _ in captions]
 
     def card(self) -> dict[str, Any]:
         return card("none", "none", "", {"kind": "none"}, 0, 0)

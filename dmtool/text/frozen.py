@@ -72,6 +72,18 @@ class FrozenEncoder(TextEncoder):
         states = torch.cat([every[layer] for layer in self._layers], -1)
         return Cond(states * mask[..., None], mask, self._pooled(out, mask))
 
+    def spans(self, captions: Sequence[str]) -> list[list[tuple[int, int]]]:
+        tokenizer, longest = self._network.tokenizer, self.max_length
+        if not tokenizer.is_fast:
+            raise UserError(f"the tokenizer of {self.name} does not tell where its tokens stand")
+        said = tokenizer(
+            list(captions), truncation=True, max_length=longest, return_offsets_mapping=True
+        )
+        rows = [[(start, stop) for start, stop in row] for row in said["offset_mapping"]]
+        if self._network.family.fixed_length:
+            rows = [row + [(0, 0)] * (longest - len(row)) for row in rows]
+        return rows
+
     @property
     def frozen(self) -> int:
         return sum(parameter.numel() for parameter in self._model.parameters())

@@ -30,6 +30,8 @@ class Tokens(Protocol):
 
     def ids(self, captions: Sequence[str]) -> list[list[int]]: ...
 
+    def spans(self, captions: Sequence[str]) -> list[list[tuple[int, int]]]: ...
+
 
 class Bytes:
     """A token is a byte of UTF-8: no training, nothing unknown."""
@@ -39,6 +41,12 @@ class Bytes:
 
     def ids(self, captions: Sequence[str]) -> list[list[int]]:
         return [[len(SPECIALS) + byte for byte in caption.encode()] for caption in captions]
+
+    def spans(self, captions: Sequence[str]) -> list[list[tuple[int, int]]]:
+        return [
+            [(i, i + 1) for i, character in enumerate(caption) for _ in character.encode()]
+            for caption in captions
+        ]
 
 
 class Bpe:
@@ -51,6 +59,9 @@ class Bpe:
 
     def ids(self, captions: Sequence[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._tokenizer.encode_batch(list(captions))]
+
+    def spans(self, captions: Sequence[str]) -> list[list[tuple[int, int]]]:
+        return [encoding.offsets for encoding in self._tokenizer.encode_batch(list(captions))]
 
     @classmethod
     def train(cls, captions: Iterable[str], vocabulary: int) -> Bpe:
@@ -92,6 +103,10 @@ class ScratchEncoder(TextEncoder):
         ids, room = self.tokens.ids(captions), self.max_length - 2
         lost = [i for i, caption in enumerate(ids) if len(caption) > room]
         return [[BEGIN, *caption[:room], END] for caption in ids], lost
+
+    def spans(self, captions: Sequence[str]) -> list[list[tuple[int, int]]]:
+        room = self.max_length - 2
+        return [[(0, 0), *row[:room], (0, 0)] for row in self.tokens.spans(captions)]
 
     def embed(self, tokens: Sequence[list[int]]) -> Cond:
         return Cond(*padded(tokens, PAD)).to(self.device)

@@ -37,7 +37,7 @@ def load(run, *words):
 def count(chain):
     """Pictures that networks see, in a list that grows."""
     seen = []
-    for model in filter(None, (chain.denoiser, chain.bad and chain.bad.denoiser)):
+    for model in filter(None, (chain.denoiser, chain.bad and chain.bad.denoiser, chain.perturbed)):
         model.network.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     return seen
 
@@ -52,6 +52,8 @@ def count(chain):
         (["guidance.scale=1", "guidance.bad=early", "guidance.bad_scale=2",
           "guidance.interval.high=2"], 6),
         (["guidance=apg", "guidance.rescale=0.5"], 8),
+        (["guidance.scale=1", "guidance.perturbed.scale=2"], 8),
+        (["guidance.scale=3", "guidance.perturbed.scale=2", "guidance.interval.low=0.9"], 10),
     ],
 )  # fmt: skip
 def test_evaluations_are_those_that_were_made(run, words, evaluations):
@@ -85,6 +87,15 @@ def test_a_bad_model_changes_the_picture_and_is_named(run):
 def test_a_bad_model_that_does_not_fit_is_refused(run, words, said):
     with pytest.raises(UserError, match=said):
         load(run, "guidance.bad_scale=2", *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(["guidance.perturbed.levels=[3]"], "no level 3, only 0"),
+                        (["guidance.perturbed.levels=[]"], "at least 1 item")],
+)  # fmt: skip
+def test_levels_that_are_not_there_are_refused(run, words, said):
+    with pytest.raises(UserError, match=said):
+        load(run, "guidance.perturbed.scale=2", *words)
 
 
 @pytest.mark.parametrize("words", [["noise=edm"], ["noise=sigmoid"], ZERO], ids=lambda w: w[0])

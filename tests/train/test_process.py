@@ -95,6 +95,7 @@ def test_a_shift_that_follows_the_resolution_is_a_number_in_the_card(positions, 
         (["noise=cosine", "sampler=ddpm", "sampler.variance=learned"], "needs noise/variance="),
         (["guidance.bad=early"], "bad_scale"),
         (["guidance.bad=early", "guidance.bad_scale=2"], "previews"),
+        (["guidance.perturbed.scale=2"], "previews"),
         (["guidance.interval.low=2", "guidance.interval.high=1"], "not below"),
     ],
 )
