@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from dmtool import prompts
 from dmtool.errors import UserError
 from dmtool.evaluate import extractors, reals
 from dmtool.pipeline import Pipeline
@@ -32,18 +33,9 @@ def halves(numbered: Sequence[tuple[int, str]], seed: int) -> Halves:
 def captions(config: TuneSampler, chain: Pipeline) -> list[tuple[int, str]]:
     """The numbered prompts of the file, or captions of the split of what the chain learned."""
     if config.prompts:
-        return from_file(Path(config.prompts))
+        return [*enumerate(prompts.lines(Path(config.prompts)))]
     real = reals.of_chain(chain, config)
     return [(row, real.captions[row]) for row in real.rows(None, config.split)]
-
-
-def from_file(path: Path) -> list[tuple[int, str]]:
-    """The prompts of a file, one a line, with their numbers; UserError if it cannot be read."""
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"prompts={path} cannot be read: {error}") from error
-    return [(i, line.strip()) for i, line in enumerate(lines) if line.strip()]
 
 
 def real(config: TuneSampler, chain: Pipeline) -> Real:

@@ -18,7 +18,7 @@ from dmtool.samplers import times
 from dmtool.schemas import TuneSampler
 from dmtool.text.encoder import NoText
 from dmtool.tune import Bench, best_steps, descend, explicit, guided, parsed, rmse
-from dmtool.tune.captions import from_file, halves
+from dmtool.tune.captions import halves
 from dmtool.tune.steps import dragged
 from dmtool.tune.tune import baseline
 
@@ -143,15 +143,12 @@ def test_mistakes_are_named(words, says):
         config(*words)
 
 
-def test_prompts_of_a_file_are_halved_and_keep_their_numbers(tmp_path):
-    file = tmp_path / "few.txt"
-    file.write_text("a\n\nb\nc\nd \n")
-    tuned, others = halves(from_file(file), 5)
+def test_captions_are_halved_and_keep_their_numbers():
+    tuned, others = halves([(0, "a"), (2, "b"), (3, "c"), (4, "d")], 5)
     assert tuned == [Request("a", (5, 0)), Request("c", (5, 3))]
     assert others == [Request("b", (5, 2)), Request("d", (5, 4))]
-    file.write_text("a\nb\nc\n")
     with pytest.raises(UserError, match="3 captions are too few"):
-        halves(from_file(file), 0)
+        halves([(0, "a"), (1, "b"), (2, "c")], 0)
 
 
 def test_too_few_calls_are_named():
