@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dmtool.cli.app import HYDRA, OVERRIDES, app
-from dmtool.errors import UserError, exit_codes
+from dmtool.errors import UserError, exit_codes, interruptible
 
 Out = Annotated[str | None, typer.Option(help="JSON file; default: in RUN/eval.")]
 
@@ -87,3 +88,26 @@ def duplicates(
     from dmtool import hydra_main, tasks
 
     hydra_main.run("duplicates", partial(tasks.duplicates, out=out), context.args)
+
+
+@app.command("eval-sweep", context_settings=HYDRA)
+def eval_sweep(
+    context: typer.Context,
+    group: Annotated[str, typer.Option(help="The captions whose figures count.")] = "all",
+    quality: Annotated[str, typer.Option(help="A figure of which less is better.")] = "fd",
+    alignment: Annotated[str, typer.Option(help="A figure of which more is better.")] = "r@1",
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Make the best quality's setting the run's own.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Directory; default: RUN/eval.")] = None,
+) -> None:
+    """Measure each combination of settings once: `run=demo sampler=heun,unipc guidance.scale=1,2`.
+
+    All further words are eval-fid's, with commas where there are several values; the last of
+    those is the axis along a curve.
+    """
+    with exit_codes():
+        interruptible()
+        from dmtool.evaluate import sweep
+
+        sweep.sweep(context.args, sweep.Axes(group, quality, alignment), keep, out)

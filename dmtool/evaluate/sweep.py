@@ -1,0 +1,142 @@
+"""`dmtool eval-sweep`: each combination of settings measured once, and which of them to take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dmtool import cache, defaults, plot, processes, runs
+from dmtool.config import validate
+from dmtool.device import pick_device
+from dmtool.errors import UserError
+from dmtool.evaluate import compare, fid, sweep_plot
+from dmtool.evaluate.choices import Setting, combinations
+from dmtool.evaluate.front import front
+from dmtool.evaluate.record import own_version
+from dmtool.hydra_main import composed
+from dmtool.processes import Group
+from dmtool.schemas import EvalFid
+
+NEUTRAL = ("root", "device", "timeout", "batch_size")
+"""Settings that no figure depends on."""
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The figures that are compared: `quality` (smaller is better) and `alignment` (larger)."""
+
+    group: str
+    quality: str
+    alignment: str
+
+    def of(self, result: dict[str, Any]) -> tuple[float, float]:
+        """Both figures of a result; UserError names what it has."""
+        figures = result["figures"].get(self.group)
+        if figures is None:
+            raise UserError(f"no group {self.group!r}; there are: {', '.join(result['figures'])}")
+        for name in (self.quality, self.alignment):
+            if not isinstance(figures.get(name), int | float):
+                raise UserError(f"no figure {name!r}; there are: {', '.join(figures)}")
+        return figures[self.quality], figures[self.alignment]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A setting with its figures; `on_front`: no other one is better in both."""
+
+    setting: Setting
+    config: EvalFid
+    quality: float
+    alignment: float
+    on_front: bool
+
+
+def sweep(words: Sequence[str], axes: Axes, keep: bool, out: Path | None) -> None:
+    """Measure all combinations of `words`, write and print them, and draw the curves.
+
+    What is measured is kept by its settings and weights, so a sweep that was stopped, or is made
+    wider, measures only what is new. With `keep` the setting of the best quality becomes what its
+    artifact samples with.
+    """
+    settings = combinations(words)
+    configs = [_config(each) for each in settings]
+    with processes.started(pick_device(configs[0].device), configs[0].timeout) as group:
+        results = [_measured(config, group) for config in configs]
+        if group.main:
+            compare.check("the sweep", results, force=False)
+            points = _points(settings, configs, results, axes)
+            folder = out or runs.run_dir(configs[0].run, configs[0].root) / "eval"
+            _write(folder, points, results[0], axes)
+            if keep:
+                _keep(points)
+
+
+def _config(setting: Setting) -> EvalFid:
+    words = defaults.added("eval_fid", setting.words)
+    return validate(composed("eval_fid", words), EvalFid)
+
+
+def _measured(config: EvalFid, group: Group) -> dict[str, Any]:
+    """The figures of a setting, from its file if it has been measured before."""
+    artifact = runs.find(config.from_.unet or config.run, "unet", config.root, config.artifact)
+    key = {name: value for name, value in asdict(config).items() if name not in NEUTRAL}
+    key |= {"checkpoint": artifact.card["sha256"], "dmtool": own_version()}
+    folder = runs.run_dir(config.run, config.root) / "eval" / "sweep"
+    path = folder / f"{cache.address(key)[:16]}.json"
+    if path.is_file():
+        return dict(json.loads(path.read_text()))
+    result = fid.measure(config, group)
+    if group.main:
+        runs.write_text(path, json.dumps(result, indent=1) + "\n")
+    group.wait()
+    return result
+
+
+def _points(
+    settings: Sequence[Setting],
+    configs: Sequence[EvalFid],
+    results: Sequence[dict[str, Any]],
+    axes: Axes,
+) -> list[Point]:
+    figures = [axes.of(result) for result in results]
+    best = front(*zip(*figures, strict=True))
+    return [
+        Point(setting, config, *values, on_front)
+        for setting, config, values, on_front in zip(settings, configs, figures, best, strict=True)
+    ]
+
+
+def _write(folder: Path, points: Sequence[Point], result: dict[str, Any], axes: Axes) -> None:
+    """`sweep.json`, `sweep.png` and the table."""
+    names = axes.quality, axes.alignment
+    figures = {
+        point.setting.label: {
+            axes.quality: point.quality, axes.alignment: point.alignment, "front": point.on_front,
+        }
+        for point in points
+    }  # fmt: skip
+    record = {k: v for k, v in result.items() if k not in ("figures", "warnings", "settings")}
+    text = json.dumps(record | {"group": axes.group, "figures": figures}, indent=1)
+    runs.write_text(folder / "sweep.json", text + "\n")
+    plot.write(plot.page([sweep_plot.panel(points, names)]), folder / "sweep.png")
+    width = max(len(point.setting.label) for point in points)
+    print(f"{'':{width}}  {axes.quality:>10}  {axes.alignment:>10}  ({axes.group})")
+    for point in points:
+        mark = "  on the front" if point.on_front else ""
+        label = f"{point.setting.label:{width}}"
+        print(f"{label}  {point.quality:>10.4g}  {point.alignment:>10.4g}{mark}")
+    print(f"written to {folder / 'sweep.json'}, drawn in {folder / 'sweep.png'}")
+
+
+def _keep(points: Sequence[Point]) -> None:
+    """The setting of the best quality becomes the defaults of its artifact."""
+    best = min(points, key=lambda point: point.quality)
+    config = best.config
+    artifact = runs.find(config.from_.unet or config.run, "unet", config.root, config.artifact)
+    words = [word for word in best.setting.words if defaults.group(word) in ("sampler", "guidance")]
+    found = {"by": "eval-sweep", "quality": best.quality, "alignment": best.alignment}
+    path = defaults.write(artifact, words, found | {"split": config.split, "seed": config.seed})
+    print(f"{' '.join(words)} is what {artifact.path} samples with from now on: {path}")
