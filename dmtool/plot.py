@@ -58,6 +58,9 @@ class Theme:
 LIGHT = Theme(ink="#40444c", rule="#e2e4e8", paper="#ffffff")
 DARK = Theme(ink="#c9cdd4", rule="#2d333d", paper="#14171c")
 
+INCH_A_LETTER = 0.085
+"""Of a name beside a curve."""
+
 STYLE: Any = {
     "axes.axisbelow": True,
     "axes.grid": True,
@@ -113,9 +116,14 @@ class Strip:
 
 
 def page(
-    panels: Sequence[Panel], strips: Sequence[Strip] = (), columns: int = 3, theme: Theme = LIGHT
+    panels: Sequence[Panel],
+    strips: Sequence[Strip] = (),
+    columns: int = 3,
+    theme: Theme = LIGHT,
+    inches: tuple[float, float] = (3.6, 2.6),
 ) -> Figure:
-    """The panels in rows of `columns`, and below them the strips over the whole width.
+    """The panels, of so many `inches`, in rows of `columns`, and below them the strips over the
+    whole width.
 
     UserError if matplotlib, of the extra `plot`, is not installed.
     """
@@ -125,8 +133,8 @@ def page(
 
     columns = min(columns, len(panels)) or 1
     rows = -(-len(panels) // columns)
-    width = 3.6 * columns
-    heights = [2.6] * rows + [_height(strip, width) for strip in strips]
+    width = inches[0] * columns
+    heights = [inches[1]] * rows + [_height(strip, width) for strip in strips]
     with matplotlib.rc_context(theme.style):
         figure = Figure((width, sum(heights) + 0.5), layout="constrained")
         grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
@@ -220,5 +228,7 @@ def _legend(figure: Figure, looks: dict[str, dict[str, Any]]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], label=name, **look) for name, look in looks.items()]
-    columns = min(len(handles), 8)
+    letters = max(map(len, looks)) + 6  # and the line before each name
+    columns = int(figure.get_figwidth() / INCH_A_LETTER / letters)
+    columns = max(1, min(len(handles), columns))
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)

@@ -121,7 +121,8 @@ def _write(folder: Path, points: Sequence[Point], result: dict[str, Any], axes: 
     record = {k: v for k, v in result.items() if k not in ("figures", "warnings", "settings")}
     text = json.dumps(record | {"group": axes.group, "figures": figures}, indent=1)
     runs.write_text(folder / "sweep.json", text + "\n")
-    plot.write(plot.page([sweep_plot.panel(points, names)]), folder / "sweep.png")
+    drawn = plot.page([sweep_plot.panel(points, names)], inches=(6.4, 4.2))
+    plot.write(drawn, folder / "sweep.png")
     width = max(len(point.setting.label) for point in points)
     print(f"{'':{width}}  {axes.quality:>10}  {axes.alignment:>10}  ({axes.group})")
     for point in points:

@@ -33,7 +33,7 @@ def panel(points: Sequence[Point], names: tuple[str, str]) -> plot.Panel:
     best = sorted((point.alignment, point.quality) for point in points if point.on_front)
     x, y = zip(*best, strict=True)
     front = plot.Curve("front", x, y)
-    title = f"{names[0]} (less is better) against {names[1]} (more is better)"
+    title = "Better is below and to the right"
     return plot.Panel(title, names[1], [*curves, front], y=names[0])
 
 
