@@ -13,7 +13,7 @@ Result = Mapping[str, Any]
 
 MADE = ("settings",)
 """How pictures were made: what one compares, so it may differ."""
-NEUTRAL = ("figures", "versions", "warnings", "examples")
+NEUTRAL = ("figures", "versions", "warnings", "examples", "terms")
 """Neither the model's nor the protocol's."""
 
 

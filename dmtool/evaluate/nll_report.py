@@ -35,65 +35,91 @@ def result(
     codec: Codec,
     figures: Sequence[Figures],
 ) -> dict[str, Any]:
-    """The figures and their protocol, for JSON."""
+    """The figures and all that they depend on, in the shape of `record`, for JSON.
+
+    `terms` has the bound step by step, from the noisiest on.
+    """
     card, latent = artifact.card, artifact.card["latent"]
-    found = {
-        "metric": "negative log-likelihood",
-        "unit": f"bits per {'picture' if codec.bins else 'latent'} dimension",
+    found: dict[str, Any] = {
+        "metric": f"negative log-likelihood, bits per {_unit(codec)} dimension",
         "n": len(figures),
-        "split": config.split,
-        "seed": config.seed,
-        "data": card["data"]["fingerprint"],
-        "resolution": card["resolution"],
-        "shape": [latent["channels"], latent["size"], latent["size"]],
-        "space_id": card["space_id"],
-        "whitening_bits": codec.whitening_bits,
-        "condition": "each picture's first caption, without guidance",
-        "checkpoint": card["sha256"],
-        "pictures_seen": card["pictures_seen"],
-        "ema": card["ema"],
-        "noise": card["noise"],
-        "dtype": config.dtype,
+        "figures": {},
+        "protocol": {
+            "data": card["data"]["fingerprint"],
+            "split": config.split,
+            "seed": config.seed,
+            "resolution": card["resolution"],
+            "shape": [latent["channels"], latent["size"], latent["size"]],
+            "space_id": card["space_id"],
+            "whitening_bits": codec.whitening_bits,
+            "condition": "each picture's first caption, without guidance",
+            "dtype": config.dtype,
+        },
+        "settings": {
+            "checkpoint": card["sha256"],
+            "pictures_seen": card["pictures_seen"],
+            "ema": card["ema"],
+            "noise": card["noise"],
+        },
         "versions": versions(),
     }
     if config.bound:
-        found["bound"] = _bound(config.bound, denoiser, codec, figures)
+        times = grid(config.bound.grid, config.bound.steps, denoiser.schedule)
+        found["figures"]["bound"] = _bound(codec, figures)
+        found["protocol"]["bound"] = _of_bound(config.bound, denoiser, codec)
+        found["terms"] = {
+            "times": times.tolist(),
+            "bits": stacked(figures, "steps").mean(0).tolist(),
+        }
     if config.flow:
-        found["flow"] = _flow(config.flow, codec, figures)
+        found["figures"]["flow"] = _flow(codec, figures)
+        found["protocol"]["flow"] = _of_flow(config.flow, codec)
     return found
 
 
-def _bound(
-    config: VariationalBound, denoiser: Denoiser, codec: Codec, figures: Sequence[Figures]
-) -> dict[str, Any]:
-    """The bound and its terms; `steps` goes from the noisiest on, as `times` do."""
-    names = "prior", "steps", "decoder"
-    prior, steps, decoder = (torch.stack([each[name] for each in figures]) for name in names)
-    total = prior + steps.sum(1) + decoder + codec.whitening_bits
-    return {
-        "bits": estimate(total),
+def _unit(codec: Codec) -> str:
+    return "picture" if codec.bins else "latent"
+
+
+def stacked(figures: Sequence[Figures], name: str) -> Tensor:
+    """One figure of all pictures [N, ...]."""
+    return torch.stack([each[name] for each in figures])
+
+
+def _bound(codec: Codec, figures: Sequence[Figures]) -> dict[str, Any]:
+    """The bound, and its terms whose sum it is."""
+    prior, steps, decoder = (stacked(figures, name) for name in ("prior", "steps", "decoder"))
+    steps = steps.sum(1)
+    found = {"bits": estimate(prior + steps + decoder + codec.whitening_bits)}
+    return found | {
         "prior": estimate(prior),
-        "steps": estimate(steps.sum(1)),
+        "steps": estimate(steps),
         "decoder": estimate(decoder),
-        "decoder_of": "probabilities" if codec.bins else "densities",
-        "variance": chosen_variance(config, denoiser),
-        "calls": config.steps,
-        "grid": asdict(config.grid),
-        "times": grid(config.grid, config.steps, denoiser.schedule).tolist(),
-        "each_step": steps.mean(0).tolist(),
     }
 
 
-def _flow(config: FlowLikelihood, codec: Codec, figures: Sequence[Figures]) -> dict[str, Any]:
+def _of_bound(config: VariationalBound, denoiser: Denoiser, codec: Codec) -> dict[str, Any]:
+    return {
+        "variance": chosen_variance(config, denoiser),
+        "calls": config.steps,
+        "grid": asdict(config.grid),
+        "decoder": "probabilities" if codec.bins else "densities",
+    }
+
+
+def _flow(codec: Codec, figures: Sequence[Figures]) -> dict[str, Any]:
     """A density's bits become those of a bin of pixels, or of a latent before it was whitened."""
     scale = -math.log2(codec.bins) if codec.bins else codec.whitening_bits
+    return {"bits": estimate(stacked(figures, "flow") + scale)}
+
+
+def _of_flow(config: FlowLikelihood, codec: Codec) -> dict[str, Any]:
     return {
-        "bits": estimate(torch.stack([each["flow"] for each in figures]) + scale),
         "dequantised": "uniformly" if codec.bins else None,
         "solver": "Runge-Kutta of order 4, even in ln(sigma / alpha)",
         "calls": calls(config.steps),
         "derivatives": calls(config.steps) * config.probes,
-        "settings": asdict(config),
+        **asdict(config),
     }
 
 
@@ -105,17 +131,19 @@ def estimate(values: Tensor) -> dict[str, float]:
 
 def summary(result: dict[str, Any]) -> str:
     """The figures as lines of text."""
-    lines = [f"{result['n']} pictures of the split {result['split']!r}, {result['unit']}"]
-    bound, flow = result.get("bound"), result.get("flow")
-    if bound:
+    figures, how = result["figures"], result["protocol"]
+    lines = [f"{result['n']} pictures of the split {how['split']!r}, {result['metric']}"]
+    if "bound" in figures:
+        bound = figures["bound"]
         terms = [f"{name} {bound[name]['mean']:.4f}" for name in ("prior", "steps", "decoder")]
-        if result["space_id"] != "pixels":
-            terms.append(f"whitening {result['whitening_bits']:.4f}")
+        if how["space_id"] != "pixels":
+            terms.append(f"whitening {how['whitening_bits']:.4f}")
         lines.append(f"  variational bound: {_said(bound['bits'])} = {' + '.join(terms)}")
-        lines.append(f"    ({bound['calls']} calls, {bound['variance']} variance)")
-    if flow:
-        lines.append(f"  probability flow: {_said(flow['bits'])}")
-        lines.append(f"    ({flow['calls']} calls, {flow['derivatives']} derivatives)")
+        lines.append(f"    ({how['bound']['calls']} calls, {how['bound']['variance']} variance)")
+    if "flow" in figures:
+        lines.append(f"  probability flow: {_said(figures['flow']['bits'])}")
+        calls, derivatives = how["flow"]["calls"], how["flow"]["derivatives"]
+        lines.append(f"    ({calls} calls, {derivatives} derivatives)")
     return "\n".join(lines)
 
 

@@ -71,7 +71,7 @@ def _run(run: Run) -> dict[str, Any]:
 
 
 def _result(name: str, result: Mapping[str, Any]) -> dict[str, Any]:
-    aside = ("figures", "warnings", "examples")
+    aside = ("figures", "warnings", "examples", "terms")
     rest = {key: value for key, value in result.items() if key not in aside}
     rows = [[key, compare.cell(value)] for key, value in compare.flat(rest)]
     title = f"{name}: {result['metric']}" if "metric" in result else name

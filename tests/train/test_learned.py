@@ -108,16 +108,21 @@ def measured(root, *words):
 def test_the_likelihood_of_a_run_is_its_pictures_own(run, capsys):
     words = [f"run={run}", "bound.steps=5", "flow.steps=2"]
     found, again = (measured(run, *words, f"batch_size={size}") for size in (6, 4))
+    figures, protocol = found["figures"], found["protocol"]
     for part in ("bound", "flow"):
-        for statistic, value in found[part]["bits"].items():
-            assert again[part]["bits"][statistic] == pytest.approx(value, rel=1e-4)
-    assert found["unit"] == "bits per picture dimension" and found["n"] == 6
-    assert found["bound"]["variance"] == "learned" and found["bound"]["calls"] == 5
-    terms = (found["bound"][name]["mean"] for name in ("prior", "steps", "decoder"))
-    assert sum(terms) == pytest.approx(found["bound"]["bits"]["mean"])
-    assert len(found["bound"]["each_step"]) == 4 and found["flow"]["calls"] == 8
+        for statistic, value in figures[part]["bits"].items():
+            assert again["figures"][part]["bits"][statistic] == pytest.approx(value, rel=1e-4)
+    assert found["metric"].endswith("bits per picture dimension") and found["n"] == 6
+    assert protocol["bound"]["variance"] == "learned" and protocol["bound"]["calls"] == 5
+    terms = (figures["bound"][name]["mean"] for name in ("prior", "steps", "decoder"))
+    assert sum(terms) == pytest.approx(figures["bound"]["bits"]["mean"])
+    assert sum(found["terms"]["bits"]) == pytest.approx(figures["bound"]["steps"]["mean"])
+    assert len(found["terms"]["bits"]) == 4 and protocol["flow"]["calls"] == 8
     said = capsys.readouterr().out
-    assert "6 pictures of the split 'train', bits per picture dimension" in said
+    assert (
+        "6 pictures of the split 'train', negative log-likelihood, bits per picture dimension"
+        in said
+    )
 
 
 @pytest.mark.parametrize("space", ["pixels", "latents"])
@@ -143,10 +148,10 @@ def test_a_network_that_says_nothing_makes_standard_normal_pictures(tmp_path, sp
     if vae:
         stds = vae.card["latent"]["whitening"]["std"]
         scale = sum(map(math.log2, stds)) / len(stds)
-        assert found["whitening_bits"] == pytest.approx(scale, rel=1e-5)
-        assert found["unit"] == "bits per latent dimension"
+        assert found["protocol"]["whitening_bits"] == pytest.approx(scale, rel=1e-5)
+        assert found["metric"].endswith("bits per latent dimension")
     expected = nats / math.log(2) + scale
-    assert found["flow"]["bits"]["mean"] == pytest.approx(expected, rel=1e-3)
+    assert found["figures"]["flow"]["bits"]["mean"] == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize(
