@@ -20,7 +20,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,17 +128,13 @@ def _reference(guidance: tuple[str, ...]) -> Cell:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: a chain, its captions, the real pictures' features; and where it is kept.
-
-    The first `near` pictures of the first seed are compared with the reference's.
-    """
+    """A chain, its captions and the real pictures' features; and where figures are kept."""
 
     config: TuneSampler
     chain: Pipeline
     requests: list[Request]
     real: Real
     folder: Path
-    near: int
 
     def bench(self, seed: int, part: slice = slice(None)) -> Bench:
         requests = [
@@ -156,13 +152,13 @@ class Subject:
             return {"refused": str(error)}
         started = time.monotonic()
         if cell.calls == REFERENCE:
-            pictures = self.reference(cell, len(self.requests))
+            pictures = self.reference(cell)
         else:
             pictures = self.bench(cell.seed).pictures(sampler, guidance)
         made = replace(self.chain, sampler=sampler, guidance=guidance)
         return {
             "fd": self.distance(pictures),
-            "rmse": self.error(cell, pictures) if sampler.deterministic else None,
+            **(self.errors(cell, pictures) if sampler.deterministic else {}),
             "made": sampler.calls_made,
             "evaluations": made.network_evaluations(),
             "seconds": round(time.monotonic() - started),
@@ -177,15 +173,17 @@ class Subject:
         fake = features.extract(self.real.extractor, iter(pictures), self.config.batch_size)
         return distance(fake, self.real.features).distance
 
-    def error(self, cell: Cell, pictures: Tensor) -> float | None:
-        """RMSE to the reference's first pictures, where that has the same guidance and seed."""
+    def errors(self, cell: Cell, pictures: Tensor) -> dict[str, float]:
+        """RMSE to the reference's pictures, of all and of the median picture, where the reference
+        has the same guidance and seed."""
         if cell.guidance != "run" or cell.seed:
-            return None
-        aim = self.reference(_reference(()), self.near)
-        return rmse(pictures[: len(aim)], aim)
+            return {}
+        aim = self.reference(_reference(()))
+        each = [rmse(*pair) for pair in zip(pictures, aim, strict=True)]
+        return {"rmse": rmse(pictures, aim), "median": median(each)}
 
-    def reference(self, cell: Cell, count: int) -> Tensor:
-        """The first `count` pictures of a reference, made in chunks that are kept."""
+    def reference(self, cell: Cell) -> Tensor:
+        """A reference's pictures, made in chunks that are kept."""
         sampler, guidance = self.setting(cell)
         interval = guidance.interval
         name = f"{guidance.scale:g}-{interval.low:g}-{interval.high}-{cell.seed}"
@@ -195,8 +193,7 @@ class Subject:
             file = self.folder / f"reference-{name}-{start:05d}.npy"
             return kept(file, lambda: bench.pictures(sampler, guidance))
 
-        starts = range(0, min(count, len(self.requests)), CHUNK)
-        return torch.cat([chunk(start) for start in starts])[:count]
+        return torch.cat([chunk(start) for start in range(0, len(self.requests), CHUNK)])
 
 
 def kept(file: Path, make: Callable[[], Tensor]) -> Tensor:
@@ -216,7 +213,7 @@ def measure(chosen: argparse.Namespace, words: list[str]) -> None:
     chain = pipeline.load(config)
     requests = evenly(halves(captions(config, chain), config.seed).others, chosen.count)
     random.Random(0).shuffle(requests)  # so that the first are like all
-    subject = Subject(config, chain, requests, real(config, chain), chosen.out, chosen.near)
+    subject = Subject(config, chain, requests, real(config, chain), chosen.out)
     same = {"n": len(requests), "checkpoint": chain.card["sha256"]}
     same["guidance_scale"] = chain.guidance.scale
     number, parts = map(int, chosen.part.split("/"))
@@ -227,7 +224,11 @@ def measure(chosen: argparse.Namespace, words: list[str]) -> None:
         found = {**asdict(cell), "key": cell.key, **same, **subject.measure(cell)}
         with open(chosen.out / "figures.jsonl", "a") as file:
             file.write(json.dumps(found) + "\n")
-        print(cell.key, {name: found.get(name) for name in ("fd", "rmse", "seconds")}, flush=True)
+        print(
+            cell.key,
+            {name: found.get(name) for name in ("fd", "rmse", "median", "seconds")},
+            flush=True,
+        )
 
 
 def _done(line: dict[str, Any], same: dict[str, Any]) -> tuple[Any, ...]:
@@ -254,11 +255,12 @@ def show(chosen: argparse.Namespace, words: list[str]) -> None:
     lines = [line for line in read(chosen.out) if "refused" not in line]
     if not lines:
         raise UserError(f"{chosen.out} has no figures.jsonl: measure first")
-    distances, errors = collected(lines, "fd"), collected(lines, "rmse")
+    distances, errors, middle = (collected(lines, name) for name in ("fd", "rmse", "median"))
     print(f"FD-EffNetLite0@224, N = {lines[0]['n']}; +- is half the range of the seeds\n")
     print(table(distances), "\n\nRMSE to the reference, of 0 to 255\n\n", table(errors), sep="")
+    print("\nthe same of the median picture\n\n", table(middle), sep="")
     if chosen.plot:
-        draw(distances, errors, chosen.plot)
+        draw(distances, middle, chosen.plot)
 
 
 def collected(lines: list[dict[str, Any]], figure: str) -> Found:
@@ -296,9 +298,14 @@ def draw(distances: Found, errors: Found, file: Path) -> None:
     calls = sorted({each for row in distances.values() for each in row if each < REFERENCE})
     even = {row: cells for row, cells in distances.items() if row[1:] == ("uniform", "run")}
     best = {row: cells for row, cells in distances.items() if row[0] in GRIDS or "tuned" in row}
+    titles = "FD by sampler", "FD by grid", "RMSE of the median picture"
     panels = [
         plot.Panel(title, "calls", [*_curves(found, calls)], log_x=True, limits=_limits(found))
-        for title, found in (("FD by sampler", even), ("FD by grid", best), ("RMSE", errors))
+        for title, found in (
+            ("FD by sampler", even),
+            ("FD by grid", best),
+            ("RMSE of the median picture", errors),
+        )
     ]
     figure = plot.page(panels)
     for legend in figure.legends:  # the names of all three panels are too many for one line
@@ -346,7 +353,6 @@ def main() -> None:
     first.set_defaults(act=measure)
     first.add_argument("out", type=Path)
     first.add_argument("--count", type=int, default=1000, help="captions, one picture each")
-    first.add_argument("--near", type=int, default=100, help="of them compared with the reference")
     first.add_argument("--seeds", type=int, default=3, help="sets of seeds")
     first.add_argument("--calls", type=int, nargs="+", default=[5, 8, 10, 15, 20, 50])
     first.add_argument("--samplers", nargs="+", default=SAMPLERS)
