@@ -301,11 +301,7 @@ def draw(distances: Found, errors: Found, file: Path) -> None:
     titles = "FD by sampler", "FD by grid", "RMSE of the median picture"
     panels = [
         plot.Panel(title, "calls", [*_curves(found, calls)], log_x=True, limits=_limits(found))
-        for title, found in (
-            ("FD by sampler", even),
-            ("FD by grid", best),
-            ("RMSE of the median picture", errors),
-        )
+        for title, found in zip(titles, (even, best, errors), strict=True)
     ]
     figure = plot.page(panels)
     for legend in figure.legends:  # the names of all three panels are too many for one line
