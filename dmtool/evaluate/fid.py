@@ -18,7 +18,7 @@ from dmtool.evaluate import extractors, features, generated, lines, measures, re
 from dmtool.evaluate.features import FeatureExtractor
 from dmtool.evaluate.folders import compare_folders
 from dmtool.evaluate.measures import RETRIEVAL
-from dmtool.evaluate.record import result
+from dmtool.evaluate.record import result, shared_network
 from dmtool.pipeline import Pipeline
 from dmtool.processes import Group
 from dmtool.request import Request
@@ -85,7 +85,10 @@ def measure(config: EvalFid, group: Group) -> dict[str, Any]:
         "reference": "all pictures of the set or of the group",
     }
     found = result(extractor, figures, config.metrics, protocol)
-    return found | {"settings": chain.settings() | {"ema": chain.card["ema"]}}
+    shared = shared_network(extractor, chain.card)
+    found["warnings"] += shared
+    how = {"ema": chain.card["ema"], "network_took_part": bool(shared)}
+    return found | {"settings": chain.settings() | how}
 
 
 def _fake(

@@ -10,7 +10,8 @@ The JSON of a result, of a run and of two folders alike:
                 precision, recall, density, coverage; r@1, r@10, ceiling {r@1, r@10}; mind; cmmd;
                 infinity {distance, slope, r2, sizes}; inception_score {mean, std}; n_fake, n_real
     protocol    how it was measured: results compare if this, metric and extractor are the same
-    settings    of a run: how its pictures were made (checkpoint, ema, sampler, guidance, ...)
+    settings    of a run: how its pictures were made (checkpoint, ema, sampler, guidance, ...);
+                network_took_part: whether the metric's network took part in its training
     warnings    sentences that belong beside the figures
     examples    single pictures that are listed, as the worst: like the figures, the model's
     versions    of the packages that computed it
@@ -19,7 +20,7 @@ The JSON of a result, of a run and of two folders alike:
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -94,6 +95,16 @@ def warnings(figures: dict[str, Figures], wanted: Sequence[str], dim: int) -> li
     """What a reader of the figures must know, in sentences."""
     found = [line for name, each in figures.items() for line in _warnings(name, each, wanted, dim)]
     return [*found, *_provisional(fewest(figures["all"]))]
+
+
+def shared_network(extractor: FeatureExtractor, card: Mapping[str, Any]) -> list[str]:
+    """A warning where the metric's network took part in the training of what it measures."""
+    taught = extractor.sha256 == (card.get("text") or {}).get("sha256")
+    line = (
+        f"{extractor.name} is of the network that the model's text encoder is part of: it measures "
+        "what it has taught, and flatters"
+    )
+    return [line] if taught else []
 
 
 def paired_warnings(n: int, dim: int) -> list[str]:

@@ -11,8 +11,11 @@ from safetensors.torch import load_file, save_file
 
 from dmtool import text
 from dmtool.errors import UserError
-from dmtool.schemas import HFText, MiniLMText
+from dmtool.evaluate import extractors
+from dmtool.evaluate.record import shared_network
+from dmtool.schemas import ClipExtractor, HFText, MiniLMText
 
+SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
 CAPTIONS = ["red heart", "", "man pilot dark skin tone", "größe 日本語 ❤️ of a ü"]
 
 
@@ -186,3 +189,16 @@ def test_incomplete_weights_and_pickles_are_refused(bert):
     weights.rename(bert / "pytorch_model.bin")
     with pytest.raises(UserError, match=r"no model.safetensors"):
         _load(bert)
+
+
+def test_a_metric_of_the_network_that_steered_a_model_is_marked(clip):
+    words = transformers.CLIPTextConfig.from_pretrained(clip, projection_dim=32)
+    sight = {**SIZES, "num_hidden_layers": 1, "image_size": 32, "patch_size": 16}
+    sight["projection_dim"] = 32
+    parts = {"text_config": words.to_dict(), "vision_config": sight}
+    config = transformers.CLIPConfig(**parts, projection_dim=32)
+    transformers.CLIPModel(config).save_pretrained(clip)
+    metric = extractors.load(ClipExtractor(kind="clip", weights=str(clip)), torch.device("cpu"))
+    (line,) = shared_network(metric, {"text": _load(clip).card()})
+    assert line.startswith(f"{metric.name} is of the network that the model's text encoder")
+    assert shared_network(metric, {"text": _minilm().card()}) == []
