@@ -16,6 +16,7 @@ from dmtool.config import validate
 from dmtool.errors import RESUMABLE, JobFailed, exit_codes, verdict
 from dmtool.schemas import (
     STAGES,
+    EvalAlign,
     EvalFid,
     EvalMemory,
     EvalNll,
@@ -151,6 +152,17 @@ def duplicates(config: DictConfig, out: str | None) -> None:
         from dmtool.evaluate import duplicates as finding
 
         finding.run(checked, Path(out) if out else None)
+
+
+def eval_align(config: DictConfig, fake: str | None, out: str | None) -> None:
+    with _job():
+        checked = validate(config, EvalAlign)
+        from dmtool.evaluate import align
+
+        if fake:
+            align.folder(checked, Path(fake), Path(out) if out else None)
+        else:
+            align.run(checked, Path(out) if out else None)
 
 
 def reconstruct(config: DictConfig, files: list[str], out: str | None) -> None:

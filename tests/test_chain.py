@@ -1,6 +1,7 @@
 """A tiny real chain through the command line: three stages trained, sampled, measured."""
 
 import hashlib
+import html
 import json
 import re
 import subprocess
@@ -16,9 +17,10 @@ import dmtool as package
 from dmtool import defaults, runs, tune
 from dmtool.config import validate
 from dmtool.errors import UserError
-from dmtool.evaluate import memory, vae
+from dmtool.evaluate import align, memory, vae
 from dmtool.hydra_main import composed
-from dmtool.schemas import EvalMemory, EvalVae, TuneSampler
+from dmtool.report import page
+from dmtool.schemas import EvalAlign, EvalMemory, EvalVae, TuneSampler
 
 DATA = ["data=shapes", "data.count=48", "data.size=32", "data.val=0.1", "data.test=0.15"]
 QUICK = [*DATA, "dtype=fp32", "batch_size=4", "every.log=16", "optim.warmup=0",
@@ -363,6 +365,37 @@ def test_stages_that_do_not_fit_are_refused_with_both_values(home, dmtool):
     assert not (home / "runs/tiny2").exists()
 
 
+def test_whether_a_runs_pictures_show_their_captions(home, capsys):
+    older = home / "runs/tiny/unet/config.yaml"
+    now = older.read_text()
+    older.write_text(now.replace("  hold_out: []\n", ""))  # as before there was that option
+    assert older.read_text() != now
+    words = ["count=null", "sampler.steps=1", "upsample.use=always", "upsample.sampler.steps=1"]
+    found = measured("eval_align", EvalAlign, align.run, home, *words)
+    older.write_text(now)
+    figures, n = found["figures"], found["n_fake"]
+    shown = {name: each["composition"]["whole"] for name, each in figures.items()}
+    assert shown["real"] == 1 and shown["shuffled"] < 0.5 and n > 2
+    assert found["n_real"] == 48 and figures["all"]["ceiling"]["r@1"] == 1
+    novel = [each["n"] for name, each in figures.items() if "seen" in name]
+    assert sum(novel) == n == figures["all"]["n"]
+    assert "no CLIP score: clip=DIR" in capsys.readouterr().out and found["settings"]["upsampled"]
+
+
+def test_toy_prompts_are_painted_and_reported(home, dmtool):
+    words = ["run=tiny", "sampler.steps=1", "prompts=toy-compositional", "each=2"]
+    dmtool("eval-align", *words, cwd=home)
+    toy = json.loads((home / "runs/tiny/eval/align-toy-compositional.json").read_text())
+    tasks = {name: each["tasks"] for name, each in toy["figures"].items() if "tasks" in each}
+    assert toy["n_fake"] == 12 and "r@1" not in toy["figures"]["all"]
+    means = {name: tasks[name].pop("mean_of_tasks") for name in tasks}
+    assert means == pytest.approx({name: np.mean([*each.values()]) for name, each in tasks.items()})
+    assert means["real"] > max(means[name] for name in ("all", "decoded", "shuffled"))
+    assert "nothing is held out" in toy["warnings"][0]
+    shown = html.unescape(page.report(["tiny"], str(home / "runs"), None, False).read_text())
+    assert f"align-toy-compositional: {toy['metric']}" in shown and toy["warnings"][0] in shown
+
+
 @pytest.mark.slow
 def test_processes_share_out_pictures_and_figures(home, monkeypatch):
     """Three processes write what one does, to rounding, and say it once."""
@@ -381,6 +414,8 @@ def test_processes_share_out_pictures_and_figures(home, monkeypatch):
         assert call(launch, *paint, "--film").count("6 pictures") == 1
         words = ["eval-fid", "run=tiny", "count=10", "dtype=fp32", "--out", f"{name}.json"]
         assert call(launch, *words).count("written to") == 1
+        align = ["eval-align", "run=tiny", "dtype=fp32", "--out", f"{name}-align.json"]
+        assert call(launch, *align).count("written to") == 1
         two = ["eval-fid", "--real", "alone", "--fake", name, "--out", f"{name}-two.json"]
         assert call(launch, *two).count("6 generated pictures against 6 real ones") == 1
         assert call(launch, "reconstruct", f"{name}-sheet.png", "run=tiny").count("PSNR") == 1
@@ -399,6 +434,9 @@ def test_processes_share_out_pictures_and_figures(home, monkeypatch):
     figures = [each["figures"]["all"] for each in (one, three)]
     assert figures[1]["floor"] == figures[0]["floor"]
     assert figures[1]["fd"] == pytest.approx(figures[0]["fd"], rel=1e-3)
+    one, three = (json.loads((home / f"{name}-align.json").read_text()) for name in names)
+    assert one["n_fake"] == three["n_fake"] and one["protocol"] == three["protocol"]
+    assert all(one["figures"][name] == three["figures"][name] for name in ("real", "shuffled"))
     same, other = (
         json.loads((home / f"{name}-two.json").read_text()) for name in ("alone", "shared")
     )

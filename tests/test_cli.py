@@ -72,6 +72,8 @@ def test_help_answers_at_once(dmtool, tmp_path):
         (["eval-vae", "run=nope"], "there is no run 'nope'"),
         (["eval-vae", "perceptual=lpip"], "there are: effnet_lite0, lpips"),
         (["eval-memory", "threshold=0"], "threshold=0"),
+        (["eval-align", "prompts=geneval"], "'captions' or 'toy-compositional'"),
+        (["eval-align", "--fake", "nope"], "nope is not a folder of pictures"),
         (["ema", "run=nope", "--sigma-rel", "0.1"], "there is no run 'nope'"),
         (["ema", "stage=unets", "--sigma-rel", "0.1"], "'unet'"),
         (["tune-sampler", "run=nope"], "there is no run 'nope'"),

@@ -90,6 +90,19 @@ def duplicates(
     hydra_main.run("duplicates", partial(tasks.duplicates, out=out), context.args)
 
 
+@app.command("eval-align", context_settings=HYDRA, epilog=OVERRIDES)
+def eval_align(
+    context: typer.Context,
+    fake: Annotated[str | None, typer.Option(help="A folder of captioned pictures.")] = None,
+    out: Out = None,
+) -> None:
+    """Measure whether a run's pictures, or a folder's, show their captions."""
+    from dmtool import defaults, hydra_main, tasks
+
+    words = context.args if fake else defaults.added("eval_align", context.args)
+    hydra_main.run("eval_align", partial(tasks.eval_align, fake=fake, out=out), words)
+
+
 @app.command("eval-sweep", context_settings=HYDRA)
 def eval_sweep(
     context: typer.Context,

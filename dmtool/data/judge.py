@@ -8,7 +8,7 @@ area and centroid. Mild noise and blurred edges are forgiven, as generated pictu
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from itertools import permutations
 from typing import NamedTuple
 
@@ -32,13 +32,23 @@ MOST = 5  # objects that are matched with a caption's
 Mask = NDArray[np.bool_]
 
 
+class Match(NamedTuple):
+    """What one way to match the objects seen with those of a caption gets right."""
+
+    colours: bool
+    shapes: bool
+    sizes: bool
+    relations: bool
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What of a caption a picture shows, each for all of the caption's objects at once.
 
     `objects`: as many as the caption names, no more; `ground`: its colour. The others speak of
     the objects as the caption binds them: a red circle and a blue square are not a blue circle
-    and a red square. Where several ways to match objects with words are possible, the best counts.
+    and a red square. Where several ways to match objects with words are possible, the best counts;
+    `matches` are all that differ.
     """
 
     objects: bool
@@ -47,11 +57,19 @@ class Verdict:
     sizes: bool
     relations: bool
     ground: bool
+    matches: tuple[Match, ...]
 
     @property
     def ok(self) -> bool:
         """Whether the picture shows all that the caption says."""
-        return all(astuple(self))
+        return self.objects and self.ground and self.shows(*Match._fields)
+
+    def shows(self, *aspects: str) -> bool:
+        """Whether one match of objects with words gets all these fields of a `Match` right.
+
+        It need not be the match that counts for the whole caption, and further objects are allowed.
+        """
+        return any(all(getattr(match, aspect) for aspect in aspects) for match in self.matches)
 
 
 class Seen(NamedTuple):
@@ -64,6 +82,13 @@ class Seen(NamedTuple):
     y: float
 
 
+class View(NamedTuple):
+    """What a picture shows: the ground's colour and the objects, the largest first."""
+
+    ground: str
+    seen: list[Seen]
+
+
 NOTHING = Seen("", "", "", 0, 0)
 
 
@@ -73,20 +98,22 @@ def judge(image: Image.Image | NDArray[np.uint8], caption: str) -> Verdict:
     Exact on pictures of `shapes` from 32 pixels on. Raises ValueError if the caption is none of
     theirs or the picture is not square.
     """
-    description = parse(caption)
-    ground, seen = look(image)
-    colours, shapes, sizes, relations = max(_matches(description, seen), key=sum)
+    return compare(look(image), parse(caption))
+
+
+def compare(view: View, description: Description) -> Verdict:
+    """What of a description was seen in a picture."""
+    matches = tuple(dict.fromkeys(_matches(description, view.seen)))
+    best = max(matches, key=sum)
     return Verdict(
-        objects=len(seen) == len(description.kinds),
-        colours=colours,
-        shapes=shapes,
-        sizes=sizes,
-        relations=relations,
-        ground=ground == description.ground,
+        objects=len(view.seen) == len(description.kinds),
+        **best._asdict(),
+        ground=view.ground == description.ground,
+        matches=matches,
     )
 
 
-def look(image: Image.Image | NDArray[np.uint8]) -> tuple[str, list[Seen]]:
+def look(image: Image.Image | NDArray[np.uint8]) -> View:
     """The ground's colour and the objects in a square RGB picture, the largest first."""
     pixels = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
     if pixels.ndim != 3 or pixels.shape[0] != pixels.shape[1] or pixels.shape[2] != 3:
@@ -97,16 +124,16 @@ def look(image: Image.Image | NDArray[np.uint8]) -> tuple[str, list[Seen]]:
     name, near = _nearest(ground)
     contrast = np.linalg.norm(pixels - ground, axis=-1)
     components = _components(contrast > near, SPECK * contrast.size)
-    return name, [_examine(pixels, ground, contrast, mask) for mask in components]
+    return View(name, [_examine(pixels, ground, contrast, mask) for mask in components])
 
 
-def _matches(description: Description, seen: list[Seen]) -> Iterator[tuple[bool, bool, bool, bool]]:
-    """Colours, shapes, sizes and relations, for every way to match what is seen with the words."""
+def _matches(description: Description, seen: list[Seen]) -> Iterator[Match]:
+    """Every way to match what is seen with the words."""
     kinds = description.kinds
     missing = max(len(kinds) - len(seen), 0)
     for chosen in permutations([*seen[:MOST], *[NOTHING] * missing], len(kinds)):
         pairs = list(zip(kinds, chosen, strict=True))
-        yield (
+        yield Match(
             all(kind.colour == one.colour for kind, one in pairs),
             all(kind.shape == one.shape for kind, one in pairs),
             all(kind.size == one.size for kind, one in pairs),

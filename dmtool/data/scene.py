@@ -29,6 +29,13 @@ RELATIONS = {"left of": (1, 0), "right of": (-1, 0), "above": (0, 1), "below": (
 _NOUN = rf"an? (?:{'|'.join(SIZES)}) (?:{'|'.join(COLOURS)}) (?:{'|'.join(SHAPES)})"
 
 
+class Pair(NamedTuple):
+    """A colour and the shape that has it."""
+
+    colour: str
+    shape: str
+
+
 @dataclass(frozen=True)
 class Kind:
     """What a caption says of one object."""
@@ -36,6 +43,11 @@ class Kind:
     size: str
     colour: str
     shape: str
+
+    @property
+    def pair(self) -> Pair:
+        """What a source may hold out of training."""
+        return Pair(self.colour, self.shape)
 
     def __str__(self) -> str:
         return f"{article(self.size)} {self.size} {self.colour} {self.shape}"
@@ -103,6 +115,16 @@ def parse(caption: str) -> Description:
         relations=tuple(match[1] for match in others),
         ground=sentence[3],
     )
+
+
+def pair(words: str) -> Pair:
+    """The pair that `words` name, "red circle" say; ValueError if they name none."""
+    colour, _, shape = words.partition(" ")
+    if colour not in COLOURS or shape not in SHAPES:
+        raise ValueError(
+            f"{words!r} is no colour ({', '.join(COLOURS)}) and shape ({', '.join(SHAPES)})"
+        )
+    return Pair(colour, shape)
 
 
 def _kind(words: str) -> Kind:

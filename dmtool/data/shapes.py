@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from itertools import combinations, starmap
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import combinations, product, starmap
 from random import Random
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -19,12 +20,16 @@ from dmtool.data.scene import (
     SIZES,
     Description,
     Kind,
+    Pair,
     Scene,
     Thing,
     describe,
     holds,
+    pair,
 )
+from dmtool.data.splits import split_of
 from dmtool.data.store import Example, Source, stored
+from dmtool.errors import UserError
 from dmtool.schemas import ShapesData
 
 MARGIN = 0.05  # from the picture's edge, a share of its side
@@ -36,23 +41,56 @@ TRIES = 200  # of places for the same objects
 def load(config: ShapesData) -> Source:
     """`config.count` pictures of `config.size` pixels, from the cache or drawn now.
 
-    Picture i depends on (seed, i) and on `min_objects` and `max_objects` alone: more pictures
-    begin with the same ones, and another size shows the same scenes.
+    Picture i depends on (seed, i), `min_objects` and `max_objects` alone: more pictures begin with
+    the same ones, and another size shows the same scenes. With `hold_out`, those of the train and
+    val splits show none of its pairs of a colour and a shape; those of the test split may.
+    UserError for what is no such pair, and if a colour or a shape is left without any.
     """
+    held = held_out(config)
     facts = ("kind", "count", "size", "seed", "min_objects", "max_objects")
-    return stored({name: getattr(config, name) for name in facts}, lambda _: _examples(config))
+    key: dict[str, Any] = {name: getattr(config, name) for name in facts}
+    key |= {"hold_out": sorted(held), "test": config.test} if held else {}
+    return stored(key, lambda _: _examples(config, held))
 
 
-def scene(seed: int, index: int, min_objects: int = 1, max_objects: int = 3) -> tuple[Scene, str]:
-    """Scene number `index` of `seed`, and its caption.
+def held_out(config: ShapesData) -> frozenset[Pair]:
+    """The pairs of `config.hold_out`; UserError as `load`."""
+    try:
+        held = frozenset(map(pair, config.hold_out))
+    except ValueError as error:
+        raise UserError(f"data.hold_out: {error}") from error
+    left = {word for each in product(COLOURS, SHAPES) if each not in held for word in each}
+    gone = [word for word in (*COLOURS, *SHAPES) if word not in left]
+    if gone:
+        raise UserError(f"data.hold_out leaves nothing {gone[0]} to train on: hold out fewer pairs")
+    return held
+
+
+def scene(
+    seed: int,
+    index: int,
+    min_objects: int = 1,
+    max_objects: int = 3,
+    without: Collection[Pair] = (),
+) -> tuple[Scene, str]:
+    """Scene number `index` of `seed`, with no pair of `without`, and its caption."""
+    random = Random(f"shapes {seed} {index}")
+    count = random.randint(min_objects, max_objects)
+    return arranged(random, count, lambda kinds: not any(kind.pair in without for kind in kinds))
+
+
+def arranged(
+    random: Random, count: int, wanted: Callable[[Sequence[Kind]], bool]
+) -> tuple[Scene, str]:
+    """A scene of `count` objects, of kinds that are `wanted` together, and its caption.
 
     Objects keep clear of each other and of the edge, none has the ground's colour, no two are of
     the same size, colour and shape, and what the caption says of their places is plain to see.
     """
-    random = Random(f"shapes {seed} {index}")
-    count = random.randint(min_objects, max_objects)
     while True:
         ground, kinds = _kinds(random, count)
+        if not wanted(kinds):
+            continue
         for _ in range(TRIES):
             things = tuple(_place(random, kind) for kind in kinds)
             relations = [_relation(things[0], other) for other in things[1:]]
@@ -70,12 +108,14 @@ def draw(scene: Scene, size: int) -> Image.Image:
     return Image.fromarray(canvas.round().astype(np.uint8))
 
 
-def _examples(config: ShapesData) -> Iterator[Example]:
+def _examples(config: ShapesData, held: frozenset[Pair]) -> Iterator[Example]:
     for index in trange(config.count, desc="drawing shapes", unit="pictures"):
-        shown, caption = scene(config.seed, index, config.min_objects, config.max_objects)
+        key = f"{index:08d}"
+        without = held if split_of(key, config) != "test" else ()
+        shown, caption = scene(config.seed, index, config.min_objects, config.max_objects, without)
         file = io.BytesIO()
         draw(shown, config.size).save(file, "png", compress_level=1)
-        yield Example(f"{index:08d}", [caption], file.getvalue())
+        yield Example(key, [caption], file.getvalue())
 
 
 def _kinds(random: Random, count: int) -> tuple[str, tuple[Kind, ...]]:

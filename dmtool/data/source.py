@@ -1,24 +1,22 @@
-"""From a config to pictures, and from a picture's key to its split."""
+"""From a config to pictures, and to those of each split."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 from datasets import Dataset
 
 from dmtool.data import emoji, folder, shapes
+from dmtool.data.splits import Split, split_of
 from dmtool.data.store import BadFile, Source
 from dmtool.errors import UserError
 from dmtool.schemas import Data, DataBase, EmojiData, FolderData
 
-__all__ = ["BadFile", "Source", "Split", "load", "split", "splits"]
+__all__ = ["BadFile", "Source", "Split", "load", "split", "split_of", "splits"]
 
 SHOWN = 3
 """Bad files that a line names."""
-
-Split = Literal["train", "val", "test"]
 
 
 def load(config: Data) -> Source:
@@ -55,14 +53,6 @@ def splits(dataset: Dataset, config: DataBase) -> dict[Split, Dataset]:
             f"lower data.val={config.val} and data.test={config.test}"
         )
     return {name: dataset.select(rows[name]) for name in rows}
-
-
-def split_of(key: str, config: DataBase) -> Split:
-    """The split of the picture `key`: its sha256 as a uniform number in [0, 1), test lowest."""
-    number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
-    if number < config.test:
-        return "test"
-    return "val" if number < config.test + config.val else "train"
 
 
 def _build(config: Data) -> Source:

@@ -21,9 +21,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dmtool import pipeline, processes, runs
-from dmtool.data.transforms import to_tensor, to_uint8
-from dmtool.device import autocast, pick_device
+from dmtool.device import pick_device
 from dmtool.evaluate import extractors, features, nearness, reals
+from dmtool.evaluate.decoded import decoded
 from dmtool.evaluate.nearness import Close
 from dmtool.evaluate.neighbours import nearest, nearest_other
 from dmtool.evaluate.pairs import side_by_side
@@ -33,7 +33,6 @@ from dmtool.pipeline import Pipeline, Request
 from dmtool.processes import Group
 from dmtool.schemas import EvalMemory
 from dmtool.table import columns
-from dmtool.upsampler import shrink
 
 Rows = Sequence[int]
 
@@ -69,20 +68,9 @@ class Painter:
 
     def decoded(self, rows: Rows) -> Iterator[Tensor]:
         """The pictures themselves, through the latents (and the upsampler) and back."""
-        for start in range(0, len(rows), self.chain.batch_size):
-            yield from self._decoded(rows[start : start + self.chain.batch_size])
-
-    @torch.inference_mode()
-    def _decoded(self, rows: Rows) -> Tensor:
-        codec, upsampler = self.chain.codec, self.chain.upsampler
-        x = to_tensor(self.real.take(rows).to(self.chain.device))
-        x = shrink(x, upsampler.factor) if upsampler else x
-        with autocast(self.chain.device, self.chain.dtype):
-            x = codec.decode(codec.encode(x)).clamp(-1, 1)
-            if upsampler:
-                captions = [self.real.captions[row] for row in rows]
-                x = upsampler(x, captions, [(self.seed, row) for row in rows])
-        return to_uint8(x).cpu()
+        pictures = (self.real.take([row])[0] for row in rows)
+        captions = [self.real.captions[row] for row in rows]
+        return decoded(self.chain, pictures, captions, [(self.seed, row) for row in rows])
 
 
 def run(config: EvalMemory, out: Path | None) -> None:

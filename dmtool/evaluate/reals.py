@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from datasets import Dataset
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
 from dmtool import cache, runs, shards
-from dmtool.config import container, validate
-from dmtool.data import source
+from dmtool.config import validate
+from dmtool.data import saved, source
 from dmtool.data.pictures import Pictures
 from dmtool.data.source import Split
 from dmtool.errors import UserError
@@ -92,8 +91,7 @@ def of_run(card: dict[str, Any], run: str, stage: str, root: str, resolution: in
     path = runs.run_dir(run, root) / stage / "config.yaml"
     if not path.is_file():
         raise UserError(f"{path} is missing: it says which pictures the run was trained on")
-    saved = container(cast(DictConfig, OmegaConf.load(path)))
-    found = of_data(validate({"data": saved["data"]}, HasData).data, resolution)
+    found = of_data(validate({"data": saved.read(path)["data"]}, HasData).data, resolution)
     trained_on = card["data"]["fingerprint"]
     if found.fingerprint != trained_on:
         raise UserError(

@@ -9,6 +9,7 @@ The JSON of a result, of a run and of two folders alike:
                 mean_term, cov_term; floor {fd, ...} or null; spread; kid, kid_subsets {mean, std};
                 precision, recall, density, coverage; r@1, r@10, ceiling {r@1, r@10}; mind; cmmd;
                 infinity {distance, slope, r2, sizes}; inception_score {mean, std}; n_fake, n_real
+                of whether captions are shown: clip {cosine, ...}, composition {whole, ...}, tasks
     protocol    how it was measured: results compare if this, metric and extractor are the same
     settings    of a run: how its pictures were made (checkpoint, ema, sampler, guidance, ...);
                 network_took_part: whether the metric's network took part in its training

@@ -85,7 +85,7 @@ class Folder:
 
     def __getitem__(self, row: int) -> Tensor:
         try:
-            return _decoded(self.path / self.files[row].name)
+            return decoded(self.path / self.files[row].name)
         except Exception as error:  # decoders raise anything
             raise Undecodable(self.broken) from error
 
@@ -128,7 +128,7 @@ class Folder:
         bad = []
         for file in tqdm(self.files, desc=f"checking {self.path.name}", unit="pictures"):
             try:
-                _decoded(self.path / file.name)
+                decoded(self.path / file.name)
             except Exception as error:  # decoders raise anything: all are named together
                 bad.append(f"{file.name} ({_reason(error)})")
         return (
@@ -211,7 +211,8 @@ def _look(path: Path, root: Path) -> File:
     return File(name, sha256, kind, image.size, image.mode in GREY, clear)
 
 
-def _decoded(path: Path) -> Tensor:
+def decoded(path: Path) -> Tensor:
+    """The picture of a file over white, uint8 RGB [3, H, W]; decoders raise anything."""
     image: Image.Image = to_rgb(open_picture(path.read_bytes(), MAX_PIXELS), WHITE)
     return to_pixels(image)
 

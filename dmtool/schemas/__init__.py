@@ -5,6 +5,7 @@ these dataclasses or says in one line which key is wrong and what was probably m
 """
 
 from dmtool.schemas.evaluating import (
+    EvalAlign,
     EvalDecoder,
     EvalMemory,
     EvalUpsampler,
@@ -157,6 +158,7 @@ __all__ = [
     "EffNetExtractor",
     "Ema",
     "EmojiData",
+    "EvalAlign",
     "EvalDecoder",
     "EvalFid",
     "EvalMemory",

@@ -86,3 +86,18 @@ class FindDuplicates(Schema):
     batch_size: Count
     extractor: Extractor
     threshold: Cosine
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalAlign(Use):
+    """`dmtool eval-align`: pictures for `count` captions of a split (null: all of them).
+
+    Or for the set `prompts`, with `each` prompts a task; `clip`: a CLIP model's folder, or null.
+    """
+
+    prompts: Literal["captions", "toy-compositional"]
+    split: Literal["train", "val", "test"]
+    count: Count | None
+    each: Count
+    clip: str | None
+    extractor: Extractor

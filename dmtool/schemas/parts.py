@@ -39,12 +39,15 @@ class EmojiData(DataBase):
 
 @dataclass(frozen=True, kw_only=True)
 class ShapesData(DataBase):
+    """Drawn shapes; `hold_out`: pairs as "red circle" that the test split alone shows."""
+
     kind: Literal["shapes"]
     size: Annotated[int, Field(ge=16)]
     count: Count
     seed: int
     min_objects: Annotated[int, Field(ge=1, le=3)]
     max_objects: Annotated[int, Field(ge=1, le=3)]
+    hold_out: list[str]
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, reduce
-from typing import Any, cast
+from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 
 from dmtool import runs
-from dmtool.config import container, validate
+from dmtool.config import validate
+from dmtool.data import saved
 from dmtool.device import autocast, pick_device, pick_dtype
 from dmtool.errors import UserError
 from dmtool.network import for_use
@@ -88,9 +88,9 @@ class Averages:
 
     def _trained_as(self, schema: type[Train]) -> Train:
         """The stage's own config, for where its run stands now."""
-        saved = container(cast(DictConfig, OmegaConf.load(self.folder / "config.yaml")))
         run = self.folder.parent
-        return replace(validate(saved, schema), run=run.name, root=str(run.parent))
+        found = validate(saved.read(self.folder / "config.yaml"), schema)
+        return replace(found, run=run.name, root=str(run.parent))
 
     def apply(self, found: Fit) -> None:
         """Give the network the weights of a fit."""

@@ -10,11 +10,11 @@ from typing import Any, TypeVar, cast
 
 import torch
 from accelerate import Accelerator
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from pydantic import TypeAdapter
 
 from dmtool import processes, runs
-from dmtool.config import container
+from dmtool.data import saved
 from dmtool.data.source import Source, report
 from dmtool.device import pick_device
 from dmtool.errors import UserError
@@ -93,7 +93,7 @@ def _check_unchanged(folder: Path, new: dict[str, Any]) -> None:
     """Refuse to go on with a config that would change the run."""
     path = folder / "config.yaml"
     if path.exists() and any((folder / "checkpoints").glob("[0-9]*")):
-        old = container(cast(DictConfig, OmegaConf.load(path)))
+        old = saved.read(path)
         changed = [key for key in new if key not in FREE and old.get(key) != new[key]]
         if changed:
             values = "; ".join(

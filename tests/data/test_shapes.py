@@ -7,10 +7,12 @@ import pytest
 from PIL import Image, ImageFilter
 
 from dmtool.data import scene as words
+from dmtool.data import source
 from dmtool.data.judge import judge, look
 from dmtool.data.scene import COLOURS, Kind, Scene, Thing, parse
 from dmtool.data.shapes import draw, scene
 from dmtool.data.source import load
+from dmtool.errors import UserError
 
 SCENES = [scene(0, index) for index in range(2000)]
 NAMED = ("objects", "colours", "shapes", "sizes", "relations", "ground")
@@ -140,3 +142,28 @@ def test_what_is_seen_stands_where_it_was_drawn():
         for one in shown.things:
             place = found[tuple(asdict(one.kind).values())]
             assert np.hypot(place[0] - one.x, place[1] - one.y) < 0.02
+
+
+def test_pairs_are_held_out_of_all_but_the_test_split(config):
+    settings = {"count": 300, "size": 16, "test": 0.3, "max_objects": 2}
+    held = {("red", "circle"), ("blue", "star"), ("white", "cross")}
+    plain = config("shapes", **settings)
+    out = replace(plain, hold_out=[" ".join(pair) for pair in sorted(held)])
+
+    def pairs(shapes, name):
+        captions = source.split(load(shapes).dataset, shapes, name)["caption"]
+        return [{(k.colour, k.shape) for k in parse(texts[0]).kinds} for texts in captions]
+
+    assert not any(pair & held for name in ("train", "val") for pair in pairs(out, name))
+    assert pairs(out, "test") == pairs(plain, "test") and any(p & held for p in pairs(out, "test"))
+    same = [not pair & held for pair in pairs(plain, "train")]
+    kept = zip(pairs(out, "train"), pairs(plain, "train"), same, strict=True)
+    assert 0 < sum(same) < len(same) and all(a == b for a, b, keep in kept if keep)
+    for wrong, message in {
+        "red heart": "'red heart' is no colour",
+        "circle": "'circle' is no colour",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            load(replace(plain, hold_out=[wrong]))
+    with pytest.raises(UserError, match="leaves nothing star to train on"):
+        load(replace(plain, hold_out=[f"{colour} star" for colour in COLOURS]))

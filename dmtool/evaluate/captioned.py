@@ -1,0 +1,66 @@
+"""A folder of pictures with captions, read as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+
+from dmtool.data import captions
+from dmtool.data.folder import PICTURES
+from dmtool.errors import UserError
+from dmtool.evaluate.sets import SHOWN, decoded
+
+
+def captioned(folder: Path) -> list[tuple[Path, str]]:
+    """The pictures below a folder with the first caption of each.
+
+    A caption is found as in `data.captions`, or else is the prompt that `dmtool sample` writes into
+    its PNG files. UserError if there are no pictures, or one has no caption: leaving it out would
+    change the figure.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder of pictures")
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
+    names = {name for name in files if not any(part[0] == "." for part in name.split("/"))}
+    pictures = sorted(name for name in names if files[name].suffix.lower() in PICTURES)
+    if not pictures:
+        raise UserError(f"{folder} has no pictures")
+    found = captions.read(folder, pictures, names - set(pictures))
+    if found.bad:
+        raise UserError("; ".join(f"{name}: {reason}" for name, reason in found.bad.items()))
+    pairs = {name: next(iter(found.of.get(name, [])), _prompt(files[name])) for name in pictures}
+    without = [name for name, caption in pairs.items() if not caption]
+    if without:
+        raise UserError(
+            f"{len(without)} of {len(pictures)} pictures in {folder} have no caption: "
+            f"{', '.join(without[:SHOWN])}; give them a metadata.jsonl, or .txt files beside them"
+        )
+    return [(files[name], caption) for name, caption in pairs.items()]
+
+
+def read_picture(path: Path) -> Tensor:
+    """A picture over white, uint8 [3, H, W]; UserError if it cannot be read."""
+    try:
+        return decoded(path)
+    except Exception as error:  # decoders raise anything
+        raise UserError(f"{path} cannot be read: {error}; mend or remove it") from error
+
+
+def read_square(path: Path) -> Tensor:
+    """As `read_picture`, but UserError if it is not square: then no program can judge it."""
+    picture = read_picture(path)
+    height, width = picture.shape[1:]
+    if height != width:
+        raise UserError(f"{path} is {width} x {height}: pictures of shapes must be square")
+    return picture
+
+
+def _prompt(path: Path) -> str:
+    """The prompt that a PNG file says it was made for, or ""."""
+    try:
+        with Image.open(path) as image:
+            return str(image.info.get("prompt", ""))
+    except (OSError, ValueError):  # unreadable: named when it is read
+        return ""
