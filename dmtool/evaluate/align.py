@@ -31,7 +31,7 @@ from dmtool.evaluate.clip import Clip
 from dmtool.evaluate.composition import are_shapes
 from dmtool.evaluate.decoded import decoded
 from dmtool.evaluate.features import FeatureExtractor
-from dmtool.evaluate.record import versions
+from dmtool.evaluate.record import shared_networks, versions
 from dmtool.pipeline import Pipeline, Request
 from dmtool.processes import Group
 from dmtool.schemas import EvalAlign
@@ -102,10 +102,12 @@ def _of_run(
         return {}
     gallery = Gallery(known, wanted.rows) if known is not None else None
     found = figures(sets, wanted, model, config.batch_size, gallery)
+    shared = _shared(chain, model, extractor)
+    how = {"ema": chain.card["ema"], "network_took_part": bool(shared)}
     return _result(found, model, extractor, len(real.keys)) | {
         "protocol": wanted.protocol,
-        "settings": chain.settings() | {"ema": chain.card["ema"]},
-        "warnings": [*wanted.warnings, *_akin(chain, model)],
+        "settings": chain.settings() | how,
+        "warnings": [*wanted.warnings, *shared],
     }
 
 
@@ -165,11 +167,10 @@ def _clip(config: EvalAlign) -> Clip | None:
     return clip.load(config.clip, pick_device(config.device)) if config.clip else None
 
 
-def _akin(chain: Pipeline, model: Clip | None) -> list[str]:
-    """The warning on a model that judges what it has itself told the noise predictor."""
-    same = model and model.sha256 == chain.card["text"].get("sha256")
-    return ["the CLIP model's own text encoder conditions the run: its score is too high"] * bool(
-        same
+def _shared(chain: Pipeline, model: Clip | None, extractor: FeatureExtractor | None) -> list[str]:
+    judges = {"the CLIP score": model.sha256} if model else {}
+    return shared_networks(
+        judges | ({extractor.name: extractor.sha256} if extractor else {}), chain.card
     )
 
 

@@ -18,7 +18,7 @@ from dmtool.evaluate import extractors, features, generated, lines, measures, re
 from dmtool.evaluate.features import FeatureExtractor
 from dmtool.evaluate.folders import compare_folders
 from dmtool.evaluate.measures import RETRIEVAL
-from dmtool.evaluate.record import result, shared_network
+from dmtool.evaluate.record import result, shared_networks
 from dmtool.pipeline import Pipeline
 from dmtool.processes import Group
 from dmtool.request import Request
@@ -85,7 +85,7 @@ def measure(config: EvalFid, group: Group) -> dict[str, Any]:
         "reference": "all pictures of the set or of the group",
     }
     found = result(extractor, figures, config.metrics, protocol)
-    shared = shared_network(extractor, chain.card)
+    shared = shared_networks({extractor.name: extractor.sha256}, chain.card)
     found["warnings"] += shared
     how = {"ema": chain.card["ema"], "network_took_part": bool(shared)}
     return found | {"settings": chain.settings() | how}

@@ -98,14 +98,16 @@ def warnings(figures: dict[str, Figures], wanted: Sequence[str], dim: int) -> li
     return [*found, *_provisional(fewest(figures["all"]))]
 
 
-def shared_network(extractor: FeatureExtractor, card: Mapping[str, Any]) -> list[str]:
-    """A warning where the metric's network took part in the training of what it measures."""
-    taught = extractor.sha256 == (card.get("text") or {}).get("sha256")
-    line = (
-        f"{extractor.name} is of the network that the model's text encoder is part of: it measures "
-        "what it has taught, and flatters"
-    )
-    return [line] if taught else []
+def shared_networks(networks: Mapping[str, str], card: Mapping[str, Any]) -> list[str]:
+    """A warning for each of a metric's networks, {name: sha256}, that took part in the training of
+    the model with this card, which it measures."""
+    taught = (card.get("text") or {}).get("sha256")
+    return [
+        f"{name} is of the network that the model's text encoder is part of: it measures what it "
+        "has taught, and flatters"
+        for name, sha256 in networks.items()
+        if sha256 == taught
+    ]
 
 
 def paired_warnings(n: int, dim: int) -> list[str]:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from dmtool import text
 from dmtool.errors import UserError
 from dmtool.evaluate import extractors
-from dmtool.evaluate.record import shared_network
+from dmtool.evaluate.record import shared_networks
 from dmtool.schemas import ClipExtractor, HFText, MiniLMText
 
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
@@ -199,6 +199,7 @@ def test_a_metric_of_the_network_that_steered_a_model_is_marked(clip):
     config = transformers.CLIPConfig(**parts, projection_dim=32)
     transformers.CLIPModel(config).save_pretrained(clip)
     metric = extractors.load(ClipExtractor(kind="clip", weights=str(clip)), torch.device("cpu"))
-    (line,) = shared_network(metric, {"text": _load(clip).card()})
+    networks = {metric.name: metric.sha256}
+    (line,) = shared_networks(networks, {"text": _load(clip).card()})
     assert line.startswith(f"{metric.name} is of the network that the model's text encoder")
-    assert shared_network(metric, {"text": _minilm().card()}) == []
+    assert shared_networks(networks, {"text": _minilm().card()}) == []
