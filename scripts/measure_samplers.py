@@ -20,7 +20,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,7 +39,7 @@ from dmtool.pipeline import Pipeline
 from dmtool.request import Request
 from dmtool.samplers import times
 from dmtool.schemas import Guidance, Sample, Sampler, TuneSampler
-from dmtool.tune import Bench, rmse
+from dmtool.tune import Bench, errors
 from dmtool.tune.bench import Real
 from dmtool.tune.captions import captions, halves, real
 
@@ -174,13 +174,12 @@ class Subject:
         return distance(fake, self.real.features).distance
 
     def errors(self, cell: Cell, pictures: Tensor) -> dict[str, float]:
-        """RMSE to the reference's pictures, of all and of the median picture, where the reference
-        has the same guidance and seed."""
+        """RMSE to the reference's pictures, in the mean and the median, where the reference has the
+        same guidance and seed."""
         if cell.guidance != "run" or cell.seed:
             return {}
-        aim = self.reference(_reference(()))
-        each = [rmse(*pair) for pair in zip(pictures, aim, strict=True)]
-        return {"rmse": rmse(pictures, aim), "median": median(each)}
+        each = errors(pictures, self.reference(_reference(())))
+        return {"rmse": each.mean().item(), "median": each.median().item()}
 
     def reference(self, cell: Cell) -> Tensor:
         """A reference's pictures, made in chunks that are kept."""
@@ -255,9 +254,9 @@ def show(chosen: argparse.Namespace, words: list[str]) -> None:
     lines = [line for line in read(chosen.out) if "refused" not in line]
     if not lines:
         raise UserError(f"{chosen.out} has no figures.jsonl: measure first")
-    distances, errors, middle = (collected(lines, name) for name in ("fd", "rmse", "median"))
+    distances, means, middle = (collected(lines, name) for name in ("fd", "rmse", "median"))
     print(f"FD-EffNetLite0@224, N = {lines[0]['n']}; +- is half the range of the seeds\n")
-    print(table(distances), "\n\nRMSE to the reference, of 0 to 255\n\n", table(errors), sep="")
+    print(table(distances), "\n\nRMSE to the reference, of 0 to 255\n\n", table(means), sep="")
     print("\nthe same of the median picture\n\n", table(middle), sep="")
     if chosen.plot:
         draw(distances, middle, chosen.plot)

@@ -1,6 +1,6 @@
 """The search for the best sampler, step grid and guidance at few calls of a trained model."""
 
-from dmtool.tune.bench import Bench, distance, rmse
+from dmtool.tune.bench import Bench, distance, errors, rmse
 from dmtool.tune.settings import Setting, explicit, parsed
 from dmtool.tune.steps import best_steps, descend
 from dmtool.tune.tune import tune
@@ -11,6 +11,7 @@ __all__ = [
     "best_steps",
     "descend",
     "distance",
+    "errors",
     "explicit",
     "parsed",
     "rmse",

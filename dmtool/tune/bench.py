@@ -39,9 +39,15 @@ class Bench:
         return torch.stack([*self.stream(sampler, guidance)])
 
 
+def errors(a: Tensor, b: Tensor) -> Tensor:
+    """The root mean squared difference of each picture [N, 3, H, W], in values of 0 to 255."""
+    return (a.double() - b.double()).square().mean((1, 2, 3)).sqrt()
+
+
 def rmse(a: Tensor, b: Tensor) -> float:
-    """The root mean squared difference of pictures, in pixel values of 0 to 255."""
-    return (a.double() - b.double()).square().mean().sqrt().item()
+    """The mean of `errors`: squares of all pictures would be those of the few that came out as
+    another picture."""
+    return errors(a, b).mean().item()
 
 
 @dataclass(frozen=True)
