@@ -338,7 +338,7 @@ def _limits(found: Found) -> tuple[float, float]:
     """Of the axis: what is far off is left out."""
     values = [value for cells in found.values() for each in cells.values() for value in each]
     low = min(values, default=0.0)
-    return 0.97 * low, max(1.3 * low, 12.0)
+    return (0.98 * low, 1.09 * low) if low else (0.0, 8.0)
 
 
 def main() -> None:
