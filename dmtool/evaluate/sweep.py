@@ -137,7 +137,8 @@ def _keep(points: Sequence[Point]) -> None:
     best = min(points, key=lambda point: point.quality)
     config = best.config
     artifact = runs.find(config.from_.unet or config.run, "unet", config.root, config.artifact)
-    words = [word for word in best.setting.words if defaults.group(word) in ("sampler", "guidance")]
+    words = [*defaults.used("eval_fid", best.setting.words), *best.setting.words]
+    words = [word for word in words if defaults.group(word) in ("sampler", "guidance")]
     found = {"by": "eval-sweep", "quality": best.quality, "alignment": best.alignment}
     path = defaults.write(artifact, words, found | {"split": config.split, "seed": config.seed})
     print(f"{' '.join(words)} is what {artifact.path} samples with from now on: {path}")

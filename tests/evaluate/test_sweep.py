@@ -75,6 +75,8 @@ def test_each_setting_is_measured_once_and_the_best_is_kept(measured):
     assert fronts == {"guidance.scale=1": False, "guidance.scale=2": True, "guidance.scale=3": True}
     kept = defaults.read(runs.find("r", "unet", root))
     assert kept.words == ["sampler=heun", "guidance.scale=2"] and kept.found["quality"] == 10
+    sweep.sweep([f"root={root}", "run=r", "guidance.scale=1.5,2"], axes, True, None)
+    assert defaults.read(runs.find("r", "unet", root)).words == kept.words  # with its sampler
 
 
 def test_what_does_not_compare_or_is_not_there_is_refused(measured):
