@@ -280,6 +280,15 @@ def parent_vae(artifact: Artifact) -> Artifact:
 
 
 def find_upsampler(config: Use, resolution: int, device: torch.device) -> Upsampler | None:
+    """The upsampler that pictures go through; UserError if it does not fit."""
+    artifact = upsampler_artifact(config)
+    if artifact is None:
+        return None
+    check_upsampler(artifact, resolution)
+    return load_upsampler(artifact, config.upsample, device)
+
+
+def upsampler_artifact(config: Use) -> Artifact | None:
     """The upsampler named in `from.upsampler`, or the run's, if it is wanted and there."""
     if config.upsample.use == "never":
         return None
@@ -288,9 +297,7 @@ def find_upsampler(config: Use, resolution: int, device: torch.device) -> Upsamp
     named = config.upsample.use == "always" or config.from_.upsampler is not None
     if not named and not folder.is_dir():
         return None
-    artifact = runs.find(run, "upsampler", config.root, config.upsample.artifact)
-    check_upsampler(artifact, resolution)
-    return load_upsampler(artifact, config.upsample, device)
+    return runs.find(run, "upsampler", config.root, config.upsample.artifact)
 
 
 def check_upsampler(artifact: Artifact, resolution: int) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dmtool import cache, defaults, plot, processes, runs
+from dmtool import cache, defaults, pipeline, plot, processes, runs
 from dmtool.config import validate
 from dmtool.device import pick_device
 from dmtool.errors import UserError
@@ -81,9 +81,8 @@ def _config(setting: Setting) -> EvalFid:
 
 def _measured(config: EvalFid, group: Group) -> dict[str, Any]:
     """The figures of a setting, from its file if it has been measured before."""
-    artifact = runs.find(config.from_.unet or config.run, "unet", config.root, config.artifact)
     key = {name: value for name, value in asdict(config).items() if name not in NEUTRAL}
-    key |= {"checkpoint": artifact.card["sha256"], "dmtool": own_version()}
+    key |= {"checkpoints": _checkpoints(config), "dmtool": own_version()}
     folder = runs.run_dir(config.run, config.root) / "eval" / "sweep"
     path = folder / f"{cache.address(key)[:16]}.json"
     if path.is_file():
@@ -93,6 +92,15 @@ def _measured(config: EvalFid, group: Group) -> dict[str, Any]:
         runs.write_text(path, json.dumps(result, indent=1) + "\n")
     group.wait()
     return result
+
+
+def _checkpoints(config: EvalFid) -> list[str]:
+    """The sha256 of all weights that a setting is measured with."""
+    run, bad = config.from_.unet or config.run, config.guidance.bad
+    used = [runs.find(run, "unet", config.root, config.artifact)]
+    used += filter(None, [pipeline.upsampler_artifact(config)])
+    used += [runs.find(config.from_.bad or run, "unet", config.root, bad)] if bad else []
+    return [artifact.card["sha256"] for artifact in used]
 
 
 def _points(
