@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+import torch
 
 from dmtool import defaults, runs
 from dmtool.errors import UserError
@@ -86,3 +87,14 @@ def test_what_does_not_compare_or_is_not_there_is_refused(measured):
         sweep.sweep([*words, "count=10,20"], axes, False, None)
     with pytest.raises(UserError, match="no figure 'kid'; there are: fd, r@1"):
         sweep.sweep([*words, "guidance.scale=1,2"], sweep.Axes("all", "kid", "r@1"), False, None)
+
+
+def test_another_upsampler_is_measured_anew(measured):
+    root, seen = measured
+    axes, folder = sweep.Axes("all", "fd", "r@1"), root / "r/upsampler/artifacts/default"
+    words = ["run=r", f"root={root}", "guidance.scale=1,2", "upsample.use=always"]
+    for value in (0.0, 0.0, 1.0):
+        card = {"role": "upsampler", "parents": {}}
+        runs.save(folder, {"weight": torch.full((2,), value)}, card)
+        sweep.sweep(words, axes, False, None)
+    assert seen == [1, 2, 1, 2]
