@@ -78,7 +78,7 @@ def check(name: str, results: Sequence[Result], force: bool) -> None:
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         raise UserError(
             f"the figures of {name} were measured in different ways ({shown}{more}) and do not "
-            "compare: measure them alike, or --force shows them and says so"
+            "compare: measure them alike (or see them side by side by report --force)"
         )
 
 
