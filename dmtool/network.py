@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dmtool.blend import Prompt, ends, mixed
 from dmtool.cond import Cond
 from dmtool.nn.perturbed import perturbed as nn_perturbed
+from dmtool.nn.read import read, reading
 from dmtool.nn.text import TextTransformer
 from dmtool.nn.uncertainty import Uncertainty
 from dmtool.nn.unet import UNet
@@ -52,6 +53,19 @@ class NoisePredictor(nn.Module):
             return cond
         states, pooled = self.text(cond.states, cond.mask)
         return replace(cond, states=states, pooled=pooled)
+
+
+class Sampling(NoisePredictor):
+    """The same network for many calls with one condition, which is prepared beforehand: the text's
+    keys and values are computed once a picture, not once a step."""
+
+    def __init__(self, predictor: NoisePredictor) -> None:
+        super().__init__(reading(predictor.unet), predictor.text)
+        self.whole = predictor.unet
+
+    def prepare(self, cond: Cond) -> Cond:
+        """The condition as this network takes it, of one whose states have been computed."""
+        return cond if cond.states is None else replace(cond, states=read(self.whole, cond.states))
 
 
 def describe(
@@ -98,16 +112,17 @@ def perturbed(predictor: NoisePredictor, levels: Sequence[int]) -> NoisePredicto
 def condition(
     predictor: object, text: TextEncoder, prompts: Sequence[Prompt], device: torch.device
 ) -> Cond:
-    """The prompts' condition on `device`, with a learned text encoder's states already computed."""
+    """The prompts' condition on `device`: all that is the same in each call of the network."""
     first, second, shares = ends(prompts)
-    begun = _condition(predictor, text, first, device)
-    if not any(shares):
-        return begun
-    return mixed(begun, _condition(predictor, text, second, device), shares)
+    cond = encoded(predictor, text, first, device)
+    if any(shares):
+        cond = mixed(cond, encoded(predictor, text, second, device), shares)
+    return predictor.prepare(cond) if isinstance(predictor, Sampling) else cond
 
 
-def _condition(
-    predictor: object, text: TextEncoder, prompts: list[str], device: torch.device
+def encoded(
+    predictor: object, text: TextEncoder, prompts: Sequence[str], device: torch.device
 ) -> Cond:
+    """The prompts on `device`, as states also where the text encoder is learned."""
     cond = text.encode(prompts).to(device)
     return predictor.read(cond) if isinstance(predictor, NoisePredictor) else cond

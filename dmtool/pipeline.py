@@ -257,7 +257,7 @@ def load_denoiser(artifact: Artifact, device: torch.device) -> tuple[Denoiser, T
     predictor = network.build(card["network"], encoder)
     predictor.load_state_dict(artifact.tensors())
     predictor.to(device).eval().requires_grad_(False)
-    return denoise.build(predictor, card["noise"]), encoder
+    return denoise.build(network.Sampling(predictor), card["noise"]), encoder
 
 
 def load_codec(artifact: Artifact, device: torch.device) -> Codec:

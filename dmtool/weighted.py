@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from dmtool.blend import ends
 from dmtool.cond import Cond
-from dmtool.network import condition
+from dmtool.network import encoded
 from dmtool.text import TextEncoder
 from dmtool.text.weights import Weighed, weighed
 
@@ -87,7 +87,7 @@ class Weighted(TextEncoder):
         return self.encoder.card()
 
     def _plain(self, captions: list[str]) -> Cond:
-        return condition(self.predictor, self.encoder, captions, self.device)
+        return encoded(self.predictor, self.encoder, captions, self.device)
 
     def _of_tokens(self, prompts: Sequence[Weighed]) -> Tensor:
         """The weight of each token, [B, L]; 1 for padding and what else stands for no character."""

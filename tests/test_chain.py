@@ -19,6 +19,7 @@ from dmtool.config import validate
 from dmtool.errors import UserError
 from dmtool.evaluate import align, memory, vae
 from dmtool.hydra_main import composed
+from dmtool.network import NoisePredictor
 from dmtool.report import page
 from dmtool.schemas import EvalAlign, EvalMemory, EvalVae, TuneSampler
 
@@ -62,7 +63,8 @@ def test_the_averaged_weights_are_the_ones_exported_and_sampled(home):
     exported = load_file(folder / "artifacts/default/model.safetensors")
     newest = max((folder / "checkpoints").iterdir())
     average, live = (load_file(newest / f"{name}.safetensors") for name in ("ema", "model"))
-    sampled = package.load(str(home / "runs/tiny")).denoiser.network.state_dict()
+    network = package.load(str(home / "runs/tiny")).denoiser.network
+    sampled = NoisePredictor(network.whole, network.text).state_dict()
     for name, tensor in exported.items():
         assert torch.equal(tensor, average[f"power-0.07/{name}"]) and torch.equal(
             tensor, sampled[name]

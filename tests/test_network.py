@@ -2,16 +2,18 @@
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 from torch import nn
 
+from dmtool.blend import Blend
 from dmtool.cond import Cond
 from dmtool.config import conf_dir, validate
 from dmtool.denoise import Denoiser
 from dmtool.guidance import ClassifierFree
-from dmtool.network import NoisePredictor, condition, describe
+from dmtool.network import NoisePredictor, Sampling, condition, describe, perturbed
 from dmtool.nn.text import TextTransformer
-from dmtool.nn.unet import UNet
+from dmtool.nn.unet import Block, UNet
 from dmtool.noise import schedule
 from dmtool.samplers import last, trajectory
 from dmtool.schemas import HeunSampler, UniformGrid
@@ -82,6 +84,36 @@ def test_the_text_encoder_learns_with_it():
     ).square().sum().backward()
     grad = network.text.token.weight.grad
     assert grad[[1, *map(ord, "sun")]].abs().amin(1).gt(0).all() and not grad[0].any()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("text_width", [None, 12])
+def test_the_texts_keys_and_values_are_computed_once_a_picture(text_width):
+    network = predictor(text_width=text_width, depths=[2, 1])
+    sampling, cpu = Sampling(network), torch.device("cpu")
+    assert {*map(id, sampling.parameters())} == {*map(id, network.parameters())}
+    seen = []
+    for block in (module for module in network.modules() if isinstance(module, Block)):
+        for layer in (block.text_attention.k, block.text_attention.v):
+            layer.register_forward_hook(lambda layer, x, y: seen.append(layer))
+
+    def sample(network, prompts):
+        denoiser = Denoiser(network, schedule("flow"), "flow", "flow_time")
+        guided = ClassifierFree(denoiser, condition(network, Text(), ["blurred"], cpu), 3.0)
+        cond, keys = condition(network, Text(), prompts, cpu), [(0, 0), (0, 1)]
+        return last(trajectory(guided, cond, (2, 4, 4), keys, SETTINGS, "sample", cpu))
+
+    prompts = ["a red heart", Blend("sun", "man pilot", 0.4)]
+    usual = sample(network, prompts)
+    seen.clear()
+    torch.testing.assert_close(sample(sampling, prompts), usual)
+    assert len(seen) == 2 * 2 * 9  # keys and values of nine blocks, for captions and the negative
+
+    worse, cond = perturbed(network, [0]), condition(network, Text(), ["sun"], cpu)
+    x, level = torch.randn(1, 2, 4, 4), torch.tensor([10.0])
+    found = perturbed(sampling, [0])(x, level, condition(sampling, Text(), ["sun"], cpu))
+    torch.testing.assert_close(found, worse(x, level, cond))
+    assert (found - network(x, level, cond)).abs().max() > 1e-3
 
 
 @torch.no_grad()

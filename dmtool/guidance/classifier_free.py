@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -32,6 +32,8 @@ class ClassifierFree(Estimating):
     scale: float
     direction: Direction | None = None
     rescale: float = 0.0
+    _both: tuple[Cond, Cond] | None = field(default=None, init=False, repr=False)
+    """The condition that was guided last, and that of the pair."""
 
     @property
     def schedule(self) -> Schedule:
@@ -49,15 +51,19 @@ class ClassifierFree(Estimating):
         return Estimate(guided, fraction)
 
     def _pair(self, x_t: Tensor, t: Tensor, cond: Cond) -> tuple[Estimate, Tensor]:
-        negative = self.negative
-        if negative.batch == 1:
-            negative = negative.repeat_interleave(len(x_t))
-        negative = negative.with_extras(**cond.extras)
-        both = Cond.cat([cond, negative])
+        if self._both is None or self._both[0] is not cond:
+            self._both = cond, self._paired(cond, len(x_t))
+        both = self._both[1]
         pair = estimate(self.denoiser, torch.cat([x_t, x_t]), torch.cat([t, t]), both)
         positive, other = pair.x_0.chunk(2)
         fraction = None if pair.fraction is None else pair.fraction[: len(x_t)]
         return Estimate(positive, fraction), other
+
+    def _paired(self, cond: Cond, batch: int) -> Cond:
+        negative = self.negative
+        if negative.batch == 1:
+            negative = negative.repeat_interleave(batch)
+        return Cond.cat([cond, negative.with_extras(**cond.extras)])
 
 
 def rescaled(guided: Tensor, positive: Tensor, phi: float) -> Tensor:

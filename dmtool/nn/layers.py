@@ -77,9 +77,13 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
-        context = x if context is None else context
-        q, k, v = (self._split(y) for y in (self.q(x), self.k(context), self.v(context)))
+        keys_values = self.keys_values(x if context is None else context)
+        q, k, v = (self._split(y) for y in (self.q(x), *keys_values))
         return self.out(attention(q, k, v, mask).transpose(1, 2).flatten(2))
+
+    def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """What is attended to, both [B, S, width]."""
+        return self.k(context), self.v(context)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)

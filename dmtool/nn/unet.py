@@ -213,11 +213,9 @@ class UNet(nn.Module):
         """
         extras = extras or {}
         x = self._typed(x)
-        states = None if states is None else self._typed(states)
+        states = None if states is None else self.embed_states(states)
         pooled = None if pooled is None else self._typed(pooled)
         embedding = self._embed(level, pooled, extras)
-        if states is not None and self.embed_text is not None:
-            states = self.embed_text((states - self.text_mean) / self.text_std)
         h = torch.cat([x, *(extras[name].to(x) for name in self.images)], dim=1)
         h = self.conv_in(F.pixel_unshuffle(h, self.patch))
         skips = [h]
@@ -237,6 +235,13 @@ class UNet(nn.Module):
         h = self.conv_out(F.silu(self.norm_out(h)))
         h = F.pixel_shuffle(h, self.patch)
         return h if self.residual is None else h + extras[self.residual]
+
+    def embed_states(self, states: Tensor) -> Tensor:
+        """Text states [B, L, D] as the blocks attend to them."""
+        states = self._typed(states)
+        if self.embed_text is None:
+            return states
+        return self.embed_text((states - self.text_mean) / self.text_std)
 
     def _typed(self, x: Tensor) -> Tensor:
         return x.to(self.conv_in.weight.dtype)

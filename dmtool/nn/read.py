@@ -1,0 +1,49 @@
+"""A U-Net that has read the text: it takes keys and values, computed once a picture, for states."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from dmtool.nn.layers import Attention
+from dmtool.nn.unet import Block, UNet
+
+
+class Read(Attention):
+    """The same attention to a context that holds its keys and values, one after the other, in the
+    channels from `start` on."""
+
+    def __init__(self, attention: Attention, start: int) -> None:
+        nn.Module.__init__(self)
+        self.heads, self.q, self.out = attention.heads, attention.q, attention.out
+        self.part = slice(start, start + 2 * attention.k.out_features)
+
+    def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        keys, values = context[..., self.part].chunk(2, dim=-1)
+        return keys, values
+
+
+def read(unet: UNet, states: Tensor) -> Tensor:
+    """What `reading(unet)` takes in place of text states [B, L, D]: the keys and values of all its
+    blocks, [B, L, K]."""
+    states = unet.embed_states(states)
+    found = [x for block in _blocks(unet) for x in block.text_attention.keys_values(states)]
+    return torch.cat([states[..., :0], *found], dim=-1)
+
+
+def reading(unet: UNet) -> UNet:
+    """The same network, of the very same weights, that takes what `read` makes of text states."""
+    shared = {id(tensor): tensor for tensor in (*unet.parameters(), *unet.buffers())}
+    copy, start = deepcopy(unet, shared), 0
+    copy.embed_text = None
+    for block in _blocks(copy):
+        block.text_attention = Read(block.text_attention, start)
+        start = block.text_attention.part.stop
+    return copy
+
+
+def _blocks(unet: UNet) -> list[Block]:
+    """Those that attend to text."""
+    return [m for m in unet.modules() if isinstance(m, Block) and hasattr(m, "text_attention")]
