@@ -5,8 +5,9 @@
     python scripts/measure_samplers.py show OUT [--plot FILE.png]
 
 `measure` writes each figure to OUT/figures.jsonl when it is there, the most telling ones first, and
-goes on where it was when it is started again; several processes with one OUT share the work. FILE is what `dmtool tune-sampler --out FILE` wrote; the captions are those that it
-did not see. All other words are those of tune-sampler. `show` prints tables and draws a plot.
+goes on where it was when it is started again; several processes with one OUT share the work. FILE
+is what `dmtool tune-sampler --out FILE` wrote; the captions are those that it did not see. All
+other words are those of tune-sampler. `show` prints tables and draws a plot.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from statistics import mean
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -211,15 +213,17 @@ def kept(file: Path, make: Callable[[], Tensor]) -> Tensor:
     return torch.from_numpy(np.load(file))
 
 
-def claim(file: Path) -> IO[str] | None:
-    """The file, locked until it is collected; None while another process has it."""
+@contextmanager
+def claim(file: Path) -> Iterator[bool]:
+    """Whether no other process has claimed the file, which this one has until the end."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    lock = open(file, "w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return None
-    return lock
+    with open(file, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def measure(chosen: argparse.Namespace, words: list[str]) -> None:
@@ -237,19 +241,15 @@ def measure(chosen: argparse.Namespace, words: list[str]) -> None:
         torch._dynamo.config.recompile_limit = 64  # a batch's rest and other texts are other shapes
         unet.forward = torch.compile(unet.forward, dynamic=False, options={"freezing": True})
     for cell in cells(chosen.calls, chosen.seeds, chosen.samplers, chosen.tuned):
-        claimed = claim(chosen.out / "claims" / sha256(cell.key.encode()).hexdigest())
-        if not claimed or (cell.key, *same.values()) in {
-            _done(line, same) for line in read(chosen.out)
-        }:
-            continue
-        found = {**asdict(cell), "key": cell.key, **same, **subject.measure(cell)}
-        with open(chosen.out / "figures.jsonl", "a") as file:
-            file.write(json.dumps(found) + "\n")
-        print(
-            cell.key,
-            {name: found.get(name) for name in ("fd", "rmse", "median", "seconds")},
-            flush=True,
-        )
+        with claim(chosen.out / "claims" / sha256(cell.key.encode()).hexdigest()) as mine:
+            done = {_done(line, same) for line in read(chosen.out)}
+            if not mine or (cell.key, *same.values()) in done:
+                continue
+            found = {**asdict(cell), "key": cell.key, **same, **subject.measure(cell)}
+            with open(chosen.out / "figures.jsonl", "a") as file:
+                file.write(json.dumps(found) + "\n")
+        shown = {name: found.get(name) for name in ("fd", "rmse", "median", "seconds")}
+        print(cell.key, shown, flush=True)
 
 
 def _done(line: dict[str, Any], same: dict[str, Any]) -> tuple[Any, ...]:
