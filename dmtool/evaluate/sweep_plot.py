@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from dmtool import plot
 
 if TYPE_CHECKING:
-    from dmtool.evaluate.choices import Setting
-
-
-class Point(Protocol):
-    """A setting with its figures, smaller and larger of which are better."""
-
-    @property
-    def setting(self) -> Setting: ...
-    @property
-    def quality(self) -> float: ...
-    @property
-    def alignment(self) -> float: ...
-    @property
-    def on_front(self) -> bool: ...
+    from dmtool.evaluate.sweep import Point
 
 
 def panel(points: Sequence[Point], names: tuple[str, str]) -> plot.Panel:

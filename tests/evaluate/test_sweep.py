@@ -89,12 +89,15 @@ def test_what_does_not_compare_or_is_not_there_is_refused(measured):
         sweep.sweep([*words, "guidance.scale=1,2"], sweep.Axes("all", "kid", "r@1"), False, None)
 
 
-def test_another_upsampler_is_measured_anew(measured):
+@pytest.mark.parametrize(("role", "name", "words"), [
+    ("upsampler", "default", ["upsample.use=always"]),
+    ("unet", "worse", ["guidance.bad=worse", "guidance.bad_scale=2"]),
+])  # fmt: skip
+def test_another_upsampler_or_bad_model_is_measured_anew(measured, role, name, words):
     root, seen = measured
-    axes, folder = sweep.Axes("all", "fd", "r@1"), root / "r/upsampler/artifacts/default"
-    words = ["run=r", f"root={root}", "guidance.scale=1,2", "upsample.use=always"]
+    axes, folder = sweep.Axes("all", "fd", "r@1"), root / "r" / role / "artifacts" / name
+    words = ["run=r", f"root={root}", "guidance.scale=1,2", *words]
     for value in (0.0, 0.0, 1.0):
-        card = {"role": "upsampler", "parents": {}}
-        runs.save(folder, {"weight": torch.full((2,), value)}, card)
+        runs.save(folder, {"weight": torch.full((2,), value)}, {"role": role, "parents": {}})
         sweep.sweep(words, axes, False, None)
     assert seen == [1, 2, 1, 2]
