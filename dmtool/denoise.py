@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from dmtool.cond import Cond
+from dmtool.device import sent
 from dmtool.errors import UserError
 from dmtool.noise import Posterior, Schedule, c_noise, log_snr, schedule
 
@@ -157,8 +158,10 @@ def eps_from_x0(x_t: Tensor, x_0: Tensor, alpha: Tensor, sigma: Tensor) -> Tenso
 
 
 def expand(coefficient: Tensor, like: Tensor) -> Tensor:
-    """A [B] or scalar coefficient, shaped and moved to multiply a [B, ...] tensor."""
-    return coefficient.reshape(-1, *[1] * (like.dim() - 1)).to(like)
+    """A coefficient of the CPU, [B] or a scalar, shaped and moved to multiply a [B, ...] tensor."""
+    if coefficient.dim() == 0:
+        return coefficient  # devices take scalars of the CPU as they are
+    return sent(coefficient.reshape(-1, *[1] * (like.dim() - 1)), like.device, like.dtype)
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
@@ -191,7 +194,7 @@ class Denoiser(Estimating):
     def predict(self, x_t: Tensor, t: Tensor, cond: Cond) -> tuple[Tensor, Tensor | None]:
         """The network's raw prediction F, and the fraction of a learned variance."""
         alpha, sigma = self.schedule(t.double())
-        level = c_noise(self.hears, log_snr(alpha, sigma)).to(x_t.device, _wide(x_t.dtype))
+        level = sent(c_noise(self.hears, log_snr(alpha, sigma)), x_t.device, _wide(x_t.dtype))
         x = x_t
         if self.sigma_data is not None:
             x = expand(c_in(alpha, sigma, self.sigma_data), x_t) * x_t

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, suppress
 from functools import cache
 
 import torch
+from torch import Tensor
 
 from dmtool.errors import UserError
 
@@ -75,6 +76,17 @@ def _available(kind: str) -> bool:
         case "mps":
             return torch.backends.mps.is_available()
     return False
+
+
+def sent(x: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """A tensor of the CPU on `device`; CUDA does not wait for it, as for `x.to(device)` it would:
+    what is ordinary memory is staged before the call returns."""
+    return x.to(dtype).to(device, non_blocking=device.type == "cuda")
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """float64, or float32 where the device has no other (MPS)."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:

@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate
 from dmtool.blend import Prompt
 from dmtool.data.transforms import to_tensor, to_uint8
 from dmtool.denoise import Denoiser, expand
+from dmtool.device import sent
 from dmtool.network import condition
 from dmtool.noise import c_noise, log_snr
 from dmtool.samplers import Given, Source, last, picture_noise, trajectory
@@ -46,7 +47,7 @@ def augmented(denoiser: Denoiser, low: Tensor, eps: Tensor, t: Tensor) -> dict[s
     level = c_noise(denoiser.hears, log_snr(alpha, sigma))
     noised = expand(alpha, low) * low + expand(sigma, low) * eps
     wide = torch.promote_types(noised.dtype, torch.float32)
-    return {"low_res": noised, "low_res_level": level.to(low.device, wide)}
+    return {"low_res": noised, "low_res_level": sent(level, low.device, wide)}
 
 
 @dataclass

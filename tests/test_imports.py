@@ -16,8 +16,12 @@ FORBIDDEN = [  # (modules, what they may not import, but for)
     ("evaluate/frechet", "dmtool", "-"),
     ("errors", "dmtool", "-"),
     ("schemas", "dmtool", "dmtool.schemas"),
-    ("denoise", "dmtool", "dmtool.noise dmtool.cond dmtool.errors"),
-    ("likelihood", "dmtool", "dmtool.likelihood dmtool.noise dmtool.cond dmtool.denoise"),
+    ("denoise", "dmtool", "dmtool.noise dmtool.cond dmtool.device dmtool.errors"),
+    (
+        "likelihood",
+        "dmtool",
+        "dmtool.likelihood dmtool.noise dmtool.cond dmtool.denoise dmtool.device",
+    ),
     (
         "guidance",
         "dmtool",

@@ -18,12 +18,13 @@ from torch import Tensor
 
 from dmtool.cond import Cond
 from dmtool.denoise import Denoise
+from dmtool.device import widest
 
 STAGES = 4
 """Calls of a Runge-Kutta step."""
 
 State = tuple[Tensor, Tensor]
-"""z [B, ...], and what the logarithm of its density has lost on the way, [B] in float64."""
+"""z [B, ...], and what the logarithm of its density has lost on the way, [B], `widest`."""
 
 
 def calls(steps: int) -> int:
@@ -41,7 +42,7 @@ def flow_likelihood(
     high: float,
     probes: Sequence[Tensor],
 ) -> Tensor:
-    """-log2 of the density at x_0 [B, ...], in bits per dimension, [B] in float64.
+    """-log2 of the density at x_0 [B, ...], in bits per dimension, [B] in the `widest` type.
 
     The classical Runge-Kutta method in `steps` equal intervals of ln(sigma / alpha), from `low`,
     where the data stand for z (as Song's t = 1e-5), to `high`, where z is standard normal; both
@@ -51,11 +52,11 @@ def flow_likelihood(
     rate = Rate(denoiser, cond, probes)
     first, last = (_within(denoiser, end) for end in (low, high))
     h = (last - first) / steps
-    state: State = x_0, torch.zeros(len(x_0), dtype=torch.float64, device=x_0.device)
+    state: State = x_0, torch.zeros(len(x_0), dtype=widest(x_0.device), device=x_0.device)
     for i in range(steps):
         state = _step(rate, state, first + i * h, h)
     z, lost = state
-    normal = (z.double() ** 2).flatten(1).sum(1) / 2 + z[0].numel() * math.log(2 * math.pi) / 2
+    normal = (z.to(lost) ** 2).flatten(1).sum(1) / 2 + z[0].numel() * math.log(2 * math.pi) / 2
     return (normal - lost) / (z[0].numel() * math.log(2))
 
 
@@ -84,7 +85,8 @@ class Rate:
             for i, probe in enumerate(self.probes):
                 more = i < len(self.probes) - 1
                 (row,) = torch.autograd.grad(x_0, x_t, probe, retain_graph=more)
-                traces.append((row * probe).double().flatten(1).sum(1))
+                trace = (row * probe).to(widest(row.device))
+                traces.append(trace.flatten(1).sum(1))
         return x_0.detach(), torch.stack(traces).mean(0)
 
 

@@ -30,7 +30,7 @@ def read(unet: UNet, states: Tensor) -> Tensor:
     blocks, [B, L, K]."""
     states = unet.embed_states(states)
     found = [x for block in _blocks(unet) for x in block.text_attention.keys_values(states)]
-    return torch.cat([states[..., :0], *found], dim=-1)
+    return torch.cat(found, dim=-1) if found else states[..., :0]
 
 
 def reading(unet: UNet) -> UNet:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dmtool.denoise import expand
+from dmtool.device import sent
 from dmtool.rng import generator
 from dmtool.samplers.base import Noise
 
@@ -41,7 +42,7 @@ class PictureNoise:
 
     def __call__(self, x: Tensor) -> Tensor:
         rows = [torch.randn(x.shape[1:], generator=each) for each in self.generators]
-        return torch.stack(rows).to(x)
+        return sent(torch.stack(rows), x.device, x.dtype)
 
 
 def picture_noise(sources: Sequence[Source], purpose: str) -> Noise:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dmtool.cond import Cond
-from dmtool.denoise import Denoise
+from dmtool.denoise import Denoise, Estimate, Estimating, estimate
 from dmtool.noise import Schedule
 from dmtool.samplers.base import Level
 
@@ -21,7 +21,8 @@ class Given:
         strength: the share of the grid's intervals that are walked, the last ones, in (0, 1]. At 1
             nothing of x_0 is in the first state but what is known (SDEdit, arXiv:2108.01073).
         paint: False where x_0 is known, broadcast to its shape; None: it is known nowhere.
-        repeats, jump: each stretch of `jump` intervals is walked `repeats` times, see `resampled`.
+        repeats, jump: each stretch of `jump` intervals, at most half of them, is walked `repeats`
+            times, see `resampled`.
     """
 
     x_0: Tensor
@@ -43,7 +44,7 @@ class Given:
 
 
 @dataclass
-class Keeping:
+class Keeping(Estimating):
     """A denoiser whose estimate is `x_0` itself but where `paint` is True.
 
     With it the known part of x_t stays what the forward process makes of x_0, from the first state
@@ -60,5 +61,6 @@ class Keeping:
     def schedule(self) -> Schedule:
         return self.denoiser.schedule
 
-    def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        return torch.where(self.paint, self.denoiser(x_t, t, cond), self.x_0.to(x_t))
+    def estimate(self, x_t: Tensor, t: Tensor, cond: Cond) -> Estimate:
+        x_0, fraction = estimate(self.denoiser, x_t, t, cond)
+        return Estimate(torch.where(self.paint, x_0, self.x_0.to(x_t)), fraction)

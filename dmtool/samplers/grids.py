@@ -37,7 +37,7 @@ def grid(config: Grid, steps: int, schedule: Schedule) -> Tensor:
 def _grid(config: Grid, steps: int, schedule: Schedule) -> Tensor:
     even = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
     if isinstance(config, UniformGrid):
-        return config.shift * even / (1 + (config.shift - 1) * even)
+        return config.shift * even / (config.shift * even + (1 - even))  # exact at both ends
     if isinstance(config, LogSnrGrid):
         return _even_in_log_snr(even, schedule)
     if isinstance(config, LevelsGrid):
@@ -126,8 +126,8 @@ def _discrete(config: Grid, steps: int) -> Tensor:
 def with_restarts(times: Tensor, config: RestartSampler, schedule: Schedule) -> Tensor:
     """The times with `repeats` ways up to `high` and down again in `inner` intervals.
 
-    They stand where sigma / alpha comes nearest to `low` (Xu et al., arXiv:2306.14878, algorithm
-    1); a UserError if the grid begins below `high`.
+    They stand where sigma / alpha, below `high`, comes nearest to `low` (Xu et al.,
+    arXiv:2306.14878, algorithm 1); a UserError if the grid begins below `high`.
     """
     _, sigma = schedule(times)
     ratios = sigma / schedule(times)[0]
@@ -137,12 +137,13 @@ def with_restarts(times: Tensor, config: RestartSampler, schedule: Schedule) -> 
             f"sigma / alpha = {ratios[0]:.3g}: lower it"
         )
     inner = ratios[1:-1]
-    if not bool((inner < config.high).any()):
+    below = inner < config.high
+    if not bool(below.any()):
         raise UserError(
             f"no level of the grid but the last lies below sampler.high={config.high}: take more "
             "steps, or a higher one"
         )
-    place = 1 + int((inner - config.low).abs().argmin())
+    place = 1 + int((inner - config.low).abs().where(below, torch.inf).argmin())
     down = karras(ratios[place].item(), config.high, config.rho, config.inner + 1, schedule)
     down[-1] = times[place]
     return torch.cat([times[: place + 1], down.repeat(config.repeats), times[place + 1 :]])

@@ -61,6 +61,7 @@ def edm(
     times: Tensor,
     *,
     noise: Noise,
+    steps: int,
     s_churn: float,
     s_tmin: float,
     s_tmax: float,
@@ -69,9 +70,10 @@ def edm(
     """Heun's method with noise added before each step (arXiv:2206.00364, algorithm 2).
 
     Its sigma is sigma / alpha here, for any schedule; no noise is added beyond the schedule's
-    noisiest level, nor where alpha = 0.
+    noisiest level, nor where alpha = 0. `steps` is the N of a whole way from noise to picture, of
+    which `times` may be a part.
     """
-    gamma = min(s_churn / (len(times) - 1), 2**0.5 - 1)
+    gamma = min(s_churn / steps, 2**0.5 - 1)
     for a, b in intervals(times, denoiser.schedule):
         if gamma > 0 and s_tmin <= a.ratio <= s_tmax:
             churned = _raised(a, gamma, denoiser.schedule)

@@ -67,7 +67,8 @@ def build(config: Sampler) -> Sample:
             return restart
         case EdmSampler():
             names = "s_churn", "s_tmin", "s_tmax", "s_noise"
-            return partial(edm, **{name: getattr(config, name) for name in names})
+            options = {name: getattr(config, name) for name in names}
+            return partial(edm, steps=config.intervals, **options)
 
 
 def times(config: Sampler, schedule: Schedule, given: Given | None = None) -> Tensor:
@@ -87,7 +88,10 @@ def times(config: Sampler, schedule: Schedule, given: Given | None = None) -> Te
                 "take sampler=heun"
             )
         return with_restarts(falling, config, schedule)
-    return resampled(falling, given.jump, given.repeats) if given and resampling else falling
+    if given is None or not resampling:
+        return falling
+    half = max(1, (len(falling) - 1) // 2)  # of a longer jump nothing would be walked again
+    return resampled(falling, min(given.jump, half), given.repeats)
 
 
 def trajectory(

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from gaussian import MEAN, Gaussian, config
+from gaussian import MEAN, Between, Gaussian, config
 
 from dmtool.cond import Cond
 from dmtool.denoise import Denoiser, expand
@@ -89,6 +89,44 @@ def test_resampling_walks_each_stretch_again():
     assert resampled(falling, 2, 3).tolist() == torch.tensor(expected).tolist()
     for same in ((2, 1), (5, 4), (9, 4)):
         assert torch.equal(resampled(falling, *same), falling)
+
+
+def test_a_jump_is_at_most_half_of_the_way():
+    chosen, x_0 = config("heun", "sampler.steps=5"), torch.zeros(1)
+    long, half = (
+        times(chosen, schedule("flow"), Given(x_0, repeats=3, jump=jump)) for jump in (9, 2)
+    )
+    assert torch.equal(long, half) and (half.diff() > 0).any()
+
+
+def test_the_churn_of_a_part_of_the_way_is_that_of_the_whole():
+    words = ("sampler.steps=20", "sampler.s_churn=2", "sampler.s_tmin=0", "sampler.s_tmax=100")
+    chosen, bound = config("edm", *words), Bound(Gaussian("flow"), Cond())
+    start, numbers, draws = torch.ones(1, 4).double(), torch.Generator().manual_seed(0), []
+
+    def noise(x):
+        draws.append(torch.randn(x.shape, generator=numbers, dtype=x.dtype))
+        return draws[-1]
+
+    *path, end = build(chosen)(bound, start, times(chosen, schedule("flow")), noise=noise)
+    tail, rest = times(chosen, schedule("flow"), Given(start, 0.3)), iter(draws[-6:])
+    assert path[-6].t == tail[0]
+    again = build(chosen)(bound, path[-6].x, tail, noise=lambda x: next(rest))
+    torch.testing.assert_close(last(again), end.x)
+
+
+def test_a_learned_variance_is_heard_where_something_is_painted():
+    chosen = config("ddpm", "sampler.variance=learned", "sampler.steps=6")
+    half = torch.tensor([False, True]).expand(1, 2, 2)
+
+    def sampled(fraction, given=None):
+        path = trajectory(Between("flow", fraction), Cond(), (2, 2), KEYS, chosen, "x", CPU, given)
+        return last(path)
+
+    low, high = (sampled(share, Given(torch.ones(1, 2, 2), paint=half)) for share in (0.0, 1.0))
+    assert (low[..., 0] == 1).all() and (low[..., 1] != high[..., 1]).all()
+    white = Given(torch.ones(1, 2, 2), paint=torch.ones_like(half))
+    assert torch.equal(sampled(0.3, white), sampled(0.3))
 
 
 CORRELATION, KNOWN = 0.8, 1.5

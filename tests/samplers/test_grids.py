@@ -11,6 +11,7 @@ from dmtool.config import conf_dir
 from dmtool.errors import UserError
 from dmtool.noise import SCHEDULES, log_snr, schedule
 from dmtool.samplers import grid, times
+from dmtool.schemas import UniformGrid
 
 EXPLICIT = {"levels", "ays_sd15", "ays_sdxl", "gits_sd15", "gits_cifar10"}
 GRIDS = sorted({path.stem for path in (conf_dir() / "sampler/grid").glob("*.yaml")} - EXPLICIT)
@@ -38,6 +39,14 @@ def test_a_shifted_grid_is_the_unshifted_one_of_the_shifted_flow():
     found = grid(grid_config("uniform", "sampler.grid.shift=3"), 7, schedule("flow"))
     shifted = schedule("flow", shift=3.0)(grid(grid_config("uniform"), 7, schedule("flow")))
     torch.testing.assert_close(torch.stack(schedule("flow")(found)), torch.stack(shifted))
+
+
+@pytest.mark.parametrize("steps", [5, 8, 15])
+def test_a_shifted_grid_begins_with_pure_noise_whatever_the_shift(steps):
+    for shift in torch.arange(1, 2001) / 100:
+        config = UniformGrid(kind="uniform", shift=shift.item())
+        found = grid(config, steps, schedule("flow"))
+        assert found[0] == 1 and found[-1] == 0 and (found.diff() < 0).all()
 
 
 def test_the_published_ays_grids_are_their_timesteps():
@@ -126,6 +135,10 @@ def test_restarts_rise_and_fall_again():
     assert found[: place + 1].equal(plain[: place + 1])
     assert found[place + 1 :: 3][:2].tolist() == pytest.approx([2 / 3, 2 / 3])
     assert found[place::3][:3].tolist() == pytest.approx([0.2] * 3)
+    levels = "sampler.grid.levels=[null,0.51,0.01,0]"  # the nearest to 0.45 lies above high
+    words = ("sampler.low=0.45", "sampler.high=0.5", "sampler/grid=levels", levels)
+    found = times(config("restart", "sampler.steps=3", *words), schedule("flow"))
+    assert (found.diff() > 0).sum() == config("restart").repeats and found[2] < 0.02
     with pytest.raises(UserError, match="noisier than the first"):
         times(config("restart", "sampler.high=20"), schedule("scaled_linear"))
 

@@ -115,7 +115,7 @@ def test_equalities():
         found = (last(each(bound, x, visited, noise=normal(2))) for each in (one, other))
         torch.testing.assert_close(*found, rtol=1e-9, atol=1e-9)
 
-    churn = {"s_churn": 0.0, "s_tmin": 0.0, "s_tmax": 99.0, "s_noise": 1.0}
+    churn = {"steps": 5, "s_churn": 0.0, "s_tmin": 0.0, "s_tmax": 99.0, "s_noise": 1.0}
     same(partial(ddim, eta=1.0), partial(ddpm, variance="small"))
     same(heun, partial(edm, **churn))
     same(heun, restart)
@@ -164,7 +164,13 @@ def test_edm_is_the_published_algorithm():
     visited = torch.linspace(0.9, 0.0, 9, dtype=torch.float64)
     alpha, sigma = denoiser.schedule(visited)
     x, draw = normal(0)(torch.zeros(2, 3, dtype=torch.float64)), normal(1)
-    churn = {"s_churn": 2.0, "s_tmin": 0.2, "s_tmax": 6.0, "s_noise": 1.01}
+    churn = {
+        "steps": len(visited) - 1,
+        "s_churn": 2.0,
+        "s_tmin": 0.2,
+        "s_tmax": 6.0,
+        "s_noise": 1.01,
+    }
     ours = list(edm(Bound(denoiser, Cond()), x, visited, noise=normal(1), **churn))
 
     def slope(y, noise):
