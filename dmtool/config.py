@@ -64,6 +64,15 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield from flat(value, f"{prefix}{key}.")
 
 
+def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted path, value) of all that is no mapping itself."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
 def _explain(item: Any, values: dict[str, Any]) -> str:
     path, siblings = _locate(item["loc"], values)
     if item["type"] == "unexpected_keyword_argument":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dmtool.config import leaves
 from dmtool.errors import UserError
 
 Result = Mapping[str, Any]
@@ -35,12 +36,12 @@ class Difference:
 
 def table(result: Result) -> Table:
     """The figures of one result, a row for each group."""
-    return _table({name: dict(flat(group)) for name, group in groups(result).items()})
+    return _table({name: dict(leaves(group)) for name, group in groups(result).items()})
 
 
 def together(results: Mapping[str, Result], group: str) -> Table:
     """The figures of one group in several results, a row for each."""
-    return _table({name: dict(flat(groups(each)[group])) for name, each in results.items()})
+    return _table({name: dict(leaves(groups(each)[group])) for name, each in results.items()})
 
 
 def groups(result: Result) -> dict[str, Mapping[str, Any]]:
@@ -48,15 +49,6 @@ def groups(result: Result) -> dict[str, Mapping[str, Any]]:
     figures = result["figures"]
     nested = {name: each for name, each in figures.items() if isinstance(each, Mapping)}
     return nested if len(nested) == len(figures) else {"": figures}
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of nested mappings."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def made(results: Sequence[Result]) -> list[Difference]:
@@ -83,7 +75,7 @@ def check(name: str, results: Sequence[Result], force: bool) -> None:
 
 
 def _differences(parts: Sequence[Mapping[str, Any]]) -> list[Difference]:
-    each = [dict(flat(part)) for part in parts]
+    each = [dict(leaves(part)) for part in parts]
     keys = {key: None for part in each for key in part}
     rows = [Difference(key, [cell(part.get(key)) for part in each]) for key in keys]
     return [row for row in rows if len(set(row.values)) > 1]

@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from dmtool import runs as directories
+from dmtool.config import leaves
 from dmtool.evaluate import compare
 from dmtool.evaluate.compare import Difference, Table
 from dmtool.evaluate.record import own_version
@@ -73,7 +74,7 @@ def _run(run: Run) -> dict[str, Any]:
 def _result(name: str, result: Mapping[str, Any]) -> dict[str, Any]:
     aside = ("figures", "warnings", "examples", "terms")
     rest = {key: value for key, value in result.items() if key not in aside}
-    rows = [[key, compare.cell(value)] for key, value in compare.flat(rest)]
+    rows = [[key, compare.cell(value)] for key, value in leaves(rest)]
     title = f"{name}: {result['metric']}" if "metric" in result else name
     return {
         "title": title,

@@ -16,7 +16,7 @@ from dmtool.tune.bench import Real
 
 
 class Halves(NamedTuple):
-    """The requests to tune on and those to report on: every second one."""
+    """The requests to tune on and those to report on: every second caption, by its text."""
 
     tuned: list[Request]
     others: list[Request]
@@ -24,10 +24,14 @@ class Halves(NamedTuple):
 
 def halves(numbered: Sequence[tuple[int, str]], seed: int) -> Halves:
     """Requests for captions, with their numbers as seeds; UserError below two of either half."""
-    requests = [Request(text, (seed, number)) for number, text in numbered]
-    if len(requests) < 4:
-        raise UserError(f"{len(requests)} captions are too few: at least 4 are needed")
-    return Halves(requests[::2], requests[1::2])
+    place = {text: i for i, text in enumerate(dict.fromkeys(text for _, text in numbered))}
+    if len(place) < 4:
+        raise UserError(f"{len(place)} captions are too few: at least 4 that differ are needed")
+    tuned, others = (
+        [Request(text, (seed, number)) for number, text in numbered if place[text] % 2 == half]
+        for half in (0, 1)
+    )
+    return Halves(tuned, others)
 
 
 def captions(config: TuneSampler, chain: Pipeline) -> list[tuple[int, str]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 
+from dmtool.config import container, leaves
+from dmtool.hydra_main import composed
 from dmtool.schemas import Guidance, Guided, Interval
 
 Bounds = tuple[float, float | None]
@@ -38,11 +41,22 @@ def guidance(start: Guidance, scale: float, bounds: Bounds) -> Guidance:
     return replace(start, scale=scale, interval=Interval(low=bounds[0], high=bounds[1]))
 
 
-def words(chosen: Guidance) -> list[str]:
-    """The words of the command line for a scale and an interval."""
-    high = "null" if chosen.interval.high is None else f"{chosen.interval.high:g}"
+ALWAYS = ("scale", "interval.low", "interval.high")
+
+
+def words(chosen: Guidance, always: Sequence[str] = ALWAYS) -> list[str]:
+    """The words of the command line for a guidance: those of `always`, and what else is not as in
+    `guidance=cfg`."""
+    values, usual = dict(leaves(asdict(chosen))), container(composed("sample"))["guidance"]
     return [
-        f"guidance.scale={chosen.scale:g}",
-        f"guidance.interval.low={chosen.interval.low:g}",
-        f"guidance.interval.high={high}",
+        f"guidance.{name}={_word(values[name])}"
+        for name, value in leaves(usual)
+        if name in always or values[name] != value
     ]
+
+
+def _word(value: object) -> str:
+    """A value as Hydra reads it."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else json.dumps(value)

@@ -35,6 +35,8 @@ def tune(config: TuneSampler, out: Path | None) -> None:
     if config.guided.scales and chain.text.dim:
         chosen, figures = _guidance(config, chain, parts, before, setting.sampler)
         words, found = [*words, *guided.words(chosen)], found | {"guidance": figures}
+    else:  # that of the steps' pictures
+        words += guided.words(chain.guidance, always=())
     print(f"words: {' '.join(words)}")
     print(f"stored in {_store(config, words, found, out)}")
 

@@ -120,6 +120,22 @@ def test_guidance_is_searched_by_scale_and_interval():
     assert config(*words).guidance == best
 
 
+@pytest.mark.parametrize("words", [
+    ["guidance=apg", "guidance.rescale=0.5"],
+    ["guidance.projected.norm=2.5", "guidance.perturbed={scale: 0.5, levels: [0]}"],
+    ["guidance.bad=early", "guidance.bad_scale=1.5"],
+])  # fmt: skip
+def test_the_stored_words_make_the_guidance_that_was_tuned(words):
+    chosen = config(*words, "guided.scales=[8]", "guided.intervals=[[0.2,3]]")
+    best = guided.best_guidance(
+        chosen.guided, chosen.guidance, lambda each: -each.scale - each.interval.low
+    )
+    assert best.scale == 8 and best.interval.low == 0.2
+    assert config(*guided.words(best)).guidance == best
+    assert config(*guided.words(chosen.guidance, always=())).guidance == chosen.guidance
+    assert not guided.words(config().guidance, always=())
+
+
 def test_what_the_search_for_guidance_starts_from_is_kept_where_nothing_is_better():
     chosen = config("guidance.scale=2.5", "guidance.interval.high=7", "guided.scales=[1,4]")
     best = guided.best_guidance(
@@ -147,8 +163,11 @@ def test_captions_are_halved_and_keep_their_numbers():
     tuned, others = halves([(0, "a"), (2, "b"), (3, "c"), (4, "d")], 5)
     assert tuned == [Request("a", (5, 0)), Request("c", (5, 3))]
     assert others == [Request("b", (5, 2)), Request("d", (5, 4))]
+    same = halves([(row, "abcd"[row // 3]) for row in range(12)], 0)
+    heard = [{request.prompt for request in half} for half in same]
+    assert heard == [{"a", "c"}, {"b", "d"}] and [*map(len, same)] == [6, 6]
     with pytest.raises(UserError, match="3 captions are too few"):
-        halves([(0, "a"), (1, "b"), (2, "c")], 0)
+        halves([(0, "a"), (1, "b"), (2, "c"), (3, "c")], 0)
 
 
 def test_too_few_calls_are_named():
