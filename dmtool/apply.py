@@ -15,12 +15,12 @@ from dmtool.data.transforms import read, to_image, to_pixels, to_tensor, to_uint
 from dmtool.device import autocast, pick_device, pick_dtype
 from dmtool.evaluate.quality import psnr
 from dmtool.processes import Group
-from dmtool.schemas import Use
+from dmtool.schemas import OneStage, Reconstruct, Upscale
 
 WHITE = (255, 255, 255)
 
 
-def reconstruct(config: Use, files: Sequence[Path], out: Path | None) -> None:
+def reconstruct(config: Reconstruct, files: Sequence[Path], out: Path | None) -> None:
     """Write each picture as the run's autoencoder gives it back, and print its PSNR."""
     device = pick_device(config.device)
     with processes.started(device, config.timeout) as group:
@@ -38,13 +38,12 @@ def reconstruct(config: Use, files: Sequence[Path], out: Path | None) -> None:
         _each(files, act, group)
 
 
-def upscale(config: Use, files: Sequence[Path], prompt: str, out: Path | None) -> None:
+def upscale(config: Upscale, files: Sequence[Path], prompt: str, out: Path | None) -> None:
     """Write each picture enlarged by the run's upsampler."""
     device = pick_device(config.device)
     with processes.started(device, config.timeout) as group:
-        run = config.from_.upsampler or config.run
-        artifact = runs.find(run, "upsampler", config.root, config.upsample.artifact)
-        upsampler = pipeline.load_upsampler(artifact, config.upsample, device)
+        artifact = runs.find(config.run, "upsampler", config.root, config.artifact)
+        upsampler = pipeline.load_upsampler(artifact, config.augmentation, config.sampler, device)
         unet = artifact.card["network"]
         multiple = max(1, unet["patch"] * 2 ** (len(unet["widths"]) - 1) // upsampler.factor)
 
@@ -74,7 +73,7 @@ def _through(
     network: Callable[[Tensor], Tensor],
     multiple: int,
     factor: int,
-    config: Use,
+    config: OneStage,
 ) -> Tensor:
     """A picture of any size through a network that wants sides divisible by `multiple`."""
     height, width = pixels.shape[1:]
@@ -86,7 +85,7 @@ def _through(
     return to_uint8(y)[0, :, : height * factor, : width * factor].cpu()
 
 
-def _save(pixels: Tensor, file: Path, what: str, config: Use, out: Path | None) -> Path:
+def _save(pixels: Tensor, file: Path, what: str, config: OneStage, out: Path | None) -> Path:
     folder = out or runs.run_dir(config.run, config.root) / what
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{file.stem}-{what}.png"

@@ -68,7 +68,8 @@ def _refuse_sweeps_in_process_groups(arguments: Sequence[str]) -> None:
 def _explain(error: Exception, name: str) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if isinstance(error, MissingConfigException) and len(lines) > 1:
-        options = list(takewhile(lambda line: not line.startswith("Config search"), lines[2:]))
+        listed = takewhile(lambda line: not line.startswith("Config search"), lines[2:])
+        options = [line for line in listed if not line.startswith("_")]  # those are parts of others
         return f"{lines[0]} (there are: {', '.join(options)})"
     if isinstance(error, OmegaConfBaseException):
         return in_one_line(error)

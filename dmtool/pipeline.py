@@ -30,7 +30,7 @@ from dmtool.network import NoisePredictor, condition
 from dmtool.request import Request
 from dmtool.runs import Artifact
 from dmtool.samplers import Given, Step, last, times, trajectory
-from dmtool.schemas import Guidance, Sampler, Upsample, Use
+from dmtool.schemas import Guidance, Sampler, Use
 from dmtool.text import TextEncoder
 from dmtool.upsampler import Upsampler
 
@@ -285,7 +285,7 @@ def find_upsampler(config: Use, resolution: int, device: torch.device) -> Upsamp
     if artifact is None:
         return None
     check_upsampler(artifact, resolution)
-    return load_upsampler(artifact, config.upsample, device)
+    return load_upsampler(artifact, config.upsample.augmentation, config.upsample.sampler, device)
 
 
 def upsampler_artifact(config: Use) -> Artifact | None:
@@ -310,14 +310,15 @@ def check_upsampler(artifact: Artifact, resolution: int) -> None:
         )
 
 
-def load_upsampler(artifact: Artifact, config: Upsample, device: torch.device) -> Upsampler:
-    """The upsampler of an artifact."""
+def load_upsampler(
+    artifact: Artifact, augmentation: float | None, sampler: Sampler, device: torch.device
+) -> Upsampler:
+    """The upsampler of an artifact; `augmentation`: None is its own."""
     denoiser, encoder = load_denoiser(artifact, device)
-    level = config.augmentation
-    level = artifact.card["sample_augmentation"] if level is None else level
+    level = artifact.card["sample_augmentation"] if augmentation is None else augmentation
     if level > artifact.card["augmentation"]:
         raise UserError(
             f"an augmentation of {level} is above {artifact.card['augmentation']}, the most "
             f"that {artifact.path} was trained with"
         )
-    return Upsampler(denoiser, encoder, artifact.card["factor"], level, config.sampler)
+    return Upsampler(denoiser, encoder, artifact.card["factor"], level, sampler)

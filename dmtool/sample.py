@@ -42,6 +42,11 @@ def sample(config: Sample, wanted: Wanted) -> None:
         chain = weighted(pipeline.load(config))
         if not chain.text.dim and any(wanted.prompts):
             raise UserError(f'the run {config.run!r} was trained without text: use --prompt ""')
+        if any(wanted.negative) and chain.guidance.scale == 1:
+            raise UserError(
+                "nothing leads away from --negative: take a guidance.scale above 1, of a run that "
+                "was trained with text"
+            )
         folder = wanted.out or runs.run_dir(config.run, config.root) / "samples"
         asked, settings = requests(wanted, config.seed, edit), chain.settings(edit)
         check_weights(asked)

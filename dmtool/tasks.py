@@ -25,6 +25,7 @@ from dmtool.schemas import (
     FindDuplicates,
     HasData,
     Lengths,
+    Reconstruct,
     Sample,
     Stats,
     Train,
@@ -32,6 +33,7 @@ from dmtool.schemas import (
     TrainUpsampler,
     TrainVae,
     TuneSampler,
+    Upscale,
 )
 from dmtool.wanted import Wanted
 
@@ -167,7 +169,7 @@ def eval_align(config: DictConfig, fake: str | None, out: str | None) -> None:
 
 def reconstruct(config: DictConfig, files: list[str], out: str | None) -> None:
     with _job():
-        checked = validate(config, Sample)
+        checked = validate(config, Reconstruct)
         from dmtool import apply
 
         apply.reconstruct(checked, [Path(file) for file in files], Path(out) if out else None)
@@ -175,7 +177,7 @@ def reconstruct(config: DictConfig, files: list[str], out: str | None) -> None:
 
 def upscale(config: DictConfig, files: list[str], prompt: str, out: str | None) -> None:
     with _job():
-        checked = validate(config, Sample)
+        checked = validate(config, Upscale)
         from dmtool import apply
 
         paths = [Path(file) for file in files]

@@ -323,6 +323,9 @@ def test_single_stages_work_on_own_pictures_of_any_size(home, dmtool):
     assert Image.open(home / "runs/tiny/reconstructed/own-reconstructed.png").size == (37, 22)
     dmtool("upscale", "own.png", "run=tiny", "--out", "big", cwd=home)
     assert Image.open(home / "big/own-x2.png").size == (74, 44)
+    words = ["--prompt", "a", "--negative", "b", "run=tiny", "guidance.scale=1"]
+    refused = dmtool("sample", *words, cwd=home, code=2)
+    assert "nothing leads away from --negative" in refused.stderr
 
 
 def test_info_says_what_fits(home, dmtool):

@@ -29,6 +29,8 @@ def test_help_answers_at_once(dmtool, tmp_path):
         (["train-unet", "+unet.wdith=3"], "did you mean unet.widths?"),
         (["train-unet", "steps=3"], "did you mean sampler.steps?"),
         (["train-unet", "unet=smal"], "there are: base, sd1, small"),
+        (["sample", "--prompt", "x", "sampler=eulr"], "there are: ddim, ddpm, dpmpp_2m"),
+        (["upscale", "a.png", "guidance.scale=2"], "unknown key 'guidance.scale'"),
         (["train-unet", "unet.heads=x"], "unet.heads='x'"),
         (["train-unet", "unet.widths=[100]"], "not divisible by groups=32"),
         (["train-unet", "unet.blocks=[1,1]"], "2 entries for 1 widths"),

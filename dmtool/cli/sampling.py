@@ -112,7 +112,7 @@ def reconstruct(
     from dmtool import hydra_main, tasks
 
     files, overrides = sort_words([*words, *context.args])
-    hydra_main.run("sample", partial(tasks.reconstruct, files=files, out=out), overrides)
+    hydra_main.run("reconstruct", partial(tasks.reconstruct, files=files, out=out), overrides)
 
 
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)
@@ -128,4 +128,4 @@ def upscale(
 
     files, overrides = sort_words([*words, *context.args])
     task = partial(tasks.upscale, files=files, prompt=prompt, out=out)
-    hydra_main.run("sample", task, overrides + seed_word(seed))
+    hydra_main.run("upscale", task, overrides + seed_word(seed))

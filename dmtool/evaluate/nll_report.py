@@ -123,10 +123,11 @@ def _of_flow(config: FlowLikelihood, codec: Codec) -> dict[str, Any]:
     }
 
 
-def estimate(values: Tensor) -> dict[str, float]:
-    """The mean over pictures, and its standard error."""
-    error = values.std() / math.sqrt(len(values))
-    return {"mean": values.mean().item(), "standard_error": error.item()}
+def estimate(values: Tensor) -> dict[str, float | None]:
+    """The mean over pictures, and its standard error (None of a single picture)."""
+    n = len(values)
+    error = (values.std() / math.sqrt(n)).item() if n > 1 else None
+    return {"mean": values.mean().item(), "standard_error": error}
 
 
 def summary(result: dict[str, Any]) -> str:
@@ -147,5 +148,6 @@ def summary(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _said(figure: dict[str, float]) -> str:
-    return f"{figure['mean']:.4f} +- {figure['standard_error']:.4f}"
+def _said(figure: dict[str, float | None]) -> str:
+    error = figure["standard_error"]
+    return f"{figure['mean']:.4f}" + ("" if error is None else f" +- {error:.4f}")

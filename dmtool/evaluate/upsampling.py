@@ -20,7 +20,7 @@ from dmtool.evaluate.pairs import Results
 from dmtool.evaluate.quality import psnr
 from dmtool.runs import Artifact
 from dmtool.samplers import Key
-from dmtool.schemas import EvalUpsampler, Upsample
+from dmtool.schemas import EvalUpsampler
 from dmtool.upsampler import enlarge, shrink
 
 Enlarge = Callable[[Tensor, Sequence[str], Sequence[Key]], Tensor]
@@ -76,14 +76,8 @@ def run(config: EvalUpsampler, out: Path | None) -> None:
 
 
 def _build(config: EvalUpsampler, artifact: Artifact, device: torch.device) -> Enlargement:
-    used = Upsample(
-        use="always",
-        artifact=config.artifact,
-        augmentation=config.augmentation,
-        sampler=config.sampler,
-    )
-    upsampler = pipeline.load_upsampler(artifact, used, device)
     sampler = config.sampler
+    upsampler = pipeline.load_upsampler(artifact, config.augmentation, sampler, device)
     return Enlargement(
         enlarge=upsampler,
         factor=upsampler.factor,

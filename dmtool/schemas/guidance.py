@@ -51,7 +51,7 @@ class Guidance(Schema):
     projected: Projected
     perturbed: Perturbed
     bad: str | None
-    bad_scale: float | None
+    bad_scale: Annotated[float, Field(gt=1)] | None
 
     def __post_init__(self) -> None:
         if self.bad is not None and self.bad_scale is None:

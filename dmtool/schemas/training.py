@@ -138,15 +138,19 @@ class Alert(Schema):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine(Schema):
+class Place(Schema):
     """Where runs stand and what computes. `timeout`: seconds without a sign of life after which a
     process of several is lost."""
 
     run: Annotated[str, Field(pattern=r"^[^\s]+$")]
     root: str
     device: str
-    seed: Natural
     timeout: Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine(Place):
+    seed: Natural
 
 
 @dataclass(frozen=True, kw_only=True)

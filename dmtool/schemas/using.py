@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from dmtool.schemas.base import Count, Fraction, From, Listed, Positive, Schema, Share
+from dmtool.schemas.base import Count, Fraction, From, Listed, Natural, Positive, Schema, Share
 from dmtool.schemas.extractors import Extractor
 from dmtool.schemas.guidance import Guidance
 from dmtool.schemas.noise import Noise
 from dmtool.schemas.optim import Optim
 from dmtool.schemas.parts import Data
 from dmtool.schemas.sampling import Grid, Sampler, ends_clean
-from dmtool.schemas.training import Machine
+from dmtool.schemas.training import Machine, Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +84,32 @@ class Animation(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class Sample(Use):
-    """`dmtool sample`, and commands that use one stage of a run."""
+    """`dmtool sample`."""
 
     edit: Editing
     animation: Animation
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneStage(Place):
+    """Commands that use one stage of a run, by its `artifact`, on the user's own pictures."""
+
+    dtype: Literal["auto", "fp32", "bf16", "fp16"]
+    artifact: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruct(OneStage):
+    """`dmtool reconstruct`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upscale(OneStage):
+    """`dmtool upscale`; `augmentation`: null is the upsampler's own."""
+
+    seed: Natural
+    augmentation: Fraction | None
+    sampler: Sampler
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -123,6 +123,8 @@ def test_the_likelihood_of_a_run_is_its_pictures_own(run, capsys):
         "6 pictures of the split 'train', negative log-likelihood, bits per picture dimension"
         in said
     )
+    alone = measured(run, *words, "count=1")["figures"]["bound"]["bits"]
+    assert alone["standard_error"] is None and "nan" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("space", ["pixels", "latents"])
