@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -85,5 +86,5 @@ def edm(
 
 def _raised(a: Level, gamma: float, schedule: Schedule) -> Level:
     """The level whose sigma / alpha is 1 + gamma times that of a."""
-    t = schedule.time(2 * a.half_log_snr - 2 * torch.log1p(torch.tensor(gamma).double()))
+    t = schedule.time(2 * a.half_log_snr - 2 * math.log1p(gamma))
     return level(torch.maximum(t, a.t), schedule)
