@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from exact import Correlated
 from scipy.stats import norm
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
@@ -188,20 +189,6 @@ def test_the_flows_likelihood_is_the_datas(kind):
     torch.testing.assert_close(found, own, rtol=0, atol=2e-2 if sigma / alpha < 1e4 else 1e-4)
 
 
-class Correlated:
-    """E[x_0 | x_t] of Gaussian data with this covariance."""
-
-    schedule = schedule("flow")
-
-    def __init__(self, covariance):
-        self.covariance = covariance
-
-    def __call__(self, x_t, t, cond):
-        alpha, sigma = (each[0] for each in self.schedule(t))
-        noisy = alpha**2 * self.covariance + sigma**2 * torch.eye(len(self.covariance))
-        return x_t @ torch.linalg.solve(noisy, alpha * self.covariance)
-
-
 def test_the_divergence_is_hutchinsons():
     """sqrt(d) unit vectors give the trace, and random signs are right on average."""
     root = torch.randn(4, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64) / 2
@@ -209,10 +196,11 @@ def test_the_divergence_is_hutchinsons():
     truth = MultivariateNormal(torch.zeros(4).double(), covariance)
     x_0 = truth.sample((2000,))
     path = {"steps": 30, "low": 1e-3, "high": 1e4}
+    made = Correlated("flow", torch.zeros(4).double(), covariance)
     exact = -truth.log_prob(x_0) / 4 / BIT
     units = [2 * unit.expand(2000, 4) for unit in torch.eye(4, dtype=torch.float64)]
-    found = flow_likelihood(Correlated(covariance), x_0, Cond(), probes=units, **path)
+    found = flow_likelihood(made, x_0, Cond(), probes=units, **path)
     torch.testing.assert_close(found, exact, rtol=0, atol=1e-3)
     signs = draw()(x_0).sign()
-    rough = flow_likelihood(Correlated(covariance), x_0, Cond(), probes=[signs], **path) - exact
+    rough = flow_likelihood(made, x_0, Cond(), probes=[signs], **path) - exact
     assert rough.std() > 0.01 and abs(rough.mean()) < 4 * rough.std() / len(x_0) ** 0.5

@@ -5,12 +5,10 @@ from functools import cache
 import torch
 from omegaconf import OmegaConf
 
-from dmtool.cond import Cond
 from dmtool.config import validate
-from dmtool.denoise import Estimate, Estimating, expand
+from dmtool.denoise import expand
 from dmtool.hydra_main import composed
 from dmtool.noise import schedule
-from dmtool.samplers import Bound, last
 from dmtool.schemas import Sample
 
 MEAN, STD = 0.3, 0.5
@@ -31,17 +29,6 @@ class Gaussian:
         """Where the probability flow takes the standard normal z: x_t = mean(t) + std(t) z."""
         alpha, sigma = self.schedule(torch.as_tensor(t, dtype=torch.float64))
         return alpha * MEAN + (alpha**2 * STD**2 + sigma**2).sqrt() * z
-
-
-class Between(Estimating, Gaussian):
-    """The same, which says where between the two posterior variances a step's own lies."""
-
-    def __init__(self, kind, fraction):
-        super().__init__(kind)
-        self.fraction = fraction
-
-    def estimate(self, x_t, t, cond):
-        return Estimate(Gaussian.__call__(self, x_t, t), torch.full_like(x_t, self.fraction))
 
 
 @cache
@@ -68,18 +55,3 @@ def grid_config(kind, *words):
 
 def no_noise(x):
     raise AssertionError("a deterministic sampler drew noise")
-
-
-def moments(sampler, denoiser, times):
-    """The exact mean and standard deviation of what a sampler makes of Gaussian data.
-
-    On them the last state is affine in the first and in all noise: each row of a batch has one of
-    these at 1 and the others at 0, the last row has all at 0.
-    """
-    rows = 4 * len(times)
-    unit = torch.eye(rows, dtype=torch.float64)[:, :, None]
-    drawn = iter(range(1, rows - 1))
-    start = denoiser.state(unit[:, 0], times[0])
-    x = last(sampler(Bound(denoiser, Cond()), start, times, noise=lambda x: unit[:, next(drawn)]))
-    mean = x[-1]
-    return mean.item(), (x - mean).square().sum().sqrt().item()

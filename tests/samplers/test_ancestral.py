@@ -1,85 +1,219 @@
-"""Samplers that draw noise, on Gaussian data: the exact mean and variance of what they make."""
+"""Samplers that draw noise, on normal data of full covariance: exactly what they make of it."""
 
-import math
 from functools import partial
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
-from gaussian import MEAN, STD, Between, Gaussian, config, grid_config, moments
+from exact import Correlated
+from gaussian import config
 
 from dmtool.cond import Cond
+from dmtool.denoise import Estimate, Estimating
 from dmtool.noise import SCHEDULES, schedule
-from dmtool.samplers import Bound, build, ddpm, grid, last, times
+from dmtool.samplers import Bound, build, last, times
 
-STOCHASTIC = {
-    "small": ("ddpm",),
-    "large": ("ddpm", "sampler.variance=large"),
-    "half": ("ddim", "sampler.eta=0.5"),
-    "ancestral": ("euler_ancestral",),
-    "edm": ("edm", "sampler.s_noise=1", "sampler.s_churn=20"),
-    "sde": ("dpmpp_2m_sde",),
+MEAN = torch.tensor([0.3, -0.7], dtype=torch.float64)
+COVARIANCE = torch.tensor([[0.30, -0.12], [-0.12, 0.10]], dtype=torch.float64)
+BY_RATIO = ("ddpm", "scaled_linear")
+CHURN = {"s_churn": 3, "s_tmin": 0.1, "s_tmax": 5, "s_noise": 1.01}
+
+
+class Between(Estimating, Correlated):
+    """The denoiser, which says where between the two posterior variances a step's own lies."""
+
+    fraction = 0.3
+
+    def estimate(self, x_t, t, cond):
+        x_0 = Correlated.__call__(self, x_t, t, cond)
+        return Estimate(x_0, torch.full_like(x_t, self.fraction))
+
+
+def moments(sampler, denoiser, start, visited):
+    """The exact mean and covariance of what a sampler makes of `start`, a map from a standard
+    normal.
+
+    The last state is affine in that and in all noise: each row of a batch has one number of these
+    at 1 and the others at 0, the last row has all at 0.
+    """
+    sources, width = 2 * len(visited), len(denoiser.mean)
+    unit = torch.eye(sources * width, dtype=torch.float64)
+    unit = torch.cat([unit, torch.zeros_like(unit[:1])]).unflatten(1, (sources, width))
+    drawn = iter(range(1, sources))
+    steps = sampler(
+        Bound(denoiser, Cond()), start(unit[:, 0]), visited, noise=lambda x: unit[:, next(drawn)]
+    )
+    x = last(steps)
+    return x[-1], (x - x[-1]).T @ (x - x[-1])
+
+
+# The recursion, in y = x / alpha over r = sigma / alpha. It is of (1, y, y_0) with y_0 the estimate
+# of the step before; each Y below is y as a matrix that multiplies this.
+ONE, NOW, BEFORE = np.split(np.eye(5), [1, 3])
+
+
+def clean(y, r):
+    covariance = COVARIANCE.numpy()
+    gain = covariance @ np.linalg.inv(covariance + r**2 * np.eye(2))
+    return gain @ y + (np.eye(2) - gain) @ np.outer(MEAN.numpy(), ONE)
+
+
+def scale(kind, r):
+    """alpha where sigma / alpha = r."""
+    return 1 / (1 + r) if kind == "flow" else 1 / np.hypot(1, r)
+
+
+def ancestral(r, s, kind, fraction):
+    """The posterior of y_s by precisions (Ho et al. 2020); fraction 0: beta-tilde, 1: beta."""
+    if s == 0:
+        return clean(NOW, r), 0.0
+    precision = 1 / s**2 + 1 / (r**2 - s**2)
+    large = (scale(kind, r) / scale(kind, s)) ** 2 * (r**2 - s**2)
+    y = (clean(NOW, r) / s**2 + NOW / (r**2 - s**2)) / precision
+    return y, np.sqrt((1 / precision) ** (1 - fraction) * large**fraction)
+
+
+def implicit(r, s, kind, eta):
+    """Song et al. 2021, eq. 12 and 16, for alpha-bar = 1 / (1 + r^2)."""
+    a, b = 1 / (1 + r**2), 1 / (1 + s**2)
+    std = eta * np.sqrt((1 - b) / (1 - a)) * np.sqrt(1 - a / b)
+    x, x_0 = np.sqrt(a) * NOW, clean(NOW, r)
+    eps = (x - np.sqrt(a) * x_0) / np.sqrt(1 - a)
+    return (np.sqrt(b) * x_0 + np.sqrt(1 - b - std**2) * eps) / np.sqrt(b), std / np.sqrt(b)
+
+
+def euler_down(r, s, kind):
+    """Euler's step down, and noise up (k-diffusion's get_ancestral_step)."""
+    up = s * np.sqrt(1 - (s / r) ** 2)
+    slope = (NOW - clean(NOW, r)) / r
+    return NOW + (np.sqrt(s**2 - up**2) - r) * slope, up
+
+
+def multistep(r, s, kind, eta, older):
+    """SDE-DPM-Solver++(2M) (Lu et al. 2022), with k-diffusion's eta; `older`: the ratio before."""
+    data = clean(NOW, r)
+    if s == 0:
+        return data, 0.0
+    h = np.log(r / s)
+    if older is not None:
+        data = data + h / np.log(older / r) / 2 * (data - BEFORE)
+    y = np.exp(-(1 + eta) * h) * NOW + (1 - np.exp(-(1 + eta) * h)) * data
+    return y, s * np.sqrt(1 - np.exp(-2 * eta * h))
+
+
+def trapezoid(r, s, kind):
+    """Heun's step over sigma / alpha, or where alpha ends at 0 along (alpha, sigma)."""
+    data = clean(NOW, r)
+    slope = (NOW - data) / r
+    y = NOW + (s - r) * slope
+    if s == 0:
+        return y, 0.0
+    data_s = clean(y, s)
+    slope_s = (y - data_s) / s
+    if kind in BY_RATIO:
+        return NOW + (s - r) * (slope + slope_s) / 2, 0.0
+    a, b = scale(kind, r), scale(kind, s)
+    moved = (b - a) * (data + data_s) / 2 + (b * s - a * r) * (slope + slope_s) / 2
+    return (a * NOW + moved) / b, 0.0
+
+
+def single(step, **settings):
+    """A sampler's moves, each with the ratio at which it asks for an estimate."""
+
+    def moves(ratios, kind):
+        for r, s in pairwise(ratios):
+            if s > r:
+                yield r, (NOW, np.sqrt(s**2 - r**2))
+            else:
+                yield r, step(r, s, kind, **settings)
+
+    return moves
+
+
+def two_steps(ratios, kind, eta):
+    for older, r, s in zip([None, *ratios], ratios, ratios[1:], strict=False):
+        yield r, multistep(r, s, kind, eta, older)
+
+
+def churned(ratios, kind):
+    """Karras et al. 2022, algorithm 2."""
+    gamma = min(CHURN["s_churn"] / (len(ratios) - 1), np.sqrt(2) - 1)
+    for r, s in pairwise(ratios):
+        if CHURN["s_tmin"] <= r <= CHURN["s_tmax"]:
+            raised = (1 + gamma) * r
+            yield r, (NOW, CHURN["s_noise"] * np.sqrt(raised**2 - r**2))
+            r = raised
+        yield r, trapezoid(r, s, kind)
+
+
+def recursion(moves, ratios):
+    """The mean and covariance of y after the moves, from pure noise of variance 1 + r^2."""
+    second = np.diag([1.0, *2 * [1 + ratios[0] ** 2], 0, 0])
+    for r, (y, std) in moves:
+        step = np.concatenate([ONE, y, clean(NOW, r)])
+        second = step @ second @ step.T + np.diag([0, std**2, std**2, 0, 0])
+    mean = second[0, 1:3]
+    return mean, second[1:3, 1:3] - np.outer(mean, mean)
+
+
+SAMPLERS = {
+    "ddpm": (("ddpm",), single(ancestral, fraction=0)),
+    "ddpm_large": (("ddpm", "sampler.variance=large"), single(ancestral, fraction=1)),
+    "ddpm_learned": (("ddpm", "sampler.variance=learned"), single(ancestral, fraction=0.3)),
+    "ddim_half": (("ddim", "sampler.eta=0.5"), single(implicit, eta=0.5)),
+    "ddim_1": (("ddim", "sampler.eta=1"), single(implicit, eta=1)),
+    "euler_ancestral": (("euler_ancestral",), single(euler_down)),
+    "sde": (("dpmpp_2m_sde",), partial(two_steps, eta=1)),
+    "sde_half": (("dpmpp_2m_sde", "sampler.eta=0.5"), partial(two_steps, eta=0.5)),
+    "edm": (("edm", *(f"sampler.{key}={value}" for key, value in CHURN.items())), churned),
+    "restart": (("restart",), single(trapezoid)),
 }
 
 
+@pytest.mark.parametrize("kind", SCHEDULES)
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_affine_recursion_is_followed(name, kind):
+    """Of mean and covariance, at few steps and at many."""
+    words, moves = SAMPLERS[name]
+    for steps in (1, 2, 3, 6, 20):
+        ratios = [*np.linspace(9 ** (1 / 3), 0.05 ** (1 / 3), steps) ** 3, 0.0]
+        if name == "restart":
+            ratios[-1:-1] = 2 * [2.0, 0.7, ratios[-2]]
+        denoiser = Between(kind, MEAN, COVARIANCE)
+        visited = denoiser.schedule.time(-2 * torch.tensor(ratios).log())
+        norm = torch.hypot(*denoiser.schedule(visited[0]))
+        found = moments(build(config(*words)), denoiser, lambda z, norm=norm: norm * z, visited)
+        # 3e-8: edm rounds its gamma to float32
+        tolerance = 3e-8 if name == "edm" else 1e-10
+        for ours, exact in zip(found, recursion(moves(ratios, kind), ratios), strict=True):
+            np.testing.assert_allclose(ours, exact, rtol=tolerance, atol=tolerance)
+
+
+STATIONARY = {
+    name: SAMPLERS[name][0]
+    for name in ("ddpm", "ddpm_large", "ddim_half", "euler_ancestral", "sde", "restart")
+} | {"edm": ("edm", "sampler.s_noise=1", "sampler.s_churn=20")}
+
+
 def made(name, kind, steps):
-    """The errors of the mean and of the deviation with so many steps."""
+    """The errors of the mean and of the covariance with so many steps."""
+    denoiser = Correlated(kind, MEAN, COVARIANCE)
+    words = (*STATIONARY[name], f"sampler.steps={steps}", "sampler/grid=log_snr")
     if name == "restart":
-        words = (f"sampler.steps={steps}", f"sampler.inner={steps // 4}", "sampler.repeats=3")
-        chosen = config("restart", *words, "sampler.high=2", "sampler/grid=log_snr")
-        visited = times(chosen, schedule(kind))
-    else:
-        chosen = config(*STOCHASTIC[name])
-        visited = grid(grid_config("log_snr"), steps, schedule(kind))
-    mean, std = moments(build(chosen), Gaussian(kind), visited)
-    return abs(mean - MEAN), abs(std - STD)
+        words += ("sampler.repeats=3", "sampler.high=2", f"sampler.inner={steps // 4}")
+    chosen = config(*words)
+    visited = times(chosen, schedule(kind))
+    first, covariance = denoiser.noisy(visited[0])
+    root = torch.linalg.cholesky(covariance)
+    mean, covariance = moments(build(chosen), denoiser, lambda z: first + z @ root.T, visited)
+    return (mean - MEAN).norm().item(), (covariance - COVARIANCE).norm().item()
 
 
 @pytest.mark.parametrize("kind", SCHEDULES)
-@pytest.mark.parametrize("name", [*STOCHASTIC, "restart"])
-def test_the_mean_and_deviation_of_the_data_are_reached(name, kind):
-    """The mean is kept at any number of steps; the deviation's error falls as they grow."""
+@pytest.mark.parametrize("name", STATIONARY)
+def test_the_mean_and_covariance_of_the_data_are_reached(name, kind):
+    """The mean is kept at any number of steps; the covariance's error falls as they grow."""
     (mean, few), (_, many) = made(name, kind, 40), made(name, kind, 160)
-    assert mean < 1e-9 and many < 0.025
-    assert many < few / 3 or many < 1e-3
-
-
-@pytest.mark.parametrize("variance", ["small", "large"])
-@pytest.mark.parametrize("kind", SCHEDULES)
-def test_one_ancestral_step_is_the_posterior(kind, variance):
-    """Against the Gaussian algebra of q(x_s | x_t, x_0), by precisions instead of products."""
-    denoiser, t, s = Gaussian(kind), 0.7, 0.6
-    pair = torch.tensor([t, s], dtype=torch.float64)
-    (alpha, alpha_s), (sigma, sigma_s) = denoiser.schedule(pair)
-    x = torch.full((2, 1), 0.4, dtype=torch.float64)
-    x_0 = denoiser(x, pair[:1].expand(2))
-    ratio = alpha / alpha_s
-    added = sigma**2 - (ratio * sigma_s) ** 2  # of x_t given x_s
-    precision = 1 / sigma_s**2 + ratio**2 / added
-    mean = (alpha_s * x_0 / sigma_s**2 + ratio * x / added) / precision
-    std = added.sqrt() if variance == "large" else precision**-0.5
-    found = last(ddpm(Bound(denoiser, Cond()), x, pair, noise=torch.ones_like, variance=variance))
-    torch.testing.assert_close(found, mean + std, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("fraction", [-0.1, 0.0, 0.3, 1.0])
-@pytest.mark.parametrize("kind", SCHEDULES)
-def test_a_learned_variance_follows_the_affine_recursion(kind, fraction):
-    """By numbers, with the posterior by precisions; any steps, so the variance hangs on both ends
-    of each."""
-    visited = torch.tensor([0.95, 0.8, 0.5, 0.45, 0.1, 0.0], dtype=torch.float64)
-    denoiser = Between(kind, fraction)
-    levels = list(zip(*(each.tolist() for each in denoiser.schedule(visited)), strict=True))
-    alpha, sigma = levels[0]
-    mean, variance = alpha * MEAN, alpha**2 * STD**2 + sigma**2
-    for (a, s), (a_b, s_b) in pairwise(levels):
-        gain = a * STD**2 / (a**2 * STD**2 + s**2)
-        added = s**2 - (a / a_b * s_b) ** 2
-        small = 1 / (1 / s_b**2 + (a / a_b) ** 2 / added) if s_b else 0.0
-        own = small ** (1 - fraction) * added**fraction if s_b else 0.0
-        keep = small * a / a_b / added
-        pull = a_b * small / s_b**2 if s_b else 1.0
-        mean = keep * mean + pull * (MEAN + gain * (mean - a * MEAN))
-        variance = (keep + pull * gain) ** 2 * variance + own
-    found = moments(partial(ddpm, variance="learned"), denoiser, visited)
-    assert found == pytest.approx((mean, math.sqrt(variance)), rel=1e-9)
+    assert mean < 1e-9 and many < 0.03
+    assert many < few / 3 or many < 2e-3

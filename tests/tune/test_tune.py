@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from exact import Mixture
 
 from dmtool import latents
-from dmtool.cond import Cond
 from dmtool.config import validate
-from dmtool.denoise import expand
 from dmtool.errors import UserError
 from dmtool.hydra_main import composed
 from dmtool.noise import schedule
@@ -23,24 +22,6 @@ from dmtool.tune.steps import dragged
 from dmtool.tune.tune import baseline
 
 CPU = torch.device("cpu")
-WEIGHTS, MEANS, STDS = [0.7, 0.3], [-0.5, 0.6], [0.1, 0.2]
-
-
-class Mixture:
-    """E[x_0 | x_t] where each value is of a mixture of two Gaussians."""
-
-    network = None
-
-    def __init__(self, kind):
-        self.schedule = schedule(kind)
-
-    def __call__(self, x_t, t, cond: Cond):
-        alpha, sigma = (expand(each, x_t)[..., None] for each in self.schedule(t.double()))
-        weights, means, stds = (torch.tensor(each).to(x_t) for each in (WEIGHTS, MEANS, STDS))
-        variance = (alpha * stds) ** 2 + sigma**2
-        error = x_t[..., None] - alpha * means
-        share = (weights.log() - variance.log() / 2 - error**2 / (2 * variance)).softmax(-1)
-        return (share * (means + alpha * stds**2 / variance * error)).sum(-1)
 
 
 def config(*words):
