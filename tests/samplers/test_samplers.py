@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from exact import Mixture
 from gaussian import MEAN, STD, Gaussian, config, no_noise
 
 from dmtool.cond import Cond
@@ -70,29 +71,43 @@ def test_every_sampler_is_finite_from_pure_noise(sampler, kind, prediction):
             assert step.x.dtype == torch.float32
 
 
+@pytest.mark.parametrize(
+    ("kind", "spacing"),
+    [("flow", "uniform"), ("flow", "karras"), ("cosine", "uniform"), ("scaled_linear", "trailing")],
+)
 @pytest.mark.parametrize("sampler", KINDS)
-def test_every_prediction_of_one_function_gives_one_trajectory(sampler):
-    """A network of each prediction type that says the same of x_0."""
-    clean = Gaussian("scaled_linear")
+def test_every_prediction_of_one_function_gives_one_trajectory(sampler, kind, spacing):
+    """A network of each prediction type that says the same of x_0; `uniform` begins at alpha = 0,
+    where eps says nothing."""
+    clean, data = Mixture(kind), 0.5
+    chosen = config(sampler, "sampler.steps=8", f"sampler/grid={spacing}")
+    visited = times(chosen, clean.schedule)
 
     def saying(prediction):
         def answer(x, level, cond):
-            t = (level.double() + 1) / 1000
+            u = level / 1000  # sigma / (alpha + sigma)
+            t = clean.schedule.time(2 * ((1 - u) / u).log())
             alpha, sigma = (expand(each, x) for each in clean.schedule(t))
-            x_0 = (2 * clean(x, t)).sin()
-            eps = (x - alpha * x_0) / sigma
-            return {"x0": x_0, "eps": eps, "v": alpha * eps - sigma * x_0, "flow": eps - x_0}[
-                prediction
-            ]
+            deviation = torch.hypot(alpha * data, sigma)
+            x_t = deviation * x if prediction == "edm" else x
+            x_0 = (2 * clean(x_t, t, cond)).sin()
+            eps = (x_t - alpha * x_0) / sigma
+            return {
+                "x0": x_0,
+                "eps": eps,
+                "v": alpha * eps - sigma * x_0,
+                "flow": eps - x_0,
+                "edm": (sigma / data * x_0 - alpha * data * eps) / deviation,
+            }[prediction]
 
-        denoiser = Denoiser(answer, clean.schedule, prediction, "sd_index")
+        scaled = data if prediction == "edm" else None
+        denoiser = Denoiser(answer, clean.schedule, prediction, "flow_time", scaled)
         x = normal(3)(torch.zeros(2, 3, dtype=torch.float64))
-        chosen = config(sampler, "sampler.steps=8", "sampler/grid=trailing")
-        visited = times(chosen, clean.schedule)
         return last(build(chosen)(Bound(denoiser, Cond()), x, visited, noise=normal(0)))
 
-    for prediction in ("eps", "v", "flow"):
-        torch.testing.assert_close(saying(prediction), saying("x0"), rtol=1e-5, atol=1e-5)
+    expected = saying("x0")
+    for prediction in ("v", "flow", "edm", *(["eps"] if spacing != "uniform" else [])):
+        torch.testing.assert_close(saying(prediction), expected, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("kind", SCHEDULES)
