@@ -2,7 +2,7 @@
 
 import torch
 
-from dmtool.denoise import expand
+from dmtool.denoise import Estimate, Estimating, expand
 from dmtool.noise import schedule
 
 WEIGHTS, MEANS, STDS = [0.7, 0.3], [-0.5, 0.6], [0.1, 0.2]
@@ -55,3 +55,14 @@ class Correlated:
         mean, covariance = self.noisy(t[0])
         alpha, _ = self.schedule(t[0])
         return self.mean + (x_t - mean) @ torch.linalg.solve(covariance, alpha * self.covariance)
+
+
+class Between(Estimating):
+    """A denoiser that also says where between the two posterior variances a step's own lies."""
+
+    def __init__(self, denoiser, fraction):
+        self.schedule, self.denoiser, self.fraction = denoiser.schedule, denoiser, fraction
+
+    def estimate(self, x_t, t, cond):
+        x_0 = self.denoiser(x_t, t, cond)
+        return Estimate(x_0, torch.full_like(x_t, self.fraction))

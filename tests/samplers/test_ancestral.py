@@ -6,11 +6,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from exact import Correlated
+from exact import Between, Correlated
 from gaussian import config
 
 from dmtool.cond import Cond
-from dmtool.denoise import Estimate, Estimating
 from dmtool.noise import SCHEDULES, schedule
 from dmtool.samplers import Bound, build, last, times
 
@@ -20,16 +19,6 @@ BY_RATIO = ("ddpm", "scaled_linear")
 CHURN = {"s_churn": 3, "s_tmin": 0.1, "s_tmax": 5, "s_noise": 1.01}
 
 
-class Between(Estimating, Correlated):
-    """The denoiser, which says where between the two posterior variances a step's own lies."""
-
-    fraction = 0.3
-
-    def estimate(self, x_t, t, cond):
-        x_0 = Correlated.__call__(self, x_t, t, cond)
-        return Estimate(x_0, torch.full_like(x_t, self.fraction))
-
-
 def moments(sampler, denoiser, start, visited):
     """The exact mean and covariance of what a sampler makes of `start`, a map from a standard
     normal.
@@ -37,7 +26,7 @@ def moments(sampler, denoiser, start, visited):
     The last state is affine in that and in all noise: each row of a batch has one number of these
     at 1 and the others at 0, the last row has all at 0.
     """
-    sources, width = 2 * len(visited), len(denoiser.mean)
+    sources, width = 2 * len(visited), len(MEAN)
     unit = torch.eye(sources * width, dtype=torch.float64)
     unit = torch.cat([unit, torch.zeros_like(unit[:1])]).unflatten(1, (sources, width))
     drawn = iter(range(1, sources))
@@ -180,14 +169,14 @@ def test_the_affine_recursion_is_followed(name, kind):
         ratios = [*np.linspace(9 ** (1 / 3), 0.05 ** (1 / 3), steps) ** 3, 0.0]
         if name == "restart":
             ratios[-1:-1] = 2 * [2.0, 0.7, ratios[-2]]
-        denoiser = Between(kind, MEAN, COVARIANCE)
+        denoiser = Between(Correlated(kind, MEAN, COVARIANCE), 0.3)
         visited = denoiser.schedule.time(-2 * torch.tensor(ratios).log())
         norm = torch.hypot(*denoiser.schedule(visited[0]))
-        found = moments(build(config(*words)), denoiser, lambda z, norm=norm: norm * z, visited)
-        # 3e-8: edm rounds its gamma to float32
-        tolerance = 3e-8 if name == "edm" else 1e-10
+        whole = (f"sampler.steps={steps}",) if name == "edm" else ()
+        sampler = build(config(*words, *whole))
+        found = moments(sampler, denoiser, lambda z, norm=norm: norm * z, visited)
         for ours, exact in zip(found, recursion(moves(ratios, kind), ratios), strict=True):
-            np.testing.assert_allclose(ours, exact, rtol=tolerance, atol=tolerance)
+            np.testing.assert_allclose(ours, exact, rtol=1e-10, atol=1e-10)
 
 
 STATIONARY = {

@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from gaussian import MEAN, Between, Gaussian, config
+from exact import Between
+from gaussian import MEAN, Gaussian, config
 
 from dmtool.cond import Cond
 from dmtool.denoise import Denoiser, expand
@@ -120,8 +121,8 @@ def test_a_learned_variance_is_heard_where_something_is_painted():
     half = torch.tensor([False, True]).expand(1, 2, 2)
 
     def sampled(fraction, given=None):
-        path = trajectory(Between("flow", fraction), Cond(), (2, 2), KEYS, chosen, "x", CPU, given)
-        return last(path)
+        learned = Between(Gaussian("flow"), fraction)
+        return last(trajectory(learned, Cond(), (2, 2), KEYS, chosen, "test", CPU, given))
 
     low, high = (sampled(share, Given(torch.ones(1, 2, 2), paint=half)) for share in (0.0, 1.0))
     assert (low[..., 0] == 1).all() and (low[..., 1] != high[..., 1]).all()
