@@ -7,7 +7,8 @@
 `measure` writes each figure to OUT/figures.jsonl when it is there, the most telling ones first, and
 goes on where it was when it is started again; several processes with one OUT share the work. FILE
 is what `dmtool tune-sampler --out FILE` wrote; the captions are those that it did not see. All
-other words are those of tune-sampler. `show` prints tables and draws a plot.
+other words are those of tune-sampler. `show` prints tables and draws a plot, of the cells that have
+been measured with all of the first --seeds sets.
 """
 
 from __future__ import annotations
@@ -276,22 +277,36 @@ def show(chosen: argparse.Namespace, words: list[str]) -> None:
     lines = [line for line in read(chosen.out) if "refused" not in line]
     if not lines:
         raise UserError(f"{chosen.out} has no figures.jsonl: measure first")
-    distances, means, middle = (collected(lines, name) for name in ("fd", "rmse", "median"))
-    print(f"FD-EffNetLite0@224, N = {lines[0]['n']}; +- is half the range of the seeds\n")
+    distances = collected(lines, "fd", chosen.seeds)
+    means, middle = (collected(lines, name, 1) for name in ("rmse", "median"))
+    sets = f"{chosen.seeds} sets of seeds: mean +- half the range" if chosen.seeds > 1 else "1 set"
+    print(f"FD-EffNetLite0@224, N = {lines[0]['n']}, {sets}\n")
     print(table(distances), "\n\nRMSE to the reference, of 0 to 255\n\n", table(means), sep="")
     print("\nthe same of the median picture\n\n", table(middle), sep="")
     if chosen.plot:
         draw(distances, middle, chosen.plot)
 
 
-def collected(lines: list[dict[str, Any]], figure: str) -> Found:
-    """The figure's values by row of the table and by calls."""
-    found: Found = defaultdict(lambda: defaultdict(list))
+def collected(lines: list[dict[str, Any]], figure: str, seeds: int) -> Found:
+    """The figure's values by row of the table and by calls, where all first `seeds` are there."""
+    found: dict[Row, dict[int, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for line in lines:
-        if line.get(figure) is not None:
-            row = line["sampler"], line["grid"], line["guidance"]
-            found[row][line["calls"]].append(line[figure])
-    return found
+        if line.get(figure) is not None and line["seed"] < seeds:
+            row = line["sampler"], line["grid"], _guidance(line)
+            found[row][line["calls"]][line["seed"]] = line[figure]
+    whole = {
+        row: {calls: [*each.values()] for calls, each in cells.items() if len(each) == seeds}
+        for row, cells in found.items()
+    }
+    return {row: cells for row, cells in whole.items() if cells}
+
+
+def _guidance(line: dict[str, Any]) -> str:
+    """References have several tuned ones, which are told apart."""
+    if line["calls"] != REFERENCE or line["guidance"] == "run":
+        return str(line["guidance"])
+    words = [word for word in line["words"] if defaults.group(word) == "guidance"]
+    return " ".join(word.removeprefix("guidance.") for word in words if "null" not in word)
 
 
 def table(found: Found) -> str:
@@ -353,14 +368,15 @@ def _curves(found: Found, calls: list[int]) -> Iterator[Curve]:
 
 def _words(row: Row) -> tuple[str, ...]:
     sampler, grid, guidance = row
-    return sampler, grid.replace("uniform", ""), "and guidance" if guidance == "tuned" else ""
+    named = {"run": "", "tuned": "and guidance"}.get(guidance, guidance)
+    return "" if sampler == grid else sampler, grid.replace("uniform", ""), named
 
 
 def _limits(found: Found) -> tuple[float, float]:
     """Of the axis: what is far off is left out."""
     values = [value for cells in found.values() for each in cells.values() for value in each]
     low = min(values, default=0.0)
-    return (0.98 * low, 1.09 * low) if low else (0.0, 8.0)
+    return (0.98 * low, 1.12 * low) if low else (0.0, 8.0)
 
 
 def main() -> None:
@@ -378,6 +394,7 @@ def main() -> None:
     second = commands.add_parser("show")
     second.set_defaults(act=show)
     second.add_argument("out", type=Path)
+    second.add_argument("--seeds", type=int, default=3, help="sets of seeds")
     second.add_argument("--plot", type=Path, help="PNG or SVG file")
     chosen, words = parser.parse_known_args()
     with exit_codes():
