@@ -12,7 +12,7 @@ from dmtool.schemas.extractors import Extractor
 from dmtool.schemas.parts import Data
 from dmtool.schemas.sampling import Sampler
 from dmtool.schemas.training import Machine
-from dmtool.schemas.using import Use
+from dmtool.schemas.using import Tuned
 
 Cosine = Annotated[float, Field(gt=0, le=1)]
 
@@ -64,7 +64,7 @@ class EvalUpsampler(EvalDecoder):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalMemory(Use):
+class EvalMemory(Tuned):
     """`dmtool eval-memory`: pictures for `count` captions of a split, and their neighbours.
 
     `threshold`: the cosine of features from which two pictures are near duplicates.
@@ -89,7 +89,7 @@ class FindDuplicates(Schema):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalAlign(Use):
+class EvalAlign(Tuned):
     """`dmtool eval-align`: pictures for `count` captions of a split (null: all of them).
 
     Or for the set `prompts`, with `each` prompts a task; `clip`: a CLIP model's folder, or null.

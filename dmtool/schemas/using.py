@@ -43,11 +43,17 @@ class Use(Machine):
     guidance: Guidance
     upsample: Upsample
     batch_size: Count
-    tuned: bool
 
     def __post_init__(self) -> None:
         if self.from_.bad is not None and self.guidance.bad is None:
             raise ValueError("from.bad is the run of guidance.bad: name its artifact there, too")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned(Use):
+    """Those that begin with the artifact's own sampler and guidance, if it has any."""
+
+    tuned: bool
 
 
 Metric = Literal[
@@ -83,7 +89,7 @@ class Animation(Schema):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample(Use):
+class Sample(Tuned):
     """`dmtool sample`."""
 
     edit: Editing
@@ -113,7 +119,7 @@ class Upscale(OneStage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalFid(Use):
+class EvalFid(Tuned):
     """`dmtool eval-fid`: pictures for `count` captions of a split (null: all of them)."""
 
     metrics: Annotated[list[Metric], Listed]
