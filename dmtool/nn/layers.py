@@ -77,8 +77,8 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
-        keys_values = self.keys_values(x if context is None else context)
-        q, k, v = (self._split(y) for y in (self.q(x), *keys_values))
+        context = x if context is None else context
+        q, k, v = (self._split(y) for y in (self.q(x), *self.keys_values(context)))
         return self.out(attention(q, k, v, mask).transpose(1, 2).flatten(2))
 
     def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
