@@ -408,18 +408,18 @@ def test_processes_share_out_pictures_and_figures(home, monkeypatch):
     many = ["torch.distributed.run", "--standalone", "--nproc_per_node=3", "-m", "--"]
 
     def call(launch, *words):
-        command = [sys.executable, "-m", *launch, "dmtool", *words, "sampler.steps=2"]
+        command = [sys.executable, "-m", *launch, "dmtool", *words]
         done = subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    names = ("alone", "shared")
+    names, quick = ("alone", "shared"), "sampler.steps=2"
     for name, launch in zip(names, ([], many), strict=True):
-        paint = ["sample", *PROMPTS, "--n", "2", "run=tiny", "--out", name]
+        paint = ["sample", *PROMPTS, "--n", "2", "run=tiny", quick, "--out", name]
         assert call(launch, *paint, "--film").count("6 pictures") == 1
-        words = ["eval-fid", "run=tiny", "count=10", "dtype=fp32", "--out", f"{name}.json"]
+        words = ["eval-fid", "run=tiny", "count=10", "dtype=fp32", quick, "--out", f"{name}.json"]
         assert call(launch, *words).count("written to") == 1
-        align = ["eval-align", "run=tiny", "dtype=fp32", "--out", f"{name}-align.json"]
+        align = ["eval-align", "run=tiny", "dtype=fp32", quick, "--out", f"{name}-align.json"]
         assert call(launch, *align).count("written to") == 1
         two = ["eval-fid", "--real", "alone", "--fake", name, "--out", f"{name}-two.json"]
         assert call(launch, *two).count("6 generated pictures against 6 real ones") == 1
@@ -446,7 +446,7 @@ def test_processes_share_out_pictures_and_figures(home, monkeypatch):
         json.loads((home / f"{name}-two.json").read_text()) for name in ("alone", "shared")
     )
     assert abs(same["figures"]["all"]["fd"]) < 1e-3 and abs(other["figures"]["all"]["fd"]) < 0.5
-    call(many, "sample", "--prompt", "x", "run=tiny", "--out", "single")
+    call(many, "sample", "--prompt", "x", "run=tiny", quick, "--out", "single")
     assert len(list((home / "single").iterdir())) == 1
 
 
