@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def zero(module: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
@@ -16,6 +20,12 @@ def zero(module: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
     if module.bias is not None:
         nn.init.zeros_(module.bias)
     return module
+
+
+def twin(module: M) -> M:
+    """A module of its own, whose weights are the very same: its parts may be replaced."""
+    shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    return deepcopy(module, shared)
 
 
 def wide(x: Tensor) -> Tensor:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 
 from torch import Tensor, nn
 
-from dmtool.nn.layers import Attention
+from dmtool.nn.layers import Attention, twin
 from dmtool.nn.unet import Block, UNet
 
 
@@ -33,8 +32,7 @@ def perturbed(unet: UNet, levels: Sequence[int]) -> UNet:
 
     Raises ValueError, in a user's words, if there is no such level or no self-attention to lose.
     """
-    shared = {id(tensor): tensor for tensor in (*unet.parameters(), *unet.buffers())}
-    copy = deepcopy(unet, shared)
+    copy = twin(unet)
     depth = len(unet.down)
     absent = [level for level in levels if not -depth <= level < depth]
     if absent:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
-
 import torch
 from torch import Tensor, nn
 
-from dmtool.nn.layers import Attention
+from dmtool.nn.layers import Attention, twin
 from dmtool.nn.unet import Block, UNet
 
 
@@ -35,8 +33,7 @@ def read(unet: UNet, states: Tensor) -> Tensor:
 
 def reading(unet: UNet) -> UNet:
     """The same network, of the very same weights, that takes what `read` makes of text states."""
-    shared = {id(tensor): tensor for tensor in (*unet.parameters(), *unet.buffers())}
-    copy, start = deepcopy(unet, shared), 0
+    copy, start = twin(unet), 0
     copy.embed_text = None
     for block in _blocks(copy):
         block.text_attention = Read(block.text_attention, start)
