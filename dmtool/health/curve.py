@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import pairwise
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dmtool import runs
-from dmtool.config import container
+from dmtool.config import container, leaves
 from dmtool.errors import UserError
 from dmtool.hydra_main import composed
 from dmtool.metrics import Line
@@ -116,21 +116,14 @@ def from_run(name: str, stage: str, config: Mapping[str, Any], lines: list[Line]
 
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """What a curve depends on, by dotted key."""
-    leaves = dict(_leaves(config))
-    return {key: leaves[key] for key in leaves if not IRRELEVANT & {key, key.partition(".")[0]}}
+    return {
+        key: value for key, value in leaves(config) if not IRRELEVANT & {key, key.partition(".")[0]}
+    }
 
 
 def default_settings(stage: str) -> dict[str, Any]:
     """What a run of a stage has unless it is told otherwise."""
     return settings(container(composed(f"train_{stage}")))
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _point(line: Line) -> Point:
