@@ -12,6 +12,7 @@ from dmtool.config import conf_dir, validate
 from dmtool.denoise import Denoiser
 from dmtool.guidance import ClassifierFree
 from dmtool.network import NoisePredictor, Sampling, condition, describe, perturbed
+from dmtool.nn.read import Read
 from dmtool.nn.text import TextTransformer
 from dmtool.nn.unet import Block, UNet
 from dmtool.noise import schedule
@@ -108,6 +109,14 @@ def test_the_texts_keys_and_values_are_computed_once_a_picture(text_width):
     seen.clear()
     torch.testing.assert_close(sample(sampling, prompts), usual)
     assert len(seen) == 2 * 2 * 9  # keys and values of nine blocks, for captions and the negative
+
+    heard = []
+    for module in sampling.unet.modules():
+        if isinstance(module, Read):
+            module.register_forward_hook(lambda module, inputs, y: heard.append(inputs[1].dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        sample(sampling, prompts)
+    assert {*heard} == {torch.bfloat16}
 
     worse, cond = perturbed(network, [0]), condition(network, Text(), ["sun"], cpu)
     x, level = torch.randn(1, 2, 4, 4), torch.tensor([10.0])

@@ -34,11 +34,16 @@ def read(unet: UNet, states: Tensor) -> Tensor:
 def reading(unet: UNet) -> UNet:
     """The same network, of the very same weights, that takes what `read` makes of text states."""
     copy, start = twin(unet), 0
-    copy.embed_text = None
+    copy.embed_states = _as_they_are  # type: ignore[method-assign, assignment]
     for block in _blocks(copy):
         block.text_attention = Read(block.text_attention, start)
         start = block.text_attention.part.stop
     return copy
+
+
+def _as_they_are(read: Tensor) -> Tensor:
+    """In the type that autocast has made them in, too: else each call would convert all of them."""
+    return read
 
 
 def _blocks(unet: UNet) -> list[Block]:
