@@ -17,15 +17,13 @@ __version__ = "0.1.0"
 def load(run: str, *overrides: str) -> Pipeline:
     """A trained run, ready to sample: `load("runs/demo", "sampler=euler", "guidance.scale=2")`.
 
-    `overrides` are those of `dmtool sample`, and stand after the artifact's own defaults. Raises
+    `overrides` are those of `dmtool sample`, and go before the artifact's own defaults. Raises
     dmtool.errors.UserError if a part of the run is missing or does not fit.
     """
     from dmtool import defaults, pipeline
-    from dmtool.config import validate
     from dmtool.hydra_main import composed
     from dmtool.schemas import Sample
     from dmtool.weighted import weighted
 
     words = [f"run={run}", *overrides]
-    words = [*defaults.used("sample", words), *words]
-    return weighted(pipeline.load(validate(composed("sample", words), Sample)))
+    return weighted(pipeline.load(defaults.tuned(composed("sample", words), words, Sample)))

@@ -22,16 +22,26 @@ def conf_dir() -> Path:
     return packed if packed.is_dir() else Path(__file__).parents[1] / "conf"
 
 
-def validate(config: DictConfig | Mapping[str, Any], schema: type[T]) -> T:
-    """Build `schema` from `config`; a UserError names each wrong key and its nearest neighbour."""
+def validate(config: DictConfig, schema: type[T]) -> T:
+    """Build `schema` from what Hydra composed; a UserError names each wrong key, and a near one."""
+    return check(resolved(config), schema)
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """The values of what Hydra composed, with interpolations filled in. Nothing that was read from
+    a run's files comes here: it could ask for the environment. UserError for a missing value."""
     try:
-        values = container(config, resolve=True)
+        return container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(in_one_line(error)) from error
+
+
+def check(values: Mapping[str, Any], schema: type[T]) -> T:
+    """Build `schema` from plain values, where `${...}` is text; UserError as of `validate`."""
     try:
         return TypeAdapter(schema).validate_python(values)
     except ValidationError as error:
-        lines = [_explain(item, values) for item in error.errors()]
+        lines = [_explain(item, dict(values)) for item in error.errors()]
         raise UserError("; ".join(dict.fromkeys(lines))) from error
 
 

@@ -1,8 +1,9 @@
-"""An artifact's own defaults: Hydra words that its sampling starts from, in `defaults.json`.
+"""An artifact's own defaults: the settings that its sampling starts from, in `defaults.json`.
 
-The card is what an artifact is; this is how it is best used, found afterwards by `tune-sampler`.
-The words stand before the user's own. Where the user says anything of a group (`sampler`,
-`guidance`), the stored words of that group are left out.
+The card is what an artifact is; this is how it is best used, found afterwards by `tune-sampler` or
+`eval-sweep --keep`. The file holds values, each group's own, and they are checked as those of the
+command line are: whoever sends a run sends no words for Hydra with it. Where the user says anything
+of a group, the stored values of that group are left out.
 """
 
 from __future__ import annotations
@@ -11,26 +12,37 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from dmtool import runs
-from dmtool.config import container
-from dmtool.errors import UserError, exit_codes
-from dmtool.hydra_main import composed
+from omegaconf import DictConfig
+
+from dmtool import old_defaults, runs, usual, words
+from dmtool.config import check, resolved
+from dmtool.errors import UserError
 from dmtool.runs import Artifact
+from dmtool.schemas import Defaults, Tuned, Whose
 
-CHOICES = ("run", "root", "artifact", "from.unet", "tuned")
-"""The keys that say whose defaults are meant, and whether."""
+GROUPS = tuple(field.name for field in fields(Defaults))
+
+FORMAT = 2
+"""Format 1, which had no number, held words for Hydra."""
+
+MOST = 1 << 20
+"""Bytes that are read of a file."""
+
+T = TypeVar("T", bound=Tuned)
 
 
 @dataclass(frozen=True)
-class Defaults:
-    """The stored words, and how they were found: protocol and figures, for JSON."""
+class Stored:
+    """What `defaults.json` holds: of which weights, the settings, and how they were found
+    (protocol and figures, for JSON)."""
 
-    words: list[str]
+    sha256: str
+    settings: Defaults
     found: dict[str, Any]
 
 
@@ -39,29 +51,70 @@ def file(artifact: Artifact) -> Path:
     return artifact.path / "defaults.json"
 
 
-def write(artifact: Artifact, words: Sequence[str], found: dict[str, Any]) -> Path:
-    """Make `words` (as `sampler=unipc`) what sampling with this artifact starts from.
-
-    They hold for these very weights: the card's sha256 is written beside them. Returns the file.
-    """
-    content = {"sha256": artifact.card["sha256"], "words": list(words), "found": found}
-    runs.write_text(file(artifact), json.dumps(content, indent=1) + "\n")
-    return file(artifact)
+def write(path: Path, artifact: Artifact, settings: Defaults, found: dict[str, Any]) -> None:
+    """Write a file of defaults for the very weights of an artifact."""
+    head = {"format": FORMAT, "sha256": artifact.card["sha256"]}
+    runs.write_text(path, json.dumps(head | asdict(settings) | {"found": found}, indent=1) + "\n")
 
 
-def read(artifact: Artifact) -> Defaults | None:
+def read(artifact: Artifact) -> Stored | None:
     """The artifact's defaults; None if there are none, or only those of other weights.
 
-    UserError if the file is damaged.
+    UserError if the file is damaged, or holds anything but settings.
     """
     if not file(artifact).is_file():
         return None
+    stored = load(file(artifact))
+    return stored if stored.sha256 == artifact.card["sha256"] else None
+
+
+def load(path: Path) -> Stored:
+    """The defaults in a file, of this format or the one before; UserError as of `read`."""
+    given = _json(path)
     try:
-        content = json.loads(file(artifact).read_text())
-        same = content["sha256"] == artifact.card["sha256"]
-        return Defaults([*map(str, content["words"])], content["found"]) if same else None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file(artifact)} is damaged: delete it, or tune again") from error
+        return Stored(str(given["sha256"]), _settings(given), dict(given["found"]))
+    except UserError as error:
+        how = "delete it, or tune again; tuned=false leaves it unread"
+        raise UserError(f"{path} is no file of defaults: {error}; {how}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged: delete it, or tune again") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MOST:
+            raise ValueError(f"more than {MOST} bytes")
+        given = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged: delete it, or tune again") from error
+    return given if isinstance(given, dict) else {}
+
+
+def _settings(given: Mapping[str, Any]) -> Defaults:
+    groups = {k: v for k, v in given.items() if k not in ("format", "sha256", "found")}
+    if "format" not in given:
+        groups = old_defaults.settings(groups.pop("words")) | groups
+    elif given["format"] != FORMAT:
+        raise UserError(f"it has the format {given['format']}, this dmtool reads {FORMAT}")
+    return check(dict.fromkeys(GROUPS) | _completed(groups), Defaults)
+
+
+def _completed(groups: Mapping[str, Any]) -> dict[str, Any]:
+    """Groups with what they lack, since there was no such option when they were stored, as `conf/`
+    has it; what is no setting at all stays as it is, for the schema to refuse."""
+    found = dict(groups)
+    for name, value in groups.items():
+        match value:
+            case {"kind": str(kind), "grid": {"kind": str(grid)}}:
+                found[name] = usual.merged(usual.sampler(kind, grid), value)
+            case {"sampler": dict()}:
+                found[name] = _completed(value)
+            case {} if name == "guidance":
+                found[name] = usual.merged(usual.guidance(), value)
+    return found
+
+
+# --- what the user says goes first ----------------------------------------------------------------
 
 
 def group(word: str) -> str:
@@ -71,36 +124,39 @@ def group(word: str) -> str:
     return re.split("[./]", key)[0]
 
 
-def before(words: Sequence[str], stored: Sequence[str]) -> list[str]:
-    """The stored words that the user's `words` leave standing."""
-    named = {group(word) for word in words}
-    return [word for word in stored if group(word) not in named]
+def tuned(config: DictConfig, said: Sequence[str], schema: type[T]) -> T:
+    """The checked config, with the artifact's defaults in those groups that none of the words that
+    were `said` is of; they are printed."""
+    values = resolved(config)
+    settings = _of(values)
+    named = {group(word) for word in said}
+    kept = {name: None if name in named else getattr(settings, name) for name in GROUPS}
+    settings = Defaults(**kept)
+    _print(settings)
+    over = {name: value for name, value in asdict(settings).items() if value is not None}
+    if "upsample" in over:
+        over["upsample"] = values["upsample"] | over["upsample"]
+    return check(values | over, schema)
 
 
-def used(config: str, words: Sequence[str]) -> list[str]:
-    """The stored words that go before the user's `words` of `conf/CONFIG.yaml`.
-
-    None in a sweep over what they depend on, and where there is no such run: both are left to
-    those who will say so.
-    """
-    chosen = [word for word in words if word.partition("=")[0] in CHOICES]
+def _of(values: Mapping[str, Any]) -> Defaults:
+    """The defaults that a config asks for; none where there is no such run, which is left to those
+    who will say so."""
+    nothing = Defaults(**dict.fromkeys(GROUPS))
+    names = ("run", "root", "from", "artifact", "tuned")
+    whose = check({name: values[name] for name in names}, Whose)
+    if not whose.tuned:
+        return nothing
     try:
-        values = container(composed(config, chosen))
-        if not values["tuned"]:
-            return []
-        run = values["from"]["unet"] or values["run"]
-        artifact = runs.find(run, "unet", values["root"], values["artifact"])
+        run = whose.from_.unet or whose.run
+        artifact = runs.find(run, "unet", whose.root, whose.artifact)
     except UserError:
-        return []
-    defaults = read(artifact)
-    return before(words, defaults.words) if defaults else []
+        return nothing
+    stored = read(artifact)
+    return stored.settings if stored else nothing
 
 
-def added(config: str, words: Sequence[str]) -> list[str]:
-    """The user's words after the stored ones, which are printed once."""
-    with exit_codes():
-        stored = used(config, words)
-    if stored and os.environ.get("RANK", "0") == "0":
-        line = " ".join(stored)
+def _print(settings: Defaults) -> None:
+    line = " ".join(words.of_defaults(settings))
+    if line and os.environ.get("RANK", "0") == "0":
         print(f"defaults of this artifact: {line} (without them: tuned=false)", file=sys.stderr)
-    return [*stored, *words]

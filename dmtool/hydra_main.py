@@ -57,6 +57,20 @@ def choices(word: str) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
+def quoted(text: str) -> str:
+    """A text as Hydra has to be given it as the value of one key, to be that text again."""
+    if re.fullmatch(r"[\w./+:@%-]+", text) and _parsed(text) == text:
+        return text
+    inner = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text)
+    return "'" + inner.replace("${", "\\${") + "'"
+
+
+def _parsed(value: str) -> object:
+    """What Hydra takes a value for."""
+    override = OverridesParser.create().parse_override(f"x={value}")
+    return None if override.is_sweep_override() else override.value()
+
+
 def _refuse_sweeps_in_process_groups(arguments: Sequence[str]) -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and {"-m", "--multirun"} & set(arguments):
         raise UserError(

@@ -74,6 +74,7 @@ STYLE: Any = {
     "lines.markersize": 4,
     "svg.fonttype": "none",
     "svg.hashsalt": "dmtool",
+    "text.parse_math": False,
 }
 
 

@@ -32,12 +32,14 @@ from dmtool.schemas import (
     TrainUnet,
     TrainUpsampler,
     TrainVae,
+    Tuned,
     TuneSampler,
     Upscale,
 )
 from dmtool.wanted import Wanted
 
 C = TypeVar("C", bound=Train)
+S = TypeVar("S", bound=Tuned)
 
 
 def train_vae(config: DictConfig) -> None:
@@ -83,7 +85,7 @@ def verify_resume(config: DictConfig, stage: str, words: list[str]) -> None:
 
 def sample(config: DictConfig, wanted: Wanted) -> None:
     with _job():
-        checked = validate(config, Sample)
+        checked = _tuned(config, Sample)
         from dmtool import sample as sampling
 
         sampling.sample(checked, wanted)
@@ -91,13 +93,13 @@ def sample(config: DictConfig, wanted: Wanted) -> None:
 
 def eval_fid(config: DictConfig, real: str | None, fake: str | None, out: str | None) -> None:
     with _job():
-        checked = validate(config, EvalFid)
         from dmtool.evaluate import fid
 
         if real and fake:
+            checked = validate(config, EvalFid)
             fid.folders(checked, Path(real), Path(fake), Path(out) if out else None)
         else:
-            fid.run(checked, Path(out) if out else None)
+            fid.run(_tuned(config, EvalFid), Path(out) if out else None)
 
 
 def stats(config: DictConfig, pictures: str, out: str, rows: bool) -> None:
@@ -142,7 +144,7 @@ def eval_upsampler(config: DictConfig, out: str | None) -> None:
 
 def eval_memory(config: DictConfig, out: str | None) -> None:
     with _job():
-        checked = validate(config, EvalMemory)
+        checked = _tuned(config, EvalMemory)
         from dmtool.evaluate import memory
 
         memory.run(checked, Path(out) if out else None)
@@ -158,13 +160,13 @@ def duplicates(config: DictConfig, out: str | None) -> None:
 
 def eval_align(config: DictConfig, fake: str | None, out: str | None) -> None:
     with _job():
-        checked = validate(config, EvalAlign)
         from dmtool.evaluate import align
 
         if fake:
+            checked = validate(config, EvalAlign)
             align.folder(checked, Path(fake), Path(out) if out else None)
         else:
-            align.run(checked, Path(out) if out else None)
+            align.run(_tuned(config, EvalAlign), Path(out) if out else None)
 
 
 def reconstruct(config: DictConfig, files: list[str], out: str | None) -> None:
@@ -207,6 +209,13 @@ def data(config: DictConfig, out: str | None) -> None:
         path = Path(out or f"{checked.kind}-sheet.png")
         inspect.sheet(loaded.dataset, checked, path)
         print(f"examples: {path}")
+
+
+def _tuned(config: DictConfig, schema: type[S]) -> S:
+    """The checked config, which begins with the defaults of its artifact."""
+    from dmtool import defaults
+
+    return defaults.tuned(config, HydraConfig.get().overrides.task, schema)
 
 
 def _own_run(config: C) -> C:

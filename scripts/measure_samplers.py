@@ -46,6 +46,7 @@ from dmtool.schemas import Guidance, Sample, Sampler, TuneSampler
 from dmtool.tune import Bench, errors
 from dmtool.tune.bench import Real
 from dmtool.tune.captions import captions, halves, real
+from dmtool.words import of_defaults, of_sampler
 
 if TYPE_CHECKING:
     from dmtool.plot import Curve
@@ -117,10 +118,10 @@ def _published(calls: list[int], samplers: list[str]) -> Iterator[Cell]:
 def _tuned(files: list[Path]) -> Iterator[Cell]:
     """The tuned steps with the run's guidance, and with the tuned one; then the reference so."""
     for file in files:
-        words = json.loads(file.read_text())["words"]
-        config = validate(composed("sample", ["tuned=false", *words]), Sample).sampler
-        steps = tuple(word for word in words if defaults.group(word) == "sampler")
-        calls = config.calls or config.calls_made
+        settings = defaults.load(file).settings
+        assert settings.sampler is not None
+        words, steps = of_defaults(settings), tuple(of_sampler(settings.sampler))
+        calls = settings.sampler.calls or settings.sampler.calls_made
         yield Cell("tuned", "tuned", "run", calls, steps)
         if len(steps) < len(words):
             yield Cell("tuned", "tuned", "tuned", calls, tuple(words))
@@ -175,7 +176,7 @@ class Subject:
 
     def setting(self, cell: Cell) -> tuple[Sampler, Guidance]:
         """A cell's sampler, and the run's guidance or that of its words."""
-        use = validate(composed("sample", ["tuned=false", *cell.words]), Sample)
+        use = validate(composed("sample", cell.words), Sample)
         return use.sampler, use.guidance if cell.guidance == "tuned" else self.chain.guidance
 
     def distance(self, pictures: Tensor) -> float:

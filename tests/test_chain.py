@@ -167,7 +167,8 @@ def test_a_tuned_setting_is_what_sampling_begins_with(home, dmtool):
     tune.tune(validate(composed("tune_sampler", words), TuneSampler), None)
     artifact = runs.find("tiny", "unet", home / "runs")
     stored = defaults.read(artifact)
-    assert {"sampler=euler", "sampler.calls=3", "guidance.interval.high=4"} < {*stored.words}
+    assert (stored.settings.sampler.kind, stored.settings.sampler.calls) == ("euler", 3)
+    assert stored.settings.guidance.interval.high == 4
     assert stored.found["guidance"]["n"] == 4 and stored.found["steps"]["n"] == 2
     try:
         said = dmtool("sample", "--prompt", "x", "run=tiny", "--out", "tuned", cwd=home)

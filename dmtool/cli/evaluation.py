@@ -22,14 +22,13 @@ def eval_fid(
     out: Out = None,
 ) -> None:
     """Measure a run's pictures, or one folder against another, by Fréchet distance."""
-    from dmtool import defaults, hydra_main, tasks
+    from dmtool import hydra_main, tasks
 
     with exit_codes():
         if (real is None) != (fake is None):
             raise UserError("--real and --fake go together: two folders of pictures")
     task = partial(tasks.eval_fid, real=real, fake=fake, out=out)
-    words = context.args if real else defaults.added("eval_fid", context.args)
-    hydra_main.run("eval_fid", task, words)
+    hydra_main.run("eval_fid", task, context.args)
 
 
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)
@@ -73,10 +72,9 @@ def eval_upsampler(context: typer.Context, out: Out = None) -> None:
 @app.command("eval-memory", context_settings=HYDRA, epilog=OVERRIDES)
 def eval_memory(context: typer.Context, out: Out = None) -> None:
     """Compare a run's samples with the training pictures nearest to them."""
-    from dmtool import defaults, hydra_main, tasks
+    from dmtool import hydra_main, tasks
 
-    words = defaults.added("eval_memory", context.args)
-    hydra_main.run("eval_memory", partial(tasks.eval_memory, out=out), words)
+    hydra_main.run("eval_memory", partial(tasks.eval_memory, out=out), context.args)
 
 
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)
@@ -97,10 +95,9 @@ def eval_align(
     out: Out = None,
 ) -> None:
     """Measure whether a run's pictures, or a folder's, show their captions."""
-    from dmtool import defaults, hydra_main, tasks
+    from dmtool import hydra_main, tasks
 
-    words = context.args if fake else defaults.added("eval_align", context.args)
-    hydra_main.run("eval_align", partial(tasks.eval_align, fake=fake, out=out), words)
+    hydra_main.run("eval_align", partial(tasks.eval_align, fake=fake, out=out), context.args)
 
 
 @app.command("eval-sweep", context_settings=HYDRA)

@@ -57,7 +57,7 @@ def sample(
     ] = None,
 ) -> None:
     """Paint pictures of prompts: text -> noise predictor -> decoder -> upsampler."""
-    from dmtool import defaults, hydra_main, tasks
+    from dmtool import hydra_main, tasks
     from dmtool.prompts import Wildcards, gathered
     from dmtool.wanted import Wanted, borders
 
@@ -69,8 +69,7 @@ def sample(
             n=n, index=index, negative=negative, out=out, film=film, init=init, mask=mask,
             outpaint=around, vary=vary, frames=interpolate, to_seed=to_seed,
         )  # fmt: skip
-        words = seed_word(seed) + _strength_word(strength, wanted)
-    words = defaults.added("sample", context.args + words)
+        words = context.args + seed_word(seed) + _strength_word(strength, wanted)
     hydra_main.run("sample", partial(tasks.sample, wanted=wanted), words)
 
 

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from dmtool import usual
 from dmtool.config import container
-from dmtool.hydra_main import composed
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -23,5 +23,5 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _of_now(kind: str) -> dict[str, Any]:
-    now: dict[str, Any] = container(composed("inspect", [f"data={kind}"]))["data"]
-    return now
+    """`kind` is the file's own word: it may only be one of those that there are."""
+    return usual.chosen("inspect", "data", kind)

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dmtool import cache, runs, shards
-from dmtool.config import validate
+from dmtool.config import check
 from dmtool.data import saved, source
 from dmtool.data.pictures import Pictures
 from dmtool.data.source import Split
@@ -91,7 +91,7 @@ def of_run(card: dict[str, Any], run: str, stage: str, root: str, resolution: in
     path = runs.run_dir(run, root) / stage / "config.yaml"
     if not path.is_file():
         raise UserError(f"{path} is missing: it says which pictures the run was trained on")
-    found = of_data(validate({"data": saved.read(path)["data"]}, HasData).data, resolution)
+    found = of_data(check({"data": saved.read(path)["data"]}, HasData).data, resolution)
     trained_on = card["data"]["fingerprint"]
     if found.fingerprint != trained_on:
         raise UserError(

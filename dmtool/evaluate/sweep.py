@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dmtool import cache, defaults, pipeline, plot, processes, runs
-from dmtool.config import validate
+from dmtool import cache, defaults, pipeline, plot, processes, runs, words
 from dmtool.device import pick_device
 from dmtool.errors import UserError
 from dmtool.evaluate import compare, fid, sweep_plot
@@ -18,7 +17,7 @@ from dmtool.evaluate.front import front
 from dmtool.evaluate.record import own_version
 from dmtool.hydra_main import composed
 from dmtool.processes import Group
-from dmtool.schemas import EvalFid
+from dmtool.schemas import Defaults, Enlarging, EvalFid
 
 NEUTRAL = ("root", "device", "timeout", "batch_size")
 """Settings that no figure depends on."""
@@ -54,14 +53,14 @@ class Point:
     on_front: bool
 
 
-def sweep(words: Sequence[str], axes: Axes, keep: bool, out: Path | None) -> None:
-    """Measure all combinations of `words`, write and print them, and draw the curves.
+def sweep(said: Sequence[str], axes: Axes, keep: bool, out: Path | None) -> None:
+    """Measure all combinations of what was `said`, write and print them, and draw the curves.
 
     What is measured is kept by its settings and weights, so a sweep that was stopped, or is made
     wider, measures only what is new. With `keep` the setting of the best quality becomes what its
     artifact samples with.
     """
-    settings = combinations(words)
+    settings = combinations(said)
     configs = [_config(each) for each in settings]
     with processes.started(pick_device(configs[0].device), configs[0].timeout) as group:
         results = [_measured(config, group) for config in configs]
@@ -75,8 +74,7 @@ def sweep(words: Sequence[str], axes: Axes, keep: bool, out: Path | None) -> Non
 
 
 def _config(setting: Setting) -> EvalFid:
-    words = defaults.added("eval_fid", setting.words)
-    return validate(composed("eval_fid", words), EvalFid)
+    return defaults.tuned(composed("eval_fid", setting.words), setting.words, EvalFid)
 
 
 def _measured(config: EvalFid, group: Group) -> dict[str, Any]:
@@ -141,12 +139,32 @@ def _write(folder: Path, points: Sequence[Point], result: dict[str, Any], axes: 
 
 
 def _keep(points: Sequence[Point]) -> None:
-    """The setting of the best quality becomes the defaults of its artifact."""
+    """The setting of the best quality becomes the defaults of its artifact: in the groups that its
+    words are of, and in those that have defaults already."""
     best = min(points, key=lambda point: point.quality)
     config = best.config
     artifact = runs.find(config.from_.unet or config.run, "unet", config.root, config.artifact)
-    words = [*defaults.used("eval_fid", best.setting.words), *best.setting.words]
-    words = [word for word in words if defaults.group(word) in ("sampler", "guidance")]
+    stored = defaults.read(artifact)
+    groups = {defaults.group(word) for word in best.setting.words}
+    if stored and config.tuned:
+        groups |= {name for name, value in vars(stored.settings).items() if value is not None}
+    settings = _settings(config, groups)
     found = {"by": "eval-sweep", "quality": best.quality, "alignment": best.alignment}
-    path = defaults.write(artifact, words, found | {"split": config.split, "seed": config.seed})
-    print(f"{' '.join(words)} is what {artifact.path} samples with from now on: {path}")
+    found |= {"split": config.split, "seed": config.seed}
+    path = defaults.file(artifact)
+    defaults.write(path, artifact, settings, found)
+    line = " ".join(words.of_defaults(settings))
+    print(f"{line} is what {artifact.path} samples with from now on: {path}")
+
+
+def _settings(config: EvalFid, groups: Container[str]) -> Defaults:
+    """What a config has in these groups; of an upsampler only where there is one."""
+    enlarged = "upsample" in groups and pipeline.upsampler_artifact(config) is not None
+    upsample = config.upsample
+    return Defaults(
+        sampler=config.sampler if "sampler" in groups else None,
+        guidance=config.guidance if "guidance" in groups else None,
+        upsample=Enlarging(augmentation=upsample.augmentation, sampler=upsample.sampler)
+        if enlarged
+        else None,
+    )

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from dmtool import metrics
-from dmtool.config import validate
+from dmtool.config import check
 from dmtool.schemas import HasOptim
 from dmtool.train import optim
 from dmtool.watch.seen import Seen
@@ -90,7 +90,7 @@ def _rate(seen: Seen) -> Finding | None:
     lines = [line for line in seen.lines if "lr" in line]
     if not lines:
         return None
-    config, line = validate({"optim": seen.config["optim"]}, HasOptim).optim, lines[-1]
+    config, line = check({"optim": seen.config["optim"]}, HasOptim).optim, lines[-1]
     before = line["pictures"] - seen.config["batch_size"]
     factor = optim.factor(config, before, seen.fraction(before, line["seconds"]))
     factor *= seen.config["recovery"]["lr_factor"] ** line.get("rollbacks", 0)

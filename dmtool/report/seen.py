@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dmtool import metrics, runs
+from dmtool.errors import UserError
 from dmtool.info import fits
 from dmtool.runs import Artifact
 from dmtool.schemas import STAGES
@@ -56,18 +57,23 @@ def look(run: str, root: str) -> Run:
     begun = stages(run, root)
     folder = runs.run_dir(run, root)
     order = [*(name for name in STAGES if name in begun), *sorted(set(begun) - set(STAGES))]
-    results = {path.stem: json.loads(path.read_text()) for path in _files(folder / "eval", "json")}
+    results = {
+        path.stem: json.loads(path.read_text()) for path in _own(folder, folder.glob("eval/*.json"))
+    }
     whole = {name: result for name, result in results.items() if "figures" in result}
-    shown = [path for path in _pictures(folder)]
-    return Run(folder.resolve().name, folder, [_stage(folder / n) for n in order], whole, shown)
+    return Run(
+        folder.resolve().name, folder, [_stage(folder / n) for n in order], whole,
+        [*_pictures(folder)],
+    )  # fmt: skip
 
 
 def _stage(folder: Path) -> Stage:
     artifacts = sorted(folder.glob("artifacts/[!.]*"))
-    previews = sorted(folder.glob("previews/*.png"))
+    previews = _own(folder, folder.glob("previews/*.png"))
+    (config,) = _own(folder, [folder / "config.yaml"])
     return Stage(
         folder.name,
-        (folder / "config.yaml").read_text(),
+        config.read_text(),
         metrics.read(folder / metrics.NAME),
         {path.name: runs.load(path) for path in artifacts},
         previews[-1] if previews else None,
@@ -76,11 +82,18 @@ def _stage(folder: Path) -> Stage:
 
 def _pictures(folder: Path) -> Iterator[Path]:
     """Sheets of samples, what evaluations have drawn, films; single samples are left out."""
-    sheets = sorted(folder.glob("*-sheet.png"))
-    films = sorted(path for film in folder.glob("*-film") for path in film.iterdir())
-    drawn = sorted(folder.glob("eval/**/*"))
-    yield from (path for path in (*sheets, *drawn, *films) if path.suffix in PICTURES)
+    for pattern in ("*-sheet.png", "eval/**/*", "*-film/*"):
+        found = [path for path in folder.glob(pattern) if path.suffix in PICTURES]
+        yield from _own(folder, found)
 
 
-def _files(folder: Path, suffix: str) -> list[Path]:
-    return sorted(folder.glob(f"*.{suffix}"))
+def _own(folder: Path, paths: Iterable[Path]) -> list[Path]:
+    """The files in order; UserError for a link that leads out of `folder`.
+
+    What it shows would go out with the page, and a run may be somebody else's.
+    """
+    found, inside = sorted(paths), folder.resolve()
+    for path in found:
+        if not path.resolve().is_relative_to(inside):
+            raise UserError(f"{path} is a link out of {folder}, and is not shown: remove it")
+    return found

@@ -120,7 +120,9 @@ from dmtool.schemas.training import (
 from dmtool.schemas.tuning import Guided, TuneSampler
 from dmtool.schemas.using import (
     Animation,
+    Defaults,
     Editing,
+    Enlarging,
     EvalFid,
     EvalNll,
     FlowLikelihood,
@@ -134,10 +136,12 @@ from dmtool.schemas.using import (
     Reconstruct,
     Sample,
     Stats,
+    Tuned,
     Upsample,
     Upscale,
     Use,
     VariationalBound,
+    Whose,
 )
 
 __all__ = [
@@ -151,6 +155,7 @@ __all__ = [
     "DataBase",
     "DdimSampler",
     "DdpmSampler",
+    "Defaults",
     "DinoExtractor",
     "Dpmpp3mSampler",
     "DpmppSdeSampler",
@@ -161,6 +166,7 @@ __all__ = [
     "EffNetExtractor",
     "Ema",
     "EmojiData",
+    "Enlarging",
     "EvalAlign",
     "EvalDecoder",
     "EvalFid",
@@ -250,6 +256,7 @@ __all__ = [
     "TrainVae",
     "TransformersExtractor",
     "TuneSampler",
+    "Tuned",
     "UNet",
     "UniPCSampler",
     "UniformGrid",
@@ -264,4 +271,5 @@ __all__ = [
     "VariationalBound",
     "Wandb",
     "Weighting",
+    "Whose",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 Count = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
@@ -17,6 +17,16 @@ OneOf = Field(discriminator="kind")
 From = Field(alias="from")  # a word that Python keeps for itself
 Listed = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
 """One word may stand for a list of it."""
+
+
+def _in_its_folder(name: str) -> str:
+    if name in ("", ".", "..") or "/" in name:
+        raise ValueError(f"{name!r} is no name of an artifact: it holds no '/'")
+    return name
+
+
+ArtifactName = Annotated[str, AfterValidator(_in_its_folder)]
+"""Of a folder in a stage's `artifacts`."""
 
 
 class Schema:

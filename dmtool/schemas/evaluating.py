@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dmtool.schemas.base import Count, Fraction, OneOf, Schema
+from dmtool.schemas.base import ArtifactName, Count, Fraction, OneOf, Schema
 from dmtool.schemas.extractors import Extractor
 from dmtool.schemas.parts import Data
 from dmtool.schemas.sampling import Sampler
@@ -42,7 +42,7 @@ class EvalDecoder(Machine):
     """What is made of `count` real pictures of a split (null: all of them), beside them."""
 
     dtype: Literal["auto", "fp32", "bf16", "fp16"]
-    artifact: str
+    artifact: ArtifactName
     batch_size: Count
     split: Literal["train", "val", "test"]
     count: Count | None

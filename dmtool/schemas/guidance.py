@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dmtool.schemas.base import Fraction, NonNegative, Positive, Schema
+from dmtool.schemas.base import ArtifactName, Fraction, NonNegative, Positive, Schema
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Guidance(Schema):
     rescale: Fraction
     projected: Projected
     perturbed: Perturbed
-    bad: str | None
+    bad: ArtifactName | None
     bad_scale: Annotated[float, Field(gt=1)] | None
 
     def __post_init__(self) -> None:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from dmtool.schemas.base import Count, Fraction, From, Listed, Natural, Positive, Schema, Share
+from dmtool.schemas.base import (
+    ArtifactName,
+    Count,
+    Fraction,
+    From,
+    Listed,
+    Natural,
+    Positive,
+    Schema,
+    Share,
+)
 from dmtool.schemas.extractors import Extractor
 from dmtool.schemas.guidance import Guidance
 from dmtool.schemas.noise import Noise
@@ -20,7 +30,7 @@ class Upsample(Schema):
     """`use`: auto takes the run's upsampler, if any; `augmentation`: null is its own default."""
 
     use: Literal["auto", "always", "never"]
-    artifact: str
+    artifact: ArtifactName
     augmentation: Fraction | None
     sampler: Sampler
 
@@ -38,7 +48,7 @@ class Use(Machine):
 
     from_: Annotated[FromUse, From]
     dtype: Literal["auto", "fp32", "bf16", "fp16"]
-    artifact: str
+    artifact: ArtifactName
     sampler: Sampler
     guidance: Guidance
     upsample: Upsample
@@ -54,6 +64,34 @@ class Tuned(Use):
     """Those that begin with the artifact's own sampler and guidance, if it has any."""
 
     tuned: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whose(Schema):
+    """The keys that say whose defaults are meant, and whether."""
+
+    run: str
+    root: str
+    from_: Annotated[FromUse, From]
+    artifact: ArtifactName
+    tuned: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enlarging(Schema):
+    """How an upsampler is used, not whether, nor which."""
+
+    augmentation: Fraction | None
+    sampler: Sampler
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defaults(Schema):
+    """All that an artifact's sampling may begin with; null leaves a group as the config has it."""
+
+    sampler: Sampler | None
+    guidance: Guidance | None
+    upsample: Enlarging | None
 
 
 Metric = Literal[
@@ -101,7 +139,7 @@ class OneStage(Place):
     """Commands that use one stage of a run, by its `artifact`, on the user's own pictures."""
 
     dtype: Literal["auto", "fp32", "bf16", "fp16"]
-    artifact: str
+    artifact: ArtifactName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +214,7 @@ class EvalNll(Machine):
     """`dmtool eval-nll`: the likelihood of `count` pictures of a split (null: all of them)."""
 
     from_: Annotated[FromUnet, From]
-    artifact: str
+    artifact: ArtifactName
     dtype: Literal["auto", "fp32", "bf16", "fp16"]
     batch_size: Count
     split: Literal["train", "val", "test"]

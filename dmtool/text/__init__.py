@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from dmtool.config import validate
+from dmtool.config import check
 from dmtool.errors import UserError
 from dmtool.schemas import HFText, MiniLMText, ScratchText, Text
 from dmtool.schemas import NoText as NoTextConfig
@@ -69,7 +69,7 @@ def from_card(
 def _find(card: dict[str, Any], device: torch.device | str, folder: Path | None) -> TextEncoder:
     if card["kind"] not in SCHEMAS:
         raise UserError(f"unknown kind of text encoder {card['kind']!r}: made by a newer dmtool?")
-    config: Any = validate(card["config"], SCHEMAS[card["kind"]])
+    config: Any = check(card["config"], SCHEMAS[card["kind"]])
     if isinstance(config, HFText):
         inner = folder / "text_encoder" if folder else None
         return frozen.hf(config, device, inner if inner and inner.is_dir() else None)

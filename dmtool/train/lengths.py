@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from dmtool import runs
-from dmtool.config import validate
+from dmtool.config import check
 from dmtool.data import saved
 from dmtool.device import autocast, pick_device, pick_dtype
 from dmtool.errors import UserError
@@ -89,7 +89,7 @@ class Averages:
     def _trained_as(self, schema: type[Train]) -> Train:
         """The stage's own config, for where its run stands now."""
         run = self.folder.parent
-        found = validate(saved.read(self.folder / "config.yaml"), schema)
+        found = check(saved.read(self.folder / "config.yaml"), schema)
         return replace(found, run=run.name, root=str(run.parent))
 
     def apply(self, found: Fit) -> None:

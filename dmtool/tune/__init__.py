@@ -1,18 +1,18 @@
 """The search for the best sampler, step grid and guidance at few calls of a trained model."""
 
 from dmtool.tune.bench import Bench, distance, errors, rmse
-from dmtool.tune.settings import Setting, explicit, parsed
+from dmtool.tune.settings import explicit, label, parsed
 from dmtool.tune.steps import best_steps, descend
 from dmtool.tune.tune import tune
 
 __all__ = [
     "Bench",
-    "Setting",
     "best_steps",
     "descend",
     "distance",
     "errors",
     "explicit",
+    "label",
     "parsed",
     "rmse",
     "tune",

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import replace
 
-from dmtool.config import container, leaves
-from dmtool.hydra_main import composed
 from dmtool.schemas import Guidance, Guided, Interval
 
 Bounds = tuple[float, float | None]
@@ -39,24 +36,3 @@ def best_guidance(
 def guidance(start: Guidance, scale: float, bounds: Bounds) -> Guidance:
     """The same guidance with another scale and interval."""
     return replace(start, scale=scale, interval=Interval(low=bounds[0], high=bounds[1]))
-
-
-ALWAYS = ("scale", "interval.low", "interval.high")
-
-
-def words(chosen: Guidance, always: Sequence[str] = ALWAYS) -> list[str]:
-    """The words of the command line for a guidance: those of `always`, and what else is not as in
-    `guidance=cfg`."""
-    values, usual = dict(leaves(asdict(chosen))), container(composed("sample"))["guidance"]
-    return [
-        f"guidance.{name}={_word(values[name])}"
-        for name, value in leaves(usual)
-        if name in always or values[name] != value
-    ]
-
-
-def _word(value: object) -> str:
-    """A value as Hydra reads it."""
-    if isinstance(value, float):
-        return f"{value:g}"
-    return value if isinstance(value, str) else json.dumps(value)

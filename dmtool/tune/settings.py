@@ -1,11 +1,12 @@
-"""Settings of a sampler as the words of the command line that make them."""
+"""The samplers that are tried, as the words of the command line make them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from torch import Tensor
 
+from dmtool import words
 from dmtool.config import validate
 from dmtool.errors import UserError
 from dmtool.hydra_main import composed
@@ -14,26 +15,19 @@ from dmtool.samplers import times
 from dmtool.schemas import LevelsGrid, Sample, Sampler, TuneSampler
 
 
-@dataclass(frozen=True)
-class Setting:
-    """A sampler, and Hydra's words for it."""
-
-    words: tuple[str, ...]
-    sampler: Sampler
-
-    def __str__(self) -> str:
-        """The words but for the calls, which all that are compared have in common."""
-        common = ("sampler.steps=", "sampler.calls=")
-        return " ".join(word for word in self.words if not word.startswith(common))
+def label(sampler: Sampler) -> str:
+    """Its words but for the calls, which all that are compared have in common."""
+    common = ("sampler.steps=", "sampler.calls=")
+    return " ".join(word for word in words.of_sampler(sampler) if not word.startswith(common))
 
 
-def parsed(words: str, calls: int) -> Setting:
-    """The setting that words with blanks between mean, at so many calls; UserError if none."""
-    listed = (*words.split(), "sampler.steps=null", f"sampler.calls={calls}")
-    return Setting(listed, validate(composed("sample", ["tuned=false", *listed]), Sample).sampler)
+def parsed(said: str, calls: int) -> Sampler:
+    """The sampler that words with blanks between mean, at so many calls; UserError if none."""
+    listed = [*said.split(), "sampler.steps=null", f"sampler.calls={calls}"]
+    return validate(composed("sample", listed), Sample).sampler
 
 
-def listed(config: TuneSampler, schedule: Schedule) -> list[Setting]:
+def listed(config: TuneSampler, schedule: Schedule) -> list[Sampler]:
     """All samplers on all grids, without those that have no meaning at so few calls.
 
     UserError if none has, with what the last of them lacks.
@@ -52,21 +46,17 @@ def listed(config: TuneSampler, schedule: Schedule) -> list[Setting]:
     return found
 
 
-def _checked(words: str, calls: int, schedule: Schedule) -> Setting:
-    setting = parsed(words, calls)
-    if not setting.sampler.deterministic:
-        raise UserError(f"{words} is random: it comes near no reference")
-    times(setting.sampler, schedule)
-    return setting
+def _checked(said: str, calls: int, schedule: Schedule) -> Sampler:
+    sampler = parsed(said, calls)
+    if not sampler.deterministic:
+        raise UserError(f"{said} is random: it comes near no reference")
+    times(sampler, schedule)
+    return sampler
 
 
-def explicit(setting: Setting, times: Tensor, schedule: Schedule) -> Setting:
-    """The setting's sampler at the given times, as a grid of explicit levels (four digits)."""
+def explicit(sampler: Sampler, times: Tensor, schedule: Schedule) -> Sampler:
+    """The sampler at the given times, as a grid of explicit levels (four digits)."""
     alpha, sigma = schedule(times[:-1])
     levels = [float(f"{level:.4g}") for level in (sigma / alpha).tolist()]
     first = None if times[0] == 1 else levels[0]
-    grid = LevelsGrid(kind="levels", levels=(first, *levels[1:], 0.0))
-    text = ",".join("null" if each is None else f"{each:.4g}" for each in grid.levels)
-    words = [word for word in setting.words if "grid" not in word.partition("=")[0]]
-    words += ["sampler/grid=levels", f"sampler.grid.levels=[{text}]"]
-    return Setting(tuple(words), replace(setting.sampler, grid=grid))
+    return replace(sampler, grid=LevelsGrid(kind="levels", levels=(first, *levels[1:], 0.0)))

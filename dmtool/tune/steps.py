@@ -8,9 +8,9 @@ from collections.abc import Callable
 from torch import Tensor
 
 from dmtool.samplers import times
-from dmtool.schemas import Guidance, TuneSampler
+from dmtool.schemas import Guidance, Sampler, TuneSampler
 from dmtool.tune.bench import Bench, rmse
-from dmtool.tune.settings import Setting, explicit, listed
+from dmtool.tune.settings import explicit, label, listed
 
 REACH = 0.5
 """The part of the way to its neighbour that a time goes in the first round; then half of it."""
@@ -18,16 +18,16 @@ REACH = 0.5
 
 def best_steps(
     config: TuneSampler, bench: Bench, guidance: Guidance, reference: Tensor
-) -> tuple[Setting, float]:
-    """The setting whose pictures are the nearest to the reference's [N, 3, H, W], and how near.
+) -> tuple[Sampler, float]:
+    """The sampler whose pictures are the nearest to the reference's [N, 3, H, W], and how near.
 
     All samplers and grids are looked at on a quarter of the pictures, the best of them on all, and
     the times of the best one are moved one by one.
     """
     schedule = bench.chain.denoiser.schedule
 
-    def error(setting: Setting, count: int) -> float:
-        found = bench.first(count).pictures(setting.sampler, guidance)
+    def error(sampler: Sampler, count: int) -> float:
+        found = bench.first(count).pictures(sampler, guidance)
         return rmse(found, reference[:count])
 
     settings = listed(config, schedule)
@@ -39,16 +39,16 @@ def best_steps(
     def moved(to: Tensor) -> float:
         return error(explicit(best, to, schedule), len(reference))
 
-    chosen = explicit(best, descend(times(best.sampler, schedule), moved, config.rounds), schedule)
+    chosen = explicit(best, descend(times(best, schedule), moved, config.rounds), schedule)
     return min(((each, error(each, len(reference))) for each in (best, chosen)), key=lambda x: x[1])
 
 
-def ranked(settings: list[Setting], error: Callable[[Setting], float]) -> list[Setting]:
-    """The settings by rising error, which is printed."""
+def ranked(settings: list[Sampler], error: Callable[[Sampler], float]) -> list[Sampler]:
+    """The samplers by rising error, which is printed."""
     found = {setting: error(setting) for setting in settings}
     order = sorted(settings, key=found.__getitem__)
     for setting in order[:3]:
-        print(f"  {found[setting]:6.2f}  {setting}", flush=True)
+        print(f"  {found[setting]:6.2f}  {label(setting)}", flush=True)
     return order
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from dmtool import defaults, pipeline, runs
+from dmtool import defaults, pipeline, runs, usual, words
+from dmtool.config import check
 from dmtool.errors import UserError
 from dmtool.evaluate.reals import evenly
 from dmtool.pipeline import Pipeline
-from dmtool.schemas import Guidance, Sampler, TuneSampler
+from dmtool.schemas import Defaults, Guidance, Sampler, TuneSampler
 from dmtool.tune import guided
 from dmtool.tune.bench import Bench, Real, distance, rmse
 from dmtool.tune.captions import Halves, captions, halves, real
-from dmtool.tune.settings import Setting
+from dmtool.tune.settings import label
 from dmtool.tune.steps import best_steps
 
 Figures = dict[str, Any]
@@ -30,15 +30,16 @@ def tune(config: TuneSampler, out: Path | None) -> None:
     before = baseline(config)
     chain = pipeline.load(config)
     parts = halves(captions(config, chain), config.seed)
-    setting, steps = _steps(config, chain, parts, before)
-    words, found = list(setting.words), {"protocol": _protocol(config), "steps": steps}
+    sampler, steps = _steps(config, chain, parts, before)
+    found = {"protocol": _protocol(config), "steps": steps}
+    guidance = chain.guidance  # that of the steps' pictures
     if config.guided.scales and chain.text.dim:
-        chosen, figures = _guidance(config, chain, parts, before, setting.sampler)
-        words, found = [*words, *guided.words(chosen)], found | {"guidance": figures}
-    else:  # that of the steps' pictures
-        words += guided.words(chain.guidance, always=())
-    print(f"words: {' '.join(words)}")
-    print(f"stored in {_store(config, words, found, out)}")
+        guidance, figures = _guidance(config, chain, parts, before, sampler)
+        found |= {"guidance": figures}
+    kept = guidance if "guidance" in found or guidance != _usual() else None
+    settings = Defaults(sampler=sampler, guidance=kept, upsample=None)
+    print(f"words: {' '.join(words.of_defaults(settings))}")
+    print(f"stored in {_store(config, settings, found, out)}")
 
 
 def baseline(config: TuneSampler) -> Sampler:
@@ -51,19 +52,19 @@ def baseline(config: TuneSampler) -> Sampler:
 
 def _steps(
     config: TuneSampler, chain: Pipeline, parts: Halves, before: Sampler
-) -> tuple[Setting, Figures]:
+) -> tuple[Sampler, Figures]:
     benches = [Bench(chain, evenly(part, config.count)) for part in parts]
     many, guidance = config.reference, chain.guidance
     print(f"steps: RMSE to {many.kind} with {many.calls_made} calls, {config.count} captions")
     seen = benches[0].pictures(many, guidance)
-    setting, error = best_steps(config, benches[0], guidance, seen)
-    print(f"  {error:6.2f}  {setting}")
+    sampler, error = best_steps(config, benches[0], guidance, seen)
+    print(f"  {error:6.2f}  {label(sampler)}")
     aim = benches[1].pictures(many, guidance)
-    pair = (before, setting.sampler)
+    pair = (before, sampler)
     first, last = (rmse(benches[1].pictures(each, guidance), aim) for each in pair)
     n = len(aim)
     print(f"on {n} other captions: RMSE {first:.2f} with sampler={before.kind}, now {last:.2f}")
-    return setting, {"metric": "RMSE", "n": n, "before": first, "after": last, "tuned": error}
+    return sampler, {"metric": "RMSE", "n": n, "before": first, "after": last, "tuned": error}
 
 
 def _guidance(
@@ -94,10 +95,14 @@ def _protocol(config: TuneSampler) -> Figures:
     }
 
 
-def _store(config: TuneSampler, words: list[str], found: Figures, out: Path | None) -> Path:
-    if out is not None:
-        runs.write_text(out, json.dumps({"words": words, "found": found}, indent=1) + "\n")
-        return out
+def _usual() -> Guidance:
+    """What sampling has where nothing is stored."""
+    return check(usual.guidance(), Guidance)
+
+
+def _store(config: TuneSampler, settings: Defaults, found: Figures, out: Path | None) -> Path:
     run = config.from_.unet or config.run
     artifact = runs.find(run, "unet", config.root, config.artifact)
-    return defaults.write(artifact, words, found)
+    path = out or defaults.file(artifact)
+    defaults.write(path, artifact, settings, found)
+    return path

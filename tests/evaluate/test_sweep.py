@@ -8,10 +8,13 @@ import pytest
 import torch
 
 from dmtool import defaults, runs
+from dmtool.config import validate
 from dmtool.errors import UserError
 from dmtool.evaluate import sweep
 from dmtool.evaluate.choices import combinations
 from dmtool.evaluate.front import front
+from dmtool.hydra_main import composed
+from dmtool.schemas import Defaults, EvalFid
 
 
 def test_words_with_several_values_are_every_combination():
@@ -75,9 +78,12 @@ def test_each_setting_is_measured_once_and_the_best_is_kept(measured):
     fronts = {name: each["front"] for name, each in written["figures"].items()}
     assert fronts == {"guidance.scale=1": False, "guidance.scale=2": True, "guidance.scale=3": True}
     kept = defaults.read(runs.find("r", "unet", root))
-    assert kept.words == ["sampler=heun", "guidance.scale=2"] and kept.found["quality"] == 10
+    best = validate(composed("eval_fid", ["sampler=heun", "guidance.scale=2"]), EvalFid)
+    assert kept.settings == Defaults(sampler=best.sampler, guidance=best.guidance, upsample=None)
+    assert kept.found["quality"] == 10
     sweep.sweep([f"root={root}", "run=r", "guidance.scale=1.5,2"], axes, True, None)
-    assert defaults.read(runs.find("r", "unet", root)).words == kept.words  # with its sampler
+    again = defaults.read(runs.find("r", "unet", root))
+    assert again.settings == kept.settings  # with its sampler
 
 
 def test_what_does_not_compare_or_is_not_there_is_refused(measured):

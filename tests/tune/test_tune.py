@@ -6,7 +6,7 @@ import pytest
 import torch
 from exact import Mixture
 
-from dmtool import latents
+from dmtool import latents, words
 from dmtool.config import validate
 from dmtool.errors import UserError
 from dmtool.hydra_main import composed
@@ -16,7 +16,7 @@ from dmtool.request import Request
 from dmtool.samplers import times
 from dmtool.schemas import TuneSampler
 from dmtool.text.encoder import NoText
-from dmtool.tune import Bench, best_steps, descend, explicit, guided, parsed, rmse
+from dmtool.tune import Bench, best_steps, descend, explicit, guided, label, parsed, rmse
 from dmtool.tune.captions import halves
 from dmtool.tune.steps import dragged
 from dmtool.tune.tune import baseline
@@ -54,15 +54,14 @@ def test_tuned_steps_beat_even_ones_on_other_seeds(kind, calls):
     made = chain(kind, chosen)
     seen, others = (Bench(made, [Request("", (seed, i)) for i in range(24)]) for seed in (0, 1))
     aim = seen.pictures(chosen.reference, made.guidance)
-    setting, error = best_steps(chosen, seen, made.guidance, aim)
-    said = parsed(" ".join(setting.words), calls).sampler
-    assert said == setting.sampler and said.calls_made == calls
-    assert error == rmse(seen.pictures(said, made.guidance), aim)
+    sampler, error = best_steps(chosen, seen, made.guidance, aim)
+    assert sampler.calls_made == calls and parsed(label(sampler), calls) == sampler
+    assert error == rmse(seen.pictures(sampler, made.guidance), aim)
 
     aim = others.pictures(chosen.reference, made.guidance)
-    tuned = rmse(others.pictures(setting.sampler, made.guidance), aim)
+    tuned = rmse(others.pictures(sampler, made.guidance), aim)
     for grid in ("uniform", "log_snr"):
-        even = parsed(f"sampler={setting.sampler.kind} sampler/grid={grid}", calls).sampler
+        even = parsed(f"sampler={sampler.kind} sampler/grid={grid}", calls)
         assert tuned < 0.6 * rmse(others.pictures(even, made.guidance), aim)
 
 
@@ -79,14 +78,12 @@ def test_descent_finds_the_minimum_and_keeps_the_end():
 
 
 @pytest.mark.parametrize("kind", ["flow", "scaled_linear"])
-def test_explicit_words_make_the_same_times(kind):
-    for words in ("sampler=heun sampler/grid=karras", "sampler=unipc sampler.order=3"):
-        setting, noise = parsed(words, 8), schedule(kind)
-        same = explicit(setting, times(setting.sampler, noise), noise)
-        assert parsed(" ".join(same.words), 8).sampler == same.sampler
-        torch.testing.assert_close(
-            times(same.sampler, noise), times(setting.sampler, noise), atol=1e-3, rtol=0
-        )
+def test_explicit_levels_make_the_same_times(kind):
+    for said in ("sampler=heun sampler/grid=karras", "sampler=unipc sampler.order=3"):
+        sampler, noise = parsed(said, 8), schedule(kind)
+        same = explicit(sampler, times(sampler, noise), noise)
+        assert parsed(label(same), 8) == same
+        torch.testing.assert_close(times(same, noise), times(sampler, noise), atol=1e-3, rtol=0)
 
 
 def test_guidance_is_searched_by_scale_and_interval():
@@ -96,25 +93,25 @@ def test_guidance_is_searched_by_scale_and_interval():
 
     chosen = config("guided.scales=[1,2,3]", "guided.intervals=[[0,null],[0,5]]")
     best = guided.best_guidance(chosen.guided, chosen.guidance, distance)
-    words = guided.words(best)
-    assert words == ["guidance.scale=3", "guidance.interval.low=0", "guidance.interval.high=5"]
-    assert config(*words).guidance == best
+    said = words.of_guidance(best)
+    assert said == ["guidance.scale=3", "guidance.interval.low=0", "guidance.interval.high=5"]
+    assert config(*said).guidance == best
 
 
-@pytest.mark.parametrize("words", [
+@pytest.mark.parametrize("said", [
     ["guidance=apg", "guidance.rescale=0.5"],
     ["guidance.projected.norm=2.5", "guidance.perturbed={scale: 0.5, levels: [0]}"],
     ["guidance.bad=early", "guidance.bad_scale=1.5"],
 ])  # fmt: skip
-def test_the_stored_words_make_the_guidance_that_was_tuned(words):
-    chosen = config(*words, "guided.scales=[8]", "guided.intervals=[[0.2,3]]")
+def test_the_words_make_the_guidance_that_was_tuned(said):
+    chosen = config(*said, "guided.scales=[8]", "guided.intervals=[[0.2,3]]")
     best = guided.best_guidance(
         chosen.guided, chosen.guidance, lambda each: -each.scale - each.interval.low
     )
     assert best.scale == 8 and best.interval.low == 0.2
-    assert config(*guided.words(best)).guidance == best
-    assert config(*guided.words(chosen.guidance, always=())).guidance == chosen.guidance
-    assert not guided.words(config().guidance, always=())
+    assert config(*words.of_guidance(best)).guidance == best
+    assert config(*words.of_guidance(chosen.guidance, always=())).guidance == chosen.guidance
+    assert not words.of_guidance(config().guidance, always=())
 
 
 def test_what_the_search_for_guidance_starts_from_is_kept_where_nothing_is_better():
@@ -126,7 +123,7 @@ def test_what_the_search_for_guidance_starts_from_is_kept_where_nothing_is_bette
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("said", "says"),
     [
         (["prompts=x.txt"], "add guided.scales=\\[\\]"),
         (["reference.calls=null"], "set one of them"),
@@ -135,9 +132,9 @@ def test_what_the_search_for_guidance_starts_from_is_kept_where_nothing_is_bette
         (["samplers=[]"], "samplers"),
     ],
 )
-def test_mistakes_are_named(words, says):
+def test_mistakes_are_named(said, says):
     with pytest.raises(UserError, match=says):
-        config(*words)
+        config(*said)
 
 
 def test_captions_are_halved_and_keep_their_numbers():

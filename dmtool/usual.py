@@ -1,0 +1,44 @@
+"""What `conf/` has for a part of a kind, whatever else is said; kinds may be anybody's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dmtool.config import conf_dir, container
+from dmtool.errors import UserError
+from dmtool.hydra_main import composed
+
+
+def sampler(kind: str, grid: str) -> dict[str, Any]:
+    """The values of a sampler with a grid; UserError if `conf/` has no such files."""
+    words = [_word("sampler", kind), _word("sampler/grid", grid)]
+    return dict(container(composed("sample", words))["sampler"])
+
+
+def guidance(name: str = "cfg") -> dict[str, Any]:
+    """The values of a guidance; UserError if `conf/` has no such file."""
+    return chosen("sample", "guidance", name)
+
+
+def chosen(config: str, group: str, name: str) -> dict[str, Any]:
+    """The values of a group of `conf/CONFIG.yaml`; UserError if there is no such file in it."""
+    return dict(container(composed(config, [_word(group, name)]))[group])
+
+
+def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` on top of `under`; where both have a mapping, so within it."""
+    found = dict(under)
+    for key, value in over.items():
+        beneath = found.get(key)
+        both = isinstance(beneath, Mapping) and isinstance(value, Mapping)
+        found[key] = merged(beneath, value) if both else value
+    return found
+
+
+def _word(group: str, name: str) -> str:
+    """The word for a group's file, of those that are there."""
+    names = sorted(path.stem for path in (conf_dir() / group).glob("[!_]*.yaml"))
+    if name not in names:
+        raise UserError(f"{group}={name} is none of {', '.join(names)}")
+    return f"{group}={name}"
