@@ -3,7 +3,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from dmtool.config import validate
+from dmtool.config import check
 from dmtool.data import saved
 from dmtool.errors import UserError
 from dmtool.schemas import HasData
@@ -26,7 +26,7 @@ def file(config, tmp_path):
 def test_an_older_data_section_names_the_pictures_that_it_did(file, config):
     found = saved.read(file(seed=3))
     assert found["run"] == "x"
-    data = validate({"data": found["data"]}, HasData).data
+    data = check({"data": found["data"]}, HasData).data
     assert data == config("shapes", count=20, size=16, seed=3)
 
 
@@ -35,7 +35,20 @@ def test_what_it_says_is_kept_and_checked(file):
     path = file()
     path.write_text(path.read_text().replace("count", "number"))
     with pytest.raises(UserError, match=r"unknown key 'data\.number'"):
-        validate({"data": saved.read(path)["data"]}, HasData)
+        check({"data": saved.read(path)["data"]}, HasData)
     path.write_text(path.read_text().replace("kind: shapes", "kind: shape"))
-    with pytest.raises(UserError, match=r"data/shape"):
+    with pytest.raises(UserError, match=r"data=shape is none of emoji, folder, shapes"):
         saved.read(path)
+
+
+def test_what_a_file_says_is_neither_filled_in_nor_a_word_for_hydra(file, monkeypatch):
+    monkeypatch.setenv("SECRET", "7")
+    path = file(seed="${oc.env:SECRET}")
+    assert saved.read(path)["data"]["seed"] == "${oc.env:SECRET}"
+    with pytest.raises(UserError, match=r"data\.shapes\.seed|data\.seed='\$\{oc\.env:SECRET\}'"):
+        check({"data": saved.read(path)["data"]}, HasData)
+    for kind in ("folder,hydra/launcher=joblib", "../text/minilm", "_common", "{folder: x}"):
+        path.write_text(path.read_text().replace("kind: shapes", f"kind: '{kind}'"))
+        with pytest.raises(UserError, match="is none of emoji, folder, shapes"):
+            saved.read(path)
+        path.write_text(path.read_text().replace(f"kind: '{kind}'", "kind: shapes"))

@@ -115,3 +115,24 @@ def test_a_browser_shows_it_without_an_error_or_a_request(run, theme):
     inks = [base64.b64decode(u.partition(",")[2]).decode() for u in used if "svg" in u[:20]]
     ink = {"light": plot.LIGHT, "dark": plot.DARK}[theme].ink
     assert len(inks) == 1 and ink in inks[0]
+
+
+@pytest.mark.parametrize("place", [
+    "unet/config.yaml", "unet/previews/9.png", "eval/x.png", "eval/x.json", "x-sheet.png", "x-film",
+])  # fmt: skip
+def test_nothing_comes_from_outside_the_run_by_a_link(run, tmp_path, place):
+    root = run("one")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "private.png").write_text("private")
+    link = tmp_path / "one" / place
+    link.unlink(missing_ok=True)
+    link.symlink_to(outside if place.endswith("film") else outside / "private.png")
+    with pytest.raises(UserError, match="is a link out of"):
+        page.report(["one"], root, None, False)
+    assert not (tmp_path / "one" / "report.html").exists()
+
+
+def test_names_of_figures_are_text_and_no_formulas(tmp_path):
+    lines = [{"pictures": p, "seconds": p, "$\\frac{1$": 1 / p} for p in range(1, 9)]
+    assert "$\\frac{1$" in curves.of_stages("unet", {"$x_": lines}).title
