@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
+from functools import cache
 from typing import Any
 
 from dmtool.config import conf_dir, container
@@ -12,8 +14,8 @@ from dmtool.hydra_main import composed
 
 def sampler(kind: str, grid: str) -> dict[str, Any]:
     """The values of a sampler with a grid; UserError if `conf/` has no such files."""
-    words = [_word("sampler", kind), _word("sampler/grid", grid)]
-    return dict(container(composed("sample", words))["sampler"])
+    words = _word("sampler", kind), _word("sampler/grid", grid)
+    return _values("sample", "sampler", words)
 
 
 def guidance(name: str = "cfg") -> dict[str, Any]:
@@ -23,7 +25,7 @@ def guidance(name: str = "cfg") -> dict[str, Any]:
 
 def chosen(config: str, group: str, name: str) -> dict[str, Any]:
     """The values of a group of `conf/CONFIG.yaml`; UserError if there is no such file in it."""
-    return dict(container(composed(config, [_word(group, name)]))[group])
+    return _values(config, group, (_word(group, name),))
 
 
 def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,9 +33,19 @@ def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(under)
     for key, value in over.items():
         beneath = found.get(key)
-        both = isinstance(beneath, Mapping) and isinstance(value, Mapping)
-        found[key] = merged(beneath, value) if both else value
+        if isinstance(beneath, Mapping) and isinstance(value, Mapping):
+            value = merged(beneath, value)
+        found[key] = value
     return found
+
+
+def _values(config: str, group: str, words: tuple[str, ...]) -> dict[str, Any]:
+    return deepcopy(_composed(config, words)[group])
+
+
+@cache
+def _composed(config: str, words: tuple[str, ...]) -> dict[str, Any]:
+    return container(composed(config, words))
 
 
 def _word(group: str, name: str) -> str:
