@@ -63,7 +63,7 @@ class Latents:
         self.space_id: str = card["space_id"]
         whitening = card["latent"]["whitening"]
         self.mean, self.std = (_channels(whitening[key], device) for key in ("mean", "std"))
-        self.whitening_bits = self.std.double().log2().mean().item()
+        self.whitening_bits = self.std.cpu().double().log2().mean().item()
 
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ def whitening(network: Autoencoder, batches: Iterable[Tensor]) -> dict[str, list
     """Mean and standard deviation of each latent channel over batches of pictures."""
     count, total, squares = 0, torch.zeros(1), torch.zeros(1)
     for pictures in batches:
-        z = network.encode(pictures)[0].double().cpu().transpose(0, 1).flatten(1)
+        z = network.encode(pictures)[0].cpu().double().transpose(0, 1).flatten(1)
         count, total, squares = count + z.shape[1], total + z.sum(1), squares + (z**2).sum(1)
     mean = total / count
     std = (squares / count - mean**2).clamp(min=1e-12).sqrt()

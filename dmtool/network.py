@@ -112,12 +112,20 @@ def perturbed(predictor: NoisePredictor, levels: Sequence[int]) -> NoisePredicto
 def condition(
     predictor: object, text: TextEncoder, prompts: Sequence[Prompt], device: torch.device
 ) -> Cond:
-    """The prompts' condition on `device`: all that is the same in each call of the network."""
-    first, second, shares = ends(prompts)
+    """The prompts' condition on `device`: all that is the same in each call of the network.
+
+    It is made once for each prompt, however often that comes.
+    """
+    places = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
+    distinct = [*places]
+    first, second, shares = ends(distinct)
     cond = encoded(predictor, text, first, device)
     if any(shares):
         cond = mixed(cond, encoded(predictor, text, second, device), shares)
-    return predictor.prepare(cond) if isinstance(predictor, Sampling) else cond
+    if isinstance(predictor, Sampling):
+        cond = predictor.prepare(cond)
+    once = len(distinct) == len(prompts)
+    return cond if once else cond.rows([places[prompt] for prompt in prompts])
 
 
 def encoded(

@@ -20,6 +20,7 @@ from dmtool.blend import ends
 from dmtool.cond import Cond
 from dmtool.network import encoded
 from dmtool.text import TextEncoder
+from dmtool.text.encoder import Encoded
 from dmtool.text.weights import Weighed, weighed
 
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ class Weighted(TextEncoder):
     def spans(self, captions: Sequence[str]) -> list[list[tuple[int, int]]]:
         return self.encoder.spans([weighed(caption).text for caption in captions])
 
-    def embed(self, tokens: Sequence[list[int]]) -> Cond:
-        return self.encoder.embed(tokens)
+    def each(self, tokens: Sequence[list[int]]) -> list[Encoded]:
+        return self.encoder.each(tokens)
 
     def card(self) -> dict[str, Any]:
         return self.encoder.card()

@@ -126,6 +126,31 @@ def test_the_texts_keys_and_values_are_computed_once_a_picture(text_width):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("wrap", [lambda network: network, Sampling])
+def test_a_prompt_is_encoded_once_however_often_it_comes(wrap):
+    network, asked = wrap(predictor()), []
+
+    class Noting(Text):
+        def encode(self, captions):
+            asked.append([*captions])
+            return super().encode(captions)
+
+    def conditioned(prompts):
+        return condition(network, Noting(), prompts, torch.device("cpu"))
+
+    several = ["sun", "", "sun", Blend("sun", "moon", 0.5), "", "sun"]
+    found = conditioned(several)
+    assert asked == [["sun", "", "sun"], ["sun", "", "moon"]]
+    once = conditioned([*dict.fromkeys(several)])
+    for row, prompt in enumerate(several):
+        place = [*dict.fromkeys(several)].index(prompt)
+        for a, b in zip(found._tensors(), once._tensors(), strict=True):
+            assert torch.equal(a[row], b[place])
+    asked.clear()
+    assert conditioned([""] * 5).batch == 5 and asked == [[""]]
+
+
+@torch.no_grad()
 def test_a_guided_picture_is_the_same_in_any_batch():
     network = predictor(text_width=12)
     denoiser = Denoiser(network, schedule("flow"), "flow", "flow_time")

@@ -68,7 +68,7 @@ class Model:
             part = rows[start : start + self.config.batch_size]
             found = self._batch(real.take(part), [real.captions[row] for row in part], part)
             for i in range(len(part)):
-                yield {name: values[i].double().cpu() for name, values in found.items()}
+                yield {name: values[i].cpu().double() for name, values in found.items()}
 
     def _batch(self, images: Tensor, captions: list[str], rows: Sequence[int]) -> Figures:
         config = self.config

@@ -77,7 +77,7 @@ class PerceptualDistance:
         parts = zip(a.split(size), b.split(size), strict=True)
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             found = [distance(self.maps(x), self.maps(y), self.weights) for x, y in parts]
-        return torch.cat(found).double().cpu()
+        return torch.cat(found).cpu().double()
 
     def describe(self) -> dict[str, Any]:
         """All that defines this distance, for JSON."""

@@ -19,16 +19,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from dmtool.cache import digest
 from dmtool.cond import Cond
 from dmtool.shards import Shards, Tensors, filled, half
-from dmtool.text.encoder import TextEncoder, checked, warn_truncated
+from dmtool.text.encoder import Encoded, TextEncoder, batched, checked, warn_truncated
 
-FORMAT = 2
-BATCH = 64
-"""Captions encoded at once."""
+FORMAT = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +49,16 @@ class States:
             raise IndexError(f"caption {index.tolist()} of {len(self)} (-1 is the null caption)")
         if self.shards is None:
             return Cond()
-        captions = [_caption(*self.shards.place(row)) for row in self.rows[index].tolist()]
-        values, pooled = zip(*captions, strict=True)
-        padded, lengths = pad_sequence(list(values), True), torch.tensor([*map(len, values)])
-        mask = torch.arange(padded.shape[1]) < lengths[:, None]
-        frozen = [each for each in pooled if each is not None]
-        return Cond(padded, mask, torch.stack(frozen) if frozen else None)
+        return batched([self.caption(i) for i in index.tolist()])
+
+    def caption(self, index: int) -> Encoded:
+        """The states or ids of a caption, on the CPU."""
+        assert self.shards is not None
+        shard, row = self.shards.place(int(self.rows[index]))
+        start, stop = shard["offsets"][row : row + 2].tolist()
+        values = shard["values"][start:stop]
+        pooled = shard["pooled"][row] if "pooled" in shard else None
+        return Encoded(values.float() if values.is_floating_point() else values, pooled)
 
     def statistics(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Mean and standard deviation of each channel, over distinct captions.
@@ -94,31 +95,17 @@ def cached_states(encoder: TextEncoder, captions: Sequence[str]) -> States:
 
 def _encode(encoder: TextEncoder, captions: list[str], rows: range) -> Tensors:
     tokens, lost = encoder.clipped([captions[row] for row in rows])
-    batches = [encoder.embed(tokens[i : i + BATCH]) for i in range(0, len(tokens), BATCH)]
-    values = torch.cat([_tokens(batch) for batch in batches])
+    states, pooled = zip(*encoder.each(tokens), strict=True)
+    values = torch.cat(states).cpu()
     tensors = {
-        "offsets": torch.tensor([0, *map(len, tokens)]).cumsum(0),
+        "offsets": torch.tensor([0, *map(len, states)]).cumsum(0),
         "values": values if encoder.trainable else half(values),
         "cut": torch.zeros(len(tokens), dtype=torch.bool).index_fill(
             0, torch.tensor(lost).long(), True
         ),
     }
-    pooled = [batch.pooled for batch in batches if batch.pooled is not None]
-    return tensors | ({"pooled": torch.cat(pooled).float().cpu()} if pooled else {})
-
-
-def _tokens(batch: Cond) -> Tensor:
-    """[B, L, ...] -> [T, ...], without the padding."""
-    assert batch.states is not None and batch.mask is not None
-    return batch.states[batch.mask].cpu()
-
-
-def _caption(shard: Tensors, row: int) -> tuple[Tensor, Tensor | None]:
-    """The states [L, D] or ids [L] of a caption, and its pooled vector."""
-    start, stop = shard["offsets"][row : row + 2].tolist()
-    values = shard["values"][start:stop]
-    pooled = shard["pooled"][row] if "pooled" in shard else None
-    return values.float() if values.is_floating_point() else values, pooled
+    vectors = [each for each in pooled if each is not None]
+    return tensors | ({"pooled": torch.stack(vectors).cpu()} if vectors else {})
 
 
 def _moments(chunks: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,25 @@ from dmtool.errors import UserError
 from dmtool.nn.text import TextTransformer
 
 log = logging.getLogger(__name__)
+
+
+class Encoded(NamedTuple):
+    """One caption without padding: its states [L, D] (float32) or token ids [L], and its pooled
+    vector [P], if it has one."""
+
+    values: Tensor
+    pooled: Tensor | None
+
+
+def batched(captions: Sequence[Encoded]) -> Cond:
+    """B captions as one condition: states [B, L, D] (or ids [B, L]) that are zero in the padding,
+    mask [B, L], pooled [B, P]. What is cached and what is encoded afresh both become batches
+    here."""
+    values, pooled = zip(*captions, strict=True)
+    states, lengths = pad_sequence(list(values), True), torch.tensor([*map(len, values)])
+    mask = (torch.arange(states.shape[1]) < lengths[:, None]).to(states.device)
+    vectors = [each for each in pooled if each is not None]
+    return Cond(states, mask, torch.stack(vectors) if vectors else None)
 
 
 class TextEncoder(ABC):
@@ -36,8 +55,9 @@ class TextEncoder(ABC):
         """The token ids of each caption, at most `max_length`, and which captions lost some."""
 
     @abstractmethod
-    def embed(self, tokens: Sequence[list[int]]) -> Cond:
-        """The condition of captions given as `clipped` gives them, on the encoder's device."""
+    def each(self, tokens: Sequence[list[int]]) -> list[Encoded]:
+        """Captions as `clipped` gives them, encoded on the encoder's device. What becomes of one
+        depends on its tokens alone: not on the others, and not on a caller's autocast."""
 
     @abstractmethod
     def spans(self, captions: Sequence[str]) -> list[list[tuple[int, int]]]:
@@ -58,7 +78,7 @@ class TextEncoder(ABC):
         checked(captions)
         tokens, lost = self.clipped(captions)
         warn_truncated(len(lost), captions[lost[0]] if lost else "", self.max_length)
-        return self.embed(tokens)
+        return batched(self.each(tokens))
 
     def truncated(self, captions: Sequence[str]) -> int:
         """How many captions are longer than `max_length` tokens."""
@@ -86,7 +106,11 @@ class NoText(TextEncoder):
     def clipped(self, captions: Sequence[str]) -> tuple[list[list[int]], list[int]]:
         return [[] for _ in captions], []
 
-    def embed(self, tokens: Sequence[list[int]]) -> Cond:
+    def each(self, tokens: Sequence[list[int]]) -> list[Encoded]:
+        return []
+
+    def encode(self, captions: Sequence[str]) -> Cond:
+        checked(captions)
         return Cond()
 
     def spans(self, captions: Sequence[str]) -> list[list[tuple[int, int]]]:
@@ -108,13 +132,6 @@ def card(
         "dim": dim,
         "pooled_dim": pooled_dim,
     }
-
-
-def padded(tokens: Sequence[list[int]], pad: int) -> tuple[Tensor, Tensor]:
-    """B lists of ids -> ids [B, L] (int64) filled up with `pad`, mask [B, L] (True = a token)."""
-    ids = pad_sequence([torch.tensor(t, dtype=torch.int64) for t in tokens], True, pad)
-    lengths = torch.tensor([len(t) for t in tokens])
-    return ids, torch.arange(ids.shape[1]) < lengths[:, None]
 
 
 def checked(captions: Sequence[str]) -> None:

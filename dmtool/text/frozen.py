@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from dmtool.cond import Cond
+from dmtool.device import autocast
 from dmtool.errors import UserError
 from dmtool.schemas import HFText, MiniLMText
 from dmtool.text import pretrained
-from dmtool.text.encoder import TextEncoder, card, check_room, padded
+from dmtool.text.encoder import Encoded, TextEncoder, card, check_room
+
+GROUP = 16
+"""Captions that a network computes at once, always: see `FrozenEncoder.each`."""
 
 MINILM = "all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -42,7 +45,12 @@ class FrozenEncoder(TextEncoder):
         network: pretrained.Pretrained,
         device: torch.device | str,
     ) -> None:
-        self.config, self.name, self._network, self.device = config, name, network, device
+        self.config, self.name, self._network, self.device = (
+            config,
+            name,
+            network,
+            torch.device(device),
+        )
         self._model = network.model.to(device)
         self._layers = chosen_layers(config.layers, network.model.config.num_hidden_layers)
         self.max_length = config.max_length
@@ -61,16 +69,33 @@ class FrozenEncoder(TextEncoder):
         return ids, lost
 
     @torch.no_grad()
-    def embed(self, tokens: Sequence[list[int]]) -> Cond:
-        ids, mask = (
-            t.to(self.device) for t in padded(tokens, self._network.tokenizer.pad_token_id)
-        )
-        inside = None if self._network.family.fixed_length else mask
+    def each(self, tokens: Sequence[list[int]]) -> list[Encoded]:
+        """In float32 whatever the caller computes in, and rounded as the cache keeps it.
+
+        Networks compute batches of `GROUP` captions of one length, filled up with the first: so
+        products have the same shape for a caption whatever it comes with, and the same bits.
+        """
+        alike: dict[int, list[tuple[int, ...]]] = {}
+        for caption in dict.fromkeys(map(tuple, tokens)):
+            alike.setdefault(len(caption), []).append(caption)
+        found: dict[tuple[int, ...], Encoded] = {}
+        with autocast(self.device, torch.float32):
+            for same in alike.values():
+                for start in range(0, len(same), GROUP):
+                    group = same[start : start + GROUP]
+                    found |= zip(group, self._group(group), strict=False)
+        return [found[tuple(caption)] for caption in tokens]
+
+    def _group(self, captions: Sequence[tuple[int, ...]]) -> list[Encoded]:
+        """At least `captions`, which are of one length."""
+        rows = [*captions, *[captions[0]] * (GROUP - len(captions))]
+        ids = torch.tensor(rows, device=self.device)
+        inside = None if self._network.family.fixed_length else torch.ones_like(ids)
         out = self._model(input_ids=ids, attention_mask=inside, output_hidden_states=True)
         # of some networks the last of hidden_states lacks the final norm
         every = (*out.hidden_states[:-1], out.last_hidden_state)
-        states = torch.cat([every[layer] for layer in self._layers], -1)
-        return Cond(states * mask[..., None], mask, self._pooled(out, mask))
+        states = torch.cat([every[layer] for layer in self._layers], -1).float()
+        return [*map(Encoded, rounded(states), self._pooled(out))]
 
     def spans(self, captions: Sequence[str]) -> list[list[tuple[int, int]]]:
         tokenizer, longest = self._network.tokenizer, self.max_length
@@ -92,13 +117,20 @@ class FrozenEncoder(TextEncoder):
         sha256, config = self._network.sha256, asdict(self.config)
         return card(self.config.kind, self.name, sha256, config, self.dim, self.pooled_dim)
 
-    def _pooled(self, out: Any, mask: Tensor) -> Tensor:
+    def _pooled(self, out: Any) -> Tensor:
         if self._network.family.fixed_length:
             pooled: Tensor = out.pooler_output
-            return pooled
-        weight = mask[..., None].float()
-        mean = (out.last_hidden_state * weight).sum(1) / weight.sum(1)
+            return pooled.float()
+        mean = out.last_hidden_state.float().mean(1)
         return normalize(mean, dim=-1) if isinstance(self.config, MiniLMText) else mean
+
+
+def rounded(states: Tensor) -> Tensor:
+    """States [B, ...] of B captions, float32, as the cache keeps them: with float16's digits, but
+    of captions that have a value beyond its range."""
+    narrow = states.half()
+    fits = narrow.isfinite().flatten(1).all(1).reshape(-1, *[1] * (states.dim() - 1))
+    return torch.where(fits, narrow.float(), states)
 
 
 def minilm(config: MiniLMText, device: torch.device | str) -> FrozenEncoder:

@@ -11,13 +11,12 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from dmtool.cache import digest
-from dmtool.cond import Cond
 from dmtool.errors import UserError
 from dmtool.nn.text import TextTransformer
 from dmtool.schemas import ScratchText
-from dmtool.text.encoder import TextEncoder, card, check_room, padded
+from dmtool.text.encoder import Encoded, TextEncoder, card, check_room
 
-PAD, BEGIN, END = 0, 1, 2
+BEGIN, END = 1, 2  # 0 is padding
 SPECIALS = ["<pad>", "<begin>", "<end>"]
 FILE = "tokenizer.json"
 
@@ -108,8 +107,8 @@ class ScratchEncoder(TextEncoder):
         room = self.max_length - 2
         return [[(0, 0), *row[:room], (0, 0)] for row in self.tokens.spans(captions)]
 
-    def embed(self, tokens: Sequence[list[int]]) -> Cond:
-        return Cond(*padded(tokens, PAD)).to(self.device)
+    def each(self, tokens: Sequence[list[int]]) -> list[Encoded]:
+        return [Encoded(torch.tensor(ids, device=self.device), None) for ids in tokens]
 
     def card(self) -> dict[str, Any]:
         config, name = asdict(self.config), self.config.tokenizer

@@ -30,12 +30,13 @@ def more(parts: int, size: int) -> int | None:
 def move(batch: Batch, device: torch.device, dtype: torch.dtype) -> Batch:
     """The batch with its pictures, noise and conditions on the device, in float64 if that is asked.
 
-    Times stay on the CPU, where their coefficients are computed.
+    Times, which are what a batch holds in float64, stay on the CPU: their coefficients are computed
+    there, and not every device has that type.
     """
     wide = dtype if dtype == torch.float64 else None
     moved: Batch = {}
     for name, value in batch.items():
-        if isinstance(value, Tensor) and name != "t":
+        if isinstance(value, Tensor) and value.dtype != torch.float64:
             floating = value.is_floating_point()
             value = value.to(device, wide if floating else None, non_blocking=True)
         moved[name] = value.to(device, wide) if isinstance(value, Cond) else value

@@ -32,6 +32,11 @@ def _close(a, b):
     torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
 
+def _near(states, b):
+    """As near as float16 comes, which they are rounded to."""
+    torch.testing.assert_close(states, b, atol=1e-6, rtol=5.2e-4)
+
+
 def test_clip_is_used_as_in_stable_diffusion(clip):
     tokenizer = transformers.CLIPTokenizer.from_pretrained(clip)
     model = transformers.CLIPTextModel.from_pretrained(clip).eval()
@@ -41,7 +46,7 @@ def test_clip_is_used_as_in_stable_diffusion(clip):
         out = model(ids, output_hidden_states=True)
     cond = _load(clip, layers=[-1, -2, 0]).encode(CAPTIONS)
     expected = [out.last_hidden_state, out.hidden_states[-2], out.hidden_states[0]]
-    _close(cond.states, torch.cat(expected, -1))
+    _near(cond.states, torch.cat(expected, -1))
     assert cond.mask.shape == (4, 20) and cond.mask.all()
     end = (ids == tokenizer.eos_token_id).int().argmax(1)
     _close(cond.pooled, out.last_hidden_state[torch.arange(4), end])
@@ -65,7 +70,7 @@ def test_t5_and_bert_equal_transformers_without_padding(family, request):
         with torch.no_grad():
             ids = tokenizer(caption, return_tensors="pt")["input_ids"]
             out = model(ids, output_hidden_states=True)
-        _close(states[mask], torch.cat([out.hidden_states[0], out.last_hidden_state], -1)[0])
+        _near(states[mask], torch.cat([out.hidden_states[0], out.last_hidden_state], -1)[0])
         _close(pooled, out.last_hidden_state[0].mean(0))
         assert not states[~mask].any()
 

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -38,9 +39,8 @@ def test_equal_to_encoding_and_minus_one_is_the_null_caption(
     expected = encoder.encode([CAPTIONS[i] if i >= 0 else "" for i in INDICES])
     for indices in (INDICES, torch.tensor(INDICES)):
         cond = states.cond(indices)
-        torch.testing.assert_close(cond.states, expected.states, atol=1e-3, rtol=1e-3)
-        torch.testing.assert_close(cond.pooled, expected.pooled, atol=1e-5, rtol=1e-5)
-        assert torch.equal(cond.mask, expected.mask)
+        for cached, afresh in zip(cond._tensors(), expected._tensors(), strict=True):
+            assert torch.equal(cached, afresh)
     assert len(states) == 20
     with pytest.raises(IndexError, match="of 20"):
         states.cond([20])
@@ -50,9 +50,9 @@ def test_equal_to_encoding_and_minus_one_is_the_null_caption(
 
 def test_computed_once_for_the_same_captions_and_encoder(bert, t5, tmp_path, monkeypatch):
     calls = []
-    embed = text.frozen.FrozenEncoder.embed
+    each = text.frozen.FrozenEncoder.each
     monkeypatch.setattr(
-        text.frozen.FrozenEncoder, "embed", lambda self, t: calls.append(len(t)) or embed(self, t)
+        text.frozen.FrozenEncoder, "each", lambda self, t: calls.append(len(t)) or each(self, t)
     )
     _states(_load(bert))
     assert sum(calls) == 4  # three distinct captions and the null caption
@@ -78,12 +78,21 @@ def test_statistics_are_those_of_all_tokens_and_captions(bert, monkeypatch):
         torch.testing.assert_close(std.double(), expected[1], atol=1e-6, rtol=1e-6)
 
 
-def test_states_too_large_for_half_precision_are_kept_in_single(bert):
+def test_only_captions_too_large_for_half_precision_are_kept_in_single(bert):
     encoder = _load(bert)
-    encoder._model.embeddings.LayerNorm.bias.data[:] = 1e5
+    words = encoder._model.embeddings.word_embeddings.weight.data
+    expected = _states(encoder).cond([0]).states
+    encoder._network = replace(encoder._network, sha256="0" * 64)
+    encoder._model.embeddings.LayerNorm.weight.data[3] = 3e4  # times at most 5.6
+    words[encoder._network.tokenizer.vocab["pilot"], 3] = 1e3
     states = _states(encoder)
     (values,) = states.shards.column("values")
-    assert values.dtype == torch.float32 and values.isfinite().all()
+    assert values.dtype == torch.float32 and values.isfinite().all() and values.max() > 7e4
+    large, small = (states.cond([i]).states for i in (1, 3))
+    assert torch.equal(small, small.half()) and not torch.equal(large, large.half())
+    cond = encoder.encode(CAPTIONS)
+    assert torch.equal(cond.states, states.cond(range(20)).states)
+    assert expected.isfinite().all()
 
 
 def test_states_that_are_not_numbers_are_an_error_and_leave_no_shard(bert, tmp_path):
