@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from dmtool import files
+from dmtool import files, migrate
 from dmtool.cache import file_digest
 from dmtool.errors import UserError
 from dmtool.schemas import STAGES
@@ -31,7 +31,7 @@ from dmtool.schemas import STAGES
 if TYPE_CHECKING:  # what only looks at a run need not wait for torch
     from torch import Tensor
 
-FORMAT = 2
+FORMAT = migrate.CARD.now
 """Version of the card's format."""
 
 Fill = Callable[[Path], None]
@@ -99,10 +99,7 @@ def load(path: Path) -> Artifact:
         raise UserError(f"{path} is not an artifact: it has no card.json") from error
     except ValueError as error:  # not JSON, or not even text
         raise UserError(f"{path / 'card.json'} is damaged: {error}") from error
-    number = card.get("format") if isinstance(card, dict) else None
-    if number != FORMAT:
-        raise UserError(f"{path} has a card of format {number}, this dmtool reads {FORMAT}")
-    return Artifact(path, card)
+    return Artifact(path, migrate.CARD.read(card if isinstance(card, dict) else {}, path))
 
 
 def nothing(folder: Path) -> None:

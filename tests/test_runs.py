@@ -94,7 +94,7 @@ def test_damaged_and_missing_weights_are_refused(artifact):
 def test_an_unknown_format_is_refused(artifact, text):
     (artifact.path / "card.json").write_text(text)
     found = json.loads(text)["format"] if text == '{"format": 1}' else None
-    with pytest.raises(UserError, match=f"format {found}, this dmtool reads {FORMAT}"):
+    with pytest.raises(UserError, match=f"format {found}, this dmtool reads 2 to {FORMAT}"):
         load(artifact.path)
 
 

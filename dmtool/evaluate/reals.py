@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from dmtool import cache, runs, shards
+from dmtool import cache, runs, saved, shards
 from dmtool.config import check
-from dmtool.data import saved, source
+from dmtool.data import source
 from dmtool.data.pictures import Pictures
 from dmtool.data.source import Split
 from dmtool.errors import UserError
@@ -88,10 +88,8 @@ class Reals:
 
 def of_run(card: dict[str, Any], run: str, stage: str, root: str, resolution: int) -> Reals:
     """The pictures that a run's stage was trained on; UserError if they have changed since."""
-    path = runs.run_dir(run, root) / stage / "config.yaml"
-    if not path.is_file():
-        raise UserError(f"{path} is missing: it says which pictures the run was trained on")
-    found = of_data(check({"data": saved.read(path)["data"]}, HasData).data, resolution)
+    chosen = saved.read(runs.run_dir(run, root) / stage)["data"]
+    found = of_data(check({"data": chosen}, HasData).data, resolution)
     trained_on = card["data"]["fingerprint"]
     if found.fingerprint != trained_on:
         raise UserError(

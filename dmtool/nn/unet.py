@@ -73,7 +73,7 @@ class UNet(nn.Module):
     Args:
         channels: of the noisy picture and of each prediction.
         outputs: predictions, one after another along the channels; the first is that of the
-            picture (or of its noise, ...). Cards that are older than the argument mean 1.
+            picture (or of its noise, ...).
         patch: space-to-depth factor at the input, undone at the output.
         widths, blocks, depths: channels, residual blocks and transformer depth of each level.
         middle_depth: transformer depth between the two middle residual blocks.

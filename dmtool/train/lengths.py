@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 
-from dmtool import runs
+from dmtool import runs, saved
 from dmtool.config import check
-from dmtool.data import saved
 from dmtool.device import autocast, pick_device, pick_dtype
 from dmtool.errors import UserError
 from dmtool.network import for_use
@@ -89,7 +88,7 @@ class Averages:
     def _trained_as(self, schema: type[Train]) -> Train:
         """The stage's own config, for where its run stands now."""
         run = self.folder.parent
-        found = check(saved.read(self.folder / "config.yaml"), schema)
+        found = check(saved.read(self.folder), schema)
         return replace(found, run=run.name, root=str(run.parent))
 
     def apply(self, found: Fit) -> None:

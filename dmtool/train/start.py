@@ -10,11 +10,9 @@ from typing import Any, TypeVar, cast
 
 import torch
 from accelerate import Accelerator
-from omegaconf import OmegaConf
 from pydantic import TypeAdapter
 
-from dmtool import processes, runs
-from dmtool.data import saved
+from dmtool import processes, runs, saved
 from dmtool.data.source import Source, report
 from dmtool.device import pick_device
 from dmtool.errors import UserError
@@ -69,7 +67,7 @@ def _train(
     torch.manual_seed(config.seed)
     stage = build(config, accelerator.device)  # all processes fill the caches together
     if group.main:
-        runs.write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(complete)))
+        saved.write(folder, complete)
     if config.init:
         _start_from(stage, runs.find(config.init, name, config.root))
     if group.main:
@@ -91,9 +89,8 @@ def _complete(config: Train) -> dict[str, Any]:
 
 def _check_unchanged(folder: Path, new: dict[str, Any]) -> None:
     """Refuse to go on with a config that would change the run."""
-    path = folder / "config.yaml"
-    if path.exists() and any((folder / "checkpoints").glob("[0-9]*")):
-        old = saved.read(path)
+    if (folder / saved.NAME).exists() and any((folder / "checkpoints").glob("[0-9]*")):
+        old = saved.read(folder)
         changed = [key for key in new if key not in FREE and old.get(key) != new[key]]
         if changed:
             values = "; ".join(

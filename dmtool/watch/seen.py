@@ -9,10 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from PIL import Image
 
-from dmtool import metrics, runs
+from dmtool import metrics, runs, saved
 from dmtool.errors import UserError
 from dmtool.schemas import Limit
 
@@ -62,7 +61,7 @@ class Seen:
 def stages(run: str, root: str) -> list[str]:
     """The stages of a run that were begun, the one that wrote last first; UserError if none."""
     folder = runs.run_dir(run, root)
-    found = [path.parent for path in folder.glob("*/config.yaml")]
+    found = [path.parent for path in folder.glob(f"*/{saved.NAME}")]
     if not folder.is_dir():
         runs.find(run, "unet", root)  # says that there is no such run
     if not found:
@@ -79,12 +78,8 @@ def look(run: str, stage: str | None, root: str) -> Seen:
     lines = metrics.read(folder / metrics.NAME)
     if not lines:
         raise NothingYet(f"{folder} has logged nothing yet: it is preparing, or was stopped before")
-    config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
-    assert isinstance(config, dict)
     age = time.time() - _written(folder)
-    return Seen(
-        folder, lines, {str(k): v for k, v in config.items()}, _complete(folder, lines), age
-    )
+    return Seen(folder, lines, saved.read(folder), _complete(folder, lines), age)
 
 
 class NothingYet(UserError):
@@ -94,7 +89,7 @@ class NothingYet(UserError):
 def _written(folder: Path) -> float:
     """When the stage logged its last line, or was begun."""
     path = folder / metrics.NAME
-    return (path if path.exists() else folder / "config.yaml").stat().st_mtime
+    return (path if path.exists() else folder / saved.NAME).stat().st_mtime
 
 
 def _complete(folder: Path, lines: list[metrics.Line]) -> bool:

@@ -1,0 +1,33 @@
+"""The config that a stage of a run was begun with, whatever version wrote it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from dmtool import migrate, runs
+from dmtool.config import container
+from dmtool.errors import UserError
+
+NAME = "config.yaml"
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The values that a stage's `config.yaml` stands for today.
+
+    UserError if it is missing, or of a format that this version does not read.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        raise UserError(f"{path} is missing: it says how the run was trained")
+    values = migrate.CONFIG.read(container(cast(DictConfig, OmegaConf.load(path))), path)
+    del values["format"]
+    return values
+
+
+def write(folder: Path, values: dict[str, Any]) -> None:
+    """Write a stage's `config.yaml`, complete."""
+    numbered = {"format": migrate.CONFIG.now, **values}
+    runs.write_text(folder / NAME, OmegaConf.to_yaml(OmegaConf.create(numbered)))
