@@ -2,8 +2,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+LOWEST := tests/test_chain.py tests/test_names.py tests/test_device.py tests/test_guidance.py \
+          tests/samplers tests/nn tests/text tests/train tests/data
 
-.PHONY: help setup demo curves test test-slow test-parity lint format
+.PHONY: help setup demo curves test test-slow test-parity test-lowest lint format
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +38,16 @@ test-parity: .venv-parity/.installed  ## FID's modes against the libraries they 
 .venv-parity/.installed: pyproject.toml constraints.txt requirements-parity.txt
 	$(PYTHON) -m venv .venv-parity
 	.venv-parity/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . pytest -r requirements-parity.txt
+	touch $@
+
+test-lowest: .venv-lowest/.installed  ## the chain's tests on the lowest versions that are allowed
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n 2 --dist loadscope -m "not slow" $(LOWEST)
+
+.venv-lowest/.installed: pyproject.toml scripts/lowest.py
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python scripts/lowest.py > .venv-lowest/requirements.txt
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -r .venv-lowest/requirements.txt -e .
+	.venv-lowest/bin/python -m pip check
 	touch $@
 
 lint: $(STAMP)  ## ruff and mypy

@@ -78,10 +78,20 @@ def _available(kind: str) -> bool:
     return False
 
 
+def asynchronous(device: torch.device) -> bool:
+    """Whether work on the device is queued, and the CPU goes on meanwhile."""
+    return device.type != "cpu"
+
+
+def locks_pages(device: torch.device) -> bool:
+    """Whether copies between the device and page-locked memory need nobody to wait."""
+    return device.type == "cuda"
+
+
 def sent(x: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
     """A tensor of the CPU on `device`; CUDA does not wait for it, as for `x.to(device)` it would:
     what is ordinary memory is staged before the call returns."""
-    return x.to(dtype).to(device, non_blocking=device.type == "cuda")
+    return x.to(dtype).to(device, non_blocking=locks_pages(device))
 
 
 def widest(device: torch.device) -> torch.dtype:
@@ -102,9 +112,12 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 def _fast_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return False
+    return device.type == "cpu" and _fast_bf16_cpu()
+
+
+def _fast_bf16_cpu() -> bool:
+    found = torch.cpu.get_capabilities()
+    return bool(found.get("amx_tile", False) or found.get("avx512_bf16", False))
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:

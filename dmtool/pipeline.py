@@ -78,6 +78,9 @@ class Pipeline:
     bad: BadModel | None = None
     perturbed: Denoiser | None = None
 
+    def __post_init__(self) -> None:
+        self.sampler = guidance.settled(self.sampler, pictures=self.codec.space_id == "pixels")
+
     def sample(
         self,
         prompt: str,
@@ -143,7 +146,8 @@ class Pipeline:
         if self.bad is not None:
             other = self.bad.denoiser
             bad = Bad(other, condition(other.network, self.bad.text, prompts, self.device))
-        return guidance.build(self.guidance, self.denoiser, negative, bad, self.perturbed)
+        guided = guidance.build(self.guidance, self.denoiser, negative, bad, self.perturbed)
+        return guidance.thresholded(guided, self.sampler)
 
     def network_evaluations(self, edit: Edit | None = None) -> int:
         """How often a network is evaluated for a picture: counted on a model that costs nothing."""

@@ -13,6 +13,7 @@ from dmtool.blend import Prompt
 from dmtool.data.transforms import to_tensor, to_uint8
 from dmtool.denoise import Denoiser, expand
 from dmtool.device import sent
+from dmtool.guidance import settled, thresholded
 from dmtool.network import condition
 from dmtool.noise import c_noise, log_snr
 from dmtool.samplers import Given, Source, last, picture_noise, trajectory
@@ -63,6 +64,9 @@ class Upsampler:
     level: float
     sampler: Sampler
 
+    def __post_init__(self) -> None:
+        self.sampler = settled(self.sampler, pictures=True)
+
     def __call__(
         self,
         small: Tensor,
@@ -76,7 +80,8 @@ class Upsampler:
         cond = cond.with_extras(**self._low_resolution(small, sources))
         shape = (3, small.shape[2] * self.factor, small.shape[3] * self.factor)
         how = (self.sampler, "upsample", device, given)
-        return last(trajectory(self.denoiser, cond, shape, sources, *how)).clamp(-1, 1)
+        denoiser = thresholded(self.denoiser, self.sampler)
+        return last(trajectory(denoiser, cond, shape, sources, *how)).clamp(-1, 1)
 
     def _low_resolution(self, small: Tensor, sources: Sequence[Source]) -> dict[str, Tensor]:
         low = enlarge(small, self.factor)

@@ -25,7 +25,7 @@ FORBIDDEN = [  # (modules, what they may not import, but for)
     (
         "guidance",
         "dmtool",
-        "dmtool.guidance dmtool.noise dmtool.cond dmtool.denoise dmtool.schemas",
+        "dmtool.guidance dmtool.noise dmtool.cond dmtool.denoise dmtool.schemas dmtool.errors",
     ),
     ("weighting", "dmtool", "dmtool.denoise dmtool.schemas"),
     ("plot", "dmtool", "dmtool.errors"),

@@ -17,7 +17,7 @@ from dmtool.nn.text import TextTransformer
 from dmtool.nn.unet import Block, UNet
 from dmtool.noise import schedule
 from dmtool.samplers import last, trajectory
-from dmtool.schemas import HeunSampler, UniformGrid
+from dmtool.schemas import HeunSampler, NoThreshold, UniformGrid
 from dmtool.schemas import UNet as UNetConfig
 
 CONFIG = {
@@ -26,8 +26,9 @@ CONFIG = {
     "text_width": None, "dropout": 0.0,
 }  # fmt: skip
 SETTINGS = HeunSampler(
-    kind="heun", steps=3, calls=None, grid=UniformGrid(kind="uniform", shift=1.0)
-)
+    kind="heun", steps=3, calls=None, grid=UniformGrid(kind="uniform", shift=1.0),
+    threshold=NoThreshold(kind="none"),
+)  # fmt: skip
 
 
 class Text:

@@ -5,14 +5,15 @@ import torch
 
 from dmtool.denoise import Denoiser
 from dmtool.noise import schedule
-from dmtool.schemas import PlainSampler, UniformGrid
+from dmtool.schemas import NoThreshold, PlainSampler, UniformGrid
 from dmtool.text.encoder import NoText
 from dmtool.upsampler import Upsampler, augmented, enlarge
 
 KEYS = [(0, 0), (0, 1), (5, 0)]
 SETTINGS = PlainSampler(
-    kind="euler", steps=4, calls=None, grid=UniformGrid(kind="uniform", shift=1.0)
-)
+    kind="euler", steps=4, calls=None, grid=UniformGrid(kind="uniform", shift=1.0),
+    threshold=NoThreshold(kind="none"),
+)  # fmt: skip
 
 
 class Network:

@@ -87,7 +87,7 @@ def _build(config: EvalUpsampler, artifact: Artifact, device: torch.device) -> E
         dtype=pick_dtype(config.dtype, device),
         how={
             "augmentation": upsampler.level,
-            "sampler": asdict(sampler),
+            "sampler": asdict(upsampler.sampler),
             "steps": sampler.intervals,
             "calls": sampler.calls_made,
         },

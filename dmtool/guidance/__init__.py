@@ -6,5 +6,17 @@ from dmtool.guidance.classifier_free import ClassifierFree
 from dmtool.guidance.interval import Within
 from dmtool.guidance.projected import Projection
 from dmtool.guidance.tally import Tally
+from dmtool.guidance.threshold import Thresholded, settled, thresholded
 
-__all__ = ["AutoGuided", "Bad", "ClassifierFree", "Projection", "Tally", "Within", "build"]
+__all__ = [
+    "AutoGuided",
+    "Bad",
+    "ClassifierFree",
+    "Projection",
+    "Tally",
+    "Thresholded",
+    "Within",
+    "build",
+    "settled",
+    "thresholded",
+]

@@ -13,8 +13,9 @@ class Projection:
     """Bends the direction of guidance (Sadat et al., arXiv:2410.02416, algorithm 1).
 
     The difference gets `momentum` times what it was before (negative: pushes away from it), is
-    shortened to length `norm` at most, and of its part parallel to the positive estimate remains
-    `eta`. It remembers, so one is made for each trajectory; calls are all of the same batch.
+    shortened to length `norm` at most, over all values of a picture, and of its part parallel to
+    the positive estimate remains `eta`. It remembers, so one is made for each trajectory; calls are
+    all of the same batch.
     """
 
     eta: float

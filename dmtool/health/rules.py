@@ -83,7 +83,8 @@ def _throughput(seen: Seen) -> Finding | None:
 
 
 def _rate(seen: Seen) -> Finding | None:
-    """Its last step's rate, against the schedule at the pictures and seconds before it.
+    """Its last step's rate, against the schedule: its course by the pictures and seconds before the
+    step, its warm-up by those after it.
 
     Each time that the run went back has lowered it.
     """
@@ -92,7 +93,7 @@ def _rate(seen: Seen) -> Finding | None:
         return None
     config, line = check({"optim": seen.config["optim"]}, HasOptim).optim, lines[-1]
     before = line["pictures"] - seen.config["batch_size"]
-    factor = optim.factor(config, before, seen.fraction(before, line["seconds"]))
+    factor = optim.factor(config, line["pictures"], seen.fraction(before, line["seconds"]))
     factor *= seen.config["recovery"]["lr_factor"] ** line.get("rollbacks", 0)
     text = (
         f"the learning rate is {line['lr']:.3g} at {line['pictures']:,} pictures, "

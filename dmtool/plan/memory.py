@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import psutil
 import torch
 
-from dmtool.device import peak_memory
+from dmtool.device import asynchronous, peak_memory
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def peak(device: torch.device) -> Peak:
 
 def forget(device: torch.device) -> None:
     """Let a GPU's peak begin anew: what filled the caches is not the training's."""
-    if device.type != "cpu":
+    if asynchronous(device):
         torch.accelerator.empty_cache()
         torch.accelerator.reset_peak_memory_stats(device)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
+from dmtool.device import asynchronous
 from dmtool.plan import memory
 from dmtool.plan.forecast import Costs
 from dmtool.processes import Group
@@ -150,7 +151,7 @@ class Program(Occasions):
 
     def _now(self) -> float:
         """The clock, once the device has done all it was asked for."""
-        if self.context.device.type != "cpu":
+        if asynchronous(self.context.device):
             torch.accelerator.synchronize(self.context.device)
         return time.perf_counter()
 

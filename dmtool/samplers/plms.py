@@ -20,7 +20,8 @@ def plms(denoiser: Bound, x: Tensor, times: Tensor, *, noise: Noise) -> Iterator
 
     The estimates of up to four steps are averaged by Adams and Bashforth's weights over t, which
     for equal steps are those of the paper. Its variable is that of Heun's method; of second order,
-    as the transfer over sigma / alpha is.
+    as the transfer over sigma / alpha is. The last step, to sigma = 0, is Euler's: the paper and
+    diffusers extrapolate into it, which costs few steps most of their accuracy.
     """
     by_ratio = moves_by_ratio(denoiser.schedule)
     past: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=4)  # t, x_0, eps; the newest last
@@ -30,7 +31,9 @@ def plms(denoiser: Bound, x: Tensor, times: Tensor, *, noise: Noise) -> Iterator
         else:
             x_0 = denoiser(x, a.t)
         past.append((a.t, x_0, eps_from_x0(x, x_0, a.alpha, a.sigma)))
-        if len(past) > 1:
+        if b.sigma == 0:
+            following = b.alpha * x_0
+        elif len(past) > 1:
             weights = adams([t for t, *_ in past], b.t)
             mean_x_0 = sum(w * each for w, (_, each, _) in zip(weights, past, strict=True))
             mean_eps = sum(w * each for w, (*_, each) in zip(weights, past, strict=True))

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from dmtool import runs
 from dmtool.cache import file_digest
+from dmtool.device import asynchronous, locks_pages
 from dmtool.errors import UserError
 from dmtool.schemas import Keep
 from dmtool.train import optim_state, team
@@ -169,7 +170,7 @@ class State:
         for name, content in {**contents, "optimizer": tensors}.items():
             _to_host(content, self.buffers.setdefault(name, {}))
         device = next(self.network.parameters()).device
-        if device.type != "cpu":
+        if asynchronous(device):
             torch.accelerator.synchronize(device)
         settings = {"groups": groups, "scaler": self.scaler.state_dict()}
         progress = deepcopy(self.progress)
@@ -273,7 +274,7 @@ def _to_host(tensors: dict[str, Tensor], buffers: dict[str, Tensor]) -> None:
             buffers[name] = torch.empty_like(
                 tensor,
                 device="cpu",
-                pin_memory=tensor.is_cuda,
+                pin_memory=locks_pages(tensor.device),
                 memory_format=torch.contiguous_format,
             )
         local(buffers[name]).copy_(local(tensor), non_blocking=True)

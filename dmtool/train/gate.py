@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from dmtool.device import asynchronous, locks_pages
 from dmtool.train.shard import local
 
 
@@ -14,7 +15,7 @@ class Verdict:
 
     def __init__(self, value: Tensor) -> None:
         self._value, self._event = value, None
-        if value.is_cuda:
+        if locks_pages(value.device):
             self._value = torch.empty((), dtype=value.dtype, pin_memory=True)
             self._value.copy_(value, non_blocking=True)
             self._event = torch.Event(value.device)
@@ -37,7 +38,7 @@ def step_if(finite: Tensor, optimizer: Optimizer) -> None:
     if getattr(optimizer, "_step_supports_amp_scaling", False):
         optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
         optimizer.step()
-    elif finite.device.type == "cpu" or not optimizer.state:
+    elif not asynchronous(finite.device) or not optimizer.state:
         if finite:
             optimizer.step()
     else:
@@ -46,7 +47,7 @@ def step_if(finite: Tensor, optimizer: Optimizer) -> None:
 
 def _step_or_restore(finite: Tensor, optimizer: Optimizer) -> None:
     changing = _tensors(optimizer)
-    before = torch._foreach_clone(changing) if changing else []
+    before = [tensor.clone() for tensor in changing]
     optimizer.step()
     for tensor, old in zip(changing, before, strict=True):
         torch.where(finite, tensor, old, out=tensor)

@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch.amp.grad_scaler import GradScaler
 
-from dmtool.device import pick_dtype
+from dmtool.device import locks_pages, pick_dtype
 from dmtool.errors import Stopped, UserError
 from dmtool.processes import Group
 from dmtool.schemas import Train
@@ -118,5 +118,5 @@ class Trainer:
             rank=accelerator.process_index,
             world=accelerator.num_processes,
         )
-        pin = accelerator.device.type == "cuda"
+        pin = locks_pages(accelerator.device)
         return batches(self.stage.examples, positions, config.data.workers, pin)

@@ -88,9 +88,9 @@ def averaged(optimizers: list[Optimizer]) -> Iterator[None]:
 
 
 def factor(config: OptimBase, pictures: int, progress: float) -> float:
-    """The learning rate's factor in [0, 1].
+    """The learning rate's factor in [0, 1], of a step after which `pictures` have been seen.
 
-    It rises linearly over the first `warmup` pictures; `cosine` and `linear` then fall with
+    It rises linearly over the first `warmup` of them; `cosine` and `linear` then fall with
     progress in [0, 1] to `final`.
     """
     warm = min(1.0, pictures / config.warmup) if config.warmup else 1.0

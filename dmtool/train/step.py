@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
-from dmtool.device import autocast
+from dmtool.device import asynchronous, autocast
 from dmtool.errors import UserError
 from dmtool.rng import generator
 from dmtool.train import optim
@@ -38,9 +38,12 @@ class Step:
         self._pending: tuple[Verdict, int] | None = None
 
     def __call__(self, batch: Batch, fraction: float) -> None:
-        """A step on this process' share of the global batch, at progress `fraction` in [0, 1]."""
+        """A step on this process' share of the global batch, at progress `fraction` in [0, 1].
+
+        The warm-up counts the step's own pictures, so that the very first one moves the weights.
+        """
         context, config, progress = self.context, self.context.config, self.context.progress
-        factor = optim.factor(config.optim, progress.pictures, fraction)
+        factor = optim.factor(config.optim, progress.pictures + config.batch_size, fraction)
         factor *= config.recovery.lr_factor**progress.rollbacks
         optim.set_factor(context.state.optimizers, factor)
         context.log.lr = config.optim.lr * factor
@@ -52,7 +55,7 @@ class Step:
         context.log.collect({"grad_norm": norm})
         progress.pictures += config.batch_size
         self._pending = Verdict(norm.isfinite()), progress.pictures
-        if context.device.type == "cpu":
+        if not asynchronous(context.device):
             self.settle()
 
     def settle(self) -> None:
@@ -135,7 +138,7 @@ class Step:
 
     def _part(self) -> None:
         """Compute the share in more parts from now on."""
-        if self.context.device.type != "cpu":
+        if asynchronous(self.context.device):
             torch.accelerator.empty_cache()
         parts = more(self.parts, self.share)
         if parts is None:

@@ -17,6 +17,7 @@ from dmtool.data.pictures import Pictures
 from dmtool.data.transforms import to_tensor
 from dmtool.device import pick_dtype
 from dmtool.errors import UserError
+from dmtool.guidance import settled
 from dmtool.latents import Codec
 from dmtool.noise import Schedule
 from dmtool.pipeline import Pipeline
@@ -122,6 +123,7 @@ class UnetStage:
         self.dtype = pick_dtype(config.dtype, device)
         self.vae = self._parent()
         self.codec = latents.load(self.vae, device)
+        self.sampler = settled(config.sampler, pictures=self.vae is None)
         self.resolution = self._resolution()
         self.source = source.load(config.data)
         split = source.splits(self.source.dataset, config.data)
@@ -223,7 +225,7 @@ class UnetStage:
             text=self.text,
             codec=self.codec,
             upsampler=None,
-            sampler=config.sampler,
+            sampler=self.sampler,
             guidance=config.guidance,
             device=self.device,
             dtype=self.dtype,

@@ -37,8 +37,9 @@ def config(kind, *words):
     whole = _composed(f"sampler={kind}").copy()
     for word in words:
         key, _, value = word.partition("=")
-        if key == "sampler/grid":
-            whole.sampler.grid = _composed(word).sampler.grid
+        if key in ("sampler/grid", "sampler/threshold"):
+            part = key.partition("/")[2]
+            whole.sampler[part] = _composed(word).sampler[part]
         else:
             OmegaConf.update(whole, key, OmegaConf.create(f"x: {value}").x, force_add=True)
     return validate(whole, Sample).sampler

@@ -121,6 +121,30 @@ def test_deterministic_samplers_reach_the_data(sampler, spacing, kind):
     torch.testing.assert_close(found, MEAN + STD * z, rtol=0, atol=0.02)
 
 
+@pytest.mark.parametrize("kind", ["flow", "cosine", "scaled_linear"])
+@pytest.mark.parametrize("sampler", KINDS)
+def test_the_clean_picture_is_the_last_estimate(sampler, kind):
+    """No sampler extrapolates into sigma = 0, where its estimates of several steps mean little."""
+    chosen, denoiser = config(sampler, "sampler.steps=6", "sampler/grid=trailing"), Mixture(kind)
+    bound, visited = Bound(denoiser, Cond()), times(chosen, denoiser.schedule)
+    x = normal(3)(torch.zeros(2, 3, dtype=torch.float64))
+    *_, end = build(chosen)(bound, x, visited, noise=normal(0))
+    torch.testing.assert_close(end.x, end.x_0, rtol=0, atol=1e-12)
+
+
+def test_few_steps_of_plms_are_better_than_eulers():
+    """Of 5 calls, with and without the extrapolation into sigma = 0: 0.09, and 0.02."""
+    denoiser, z = Mixture("flow"), torch.linspace(-2, 2, 41, dtype=torch.float64)[None]
+
+    def error(sampler, *words):
+        chosen = config(sampler, "sampler.steps=null", "sampler.calls=5", *words)
+        visited = times(chosen, denoiser.schedule)
+        found = last(build(chosen)(Bound(denoiser, Cond()), z, visited, noise=no_noise))
+        return (found - denoiser.state(z, 0)).square().mean().sqrt()
+
+    assert error("plms") < error("euler")
+
+
 def test_equalities():
     bound = Bound(Gaussian("cosine"), Cond())
     x = normal(1)(torch.zeros(2, 3, dtype=torch.float64))

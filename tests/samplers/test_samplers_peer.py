@@ -205,9 +205,10 @@ def test_unipc(prediction, spacing, order):
 
 
 def test_plms():
-    """Of eps alone: of v it averages the outputs of different states."""
+    """Of eps alone: of v it averages the outputs of different states. But for the last step, which
+    it extrapolates."""
     peer = peer_of("PNDM", "eps", skip_prk_steps=True, set_alpha_to_one=True)
-    compare(peer, plms, "eps", IN_DOUBLE, states=range(1, 11))
+    compare(peer, plms, "eps", IN_DOUBLE, states=range(1, 11), upto=9)
 
 
 @pytest.mark.parametrize(

@@ -176,3 +176,17 @@ def test_losses_by_level_are_those_at_times_of_each_quarter():
     means = {name: each.nanmean().item() for name, each in found.items()}
     assert means["loss_t1"] == 2 and means["loss_t2"] == 2 and means["loss_t4"] == 4
     assert found["loss_t3"].isnan().all() and found["loss_t1"].isnan().sum() == 2
+
+
+def test_the_first_step_moves_weights_and_the_warm_up_is_over_when_it_is_said_to_be(tmp_path):
+    """At the rates of 8, 16, ... pictures of a warm-up of 32, also after a resume."""
+    words = ["optim.schedule=constant", "optim.warmup=32", "optim.lr=0.1"]
+    trainer = tiny.trainer("vae", tmp_path, *words, "limit.pictures=8")
+    before = [weight.detach().clone() for weight in trainer.step.parameters]
+    trainer.run()
+    pairs = zip(before, trainer.step.parameters, strict=True)
+    assert sum(not torch.equal(old, new) for old, new in pairs) > len(before) / 2
+    tiny.trainer("vae", tmp_path, *words, "limit.pictures=48").run()
+    lines = [json.loads(line) for line in (tmp_path / "vae/metrics.jsonl").open()]
+    rates = [line["lr"] for line in lines if "lr" in line]
+    assert rates == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1, 0.1])
