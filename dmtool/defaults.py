@@ -105,6 +105,12 @@ def _completed(groups: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(groups)
     for name, value in groups.items():
         match value:
+            case {
+                "kind": str(kind),
+                "grid": {"kind": str(grid)},
+                "threshold": {"kind": str(threshold)},
+            }:
+                found[name] = usual.merged(usual.sampler(kind, grid, threshold), value)
             case {"kind": str(kind), "grid": {"kind": str(grid)}}:
                 found[name] = usual.merged(usual.sampler(kind, grid), value)
             case {"sampler": dict()}:

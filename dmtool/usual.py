@@ -12,9 +12,10 @@ from dmtool.errors import UserError
 from dmtool.hydra_main import composed
 
 
-def sampler(kind: str, grid: str) -> dict[str, Any]:
-    """The values of a sampler with a grid; UserError if `conf/` has no such files."""
+def sampler(kind: str, grid: str, threshold: str = "auto") -> dict[str, Any]:
+    """The values of a sampler, its grid and threshold; UserError if `conf/` has no such files."""
     words = _word("sampler", kind), _word("sampler/grid", grid)
+    words += (_word("sampler/threshold", threshold),)
     return _values("sample", "sampler", words)
 
 

@@ -16,11 +16,17 @@ ALWAYS = ("scale", "interval.low", "interval.high")
 
 
 def of_sampler(sampler: Sampler, place: str = "sampler") -> list[str]:
-    """The words for a sampler and its grid: their kinds, and what is not as in `conf/`."""
-    kind, grid = sampler.kind, sampler.grid.kind
-    at = ("", "") if place == "sampler" else (f"@{place}", f"@{place}.grid")
-    kinds = [f"sampler{at[0]}={kind}", f"sampler/grid{at[1]}={grid}"]
-    return [*kinds, *_others(place, asdict(sampler), usual.sampler(kind, grid))]
+    """The words for a sampler, its grid and its threshold (unless that is `auto`): their kinds, and
+    what is not as in `conf/`."""
+    parts = {"grid": sampler.grid.kind, "threshold": sampler.threshold.kind}
+    known = usual.sampler(sampler.kind, **parts)
+    if parts["threshold"] == "auto":
+        del parts["threshold"]
+    own = place == "sampler"
+    kinds = [f"sampler={sampler.kind}" if own else f"sampler@{place}={sampler.kind}"]
+    for part, kind in parts.items():
+        kinds.append(f"sampler/{part}{'' if own else f'@{place}.{part}'}={kind}")
+    return [*kinds, *_others(place, asdict(sampler), known)]
 
 
 def of_guidance(guidance: Guidance, always: Sequence[str] = ALWAYS) -> list[str]:

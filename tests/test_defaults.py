@@ -79,7 +79,8 @@ def test_what_the_user_says_replaces_what_is_stored_of_its_group(artifact, begun
 
 def test_stored_upsampling_says_how_and_not_whether(artifact, begun):
     said = ["upsample.augmentation=0.2", "sampler@upsample.sampler=ddim",
-            "sampler/grid@upsample.sampler.grid=karras", "upsample.sampler.steps=3"]  # fmt: skip
+            "sampler/grid@upsample.sampler.grid=karras", "upsample.sampler.steps=3",
+            "sampler/threshold@upsample.sampler.threshold=dynamic"]  # fmt: skip
     made = sampled(*said).upsample
     given = {"augmentation": made.augmentation, "sampler": container(composed("sample", said))
              ["upsample"]["sampler"]}  # fmt: skip
@@ -92,6 +93,7 @@ def test_stored_upsampling_says_how_and_not_whether(artifact, begun):
 
 @pytest.mark.parametrize("said", [
     SAID, ["sampler/grid=levels", "sampler.grid.levels=[null,3.14159265,1e-3,0.0]"],
+    ["sampler/threshold=dynamic", "sampler.threshold.percentile=99"],
     ["sampler=restart", "sampler.low=0.2", "guidance.bad_scale=2",
      "guidance.bad='a \\'b\\' \\\\'"],
 ])  # fmt: skip
@@ -103,12 +105,17 @@ def test_shown_words_make_the_settings(said):
 
 def test_a_new_option_has_its_usual_value_in_an_older_file(artifact, begun):
     path = defaults.file(artifact)
-    defaults.write(path, artifact, settings(*SAID), {})
-    content = json.loads(path.read_text())
-    del content["sampler"]["order"], content["guidance"]["rescale"], content["upsample"]
-    path.write_text(json.dumps(content))
-    assert begun().sampler == settings(*SAID).sampler
-    assert begun().guidance == settings(*SAID).guidance
+    for given in ([*SAID, "sampler/threshold=dynamic"], SAID):
+        defaults.write(path, artifact, settings(*given), {})
+        content = json.loads(path.read_text())
+        del content["sampler"]["order"], content["guidance"]["rescale"], content["upsample"]
+        if given is SAID:
+            del content["sampler"]["threshold"]
+        else:
+            del content["sampler"]["threshold"]["bound"]
+        path.write_text(json.dumps(content))
+        assert begun().sampler == settings(*given).sampler
+        assert begun().guidance == settings(*given).guidance
 
 
 def test_files_with_words_are_read_as_settings(artifact, begun):
