@@ -225,9 +225,13 @@ class Train(Machine):
 
 @dataclass(frozen=True, kw_only=True)
 class VaeLoss(Schema):
-    """The reconstruction's error, and the weight of the KL term (both per picture value)."""
+    """The reconstruction's error, and the weight of the KL term (both per picture value).
+
+    `saturating`: a value at the end of its range (black, white) cannot be overshot.
+    """
 
     reconstruction: Literal["l1", "l2", "charbonnier"]
+    saturating: bool
     kl: NonNegative
 
 

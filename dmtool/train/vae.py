@@ -38,6 +38,14 @@ ERRORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 """Reconstruction errors; Charbonnier's is a smooth L1."""
 
 
+def saturated(output: Tensor, x: Tensor) -> Tensor:
+    """`output`, but x where x in [-1, 1] is at an end of its range and `output` beyond it.
+
+    Pictures are clamped, so what lies beyond white is white: there is no error, and no gradient.
+    """
+    return torch.where((x.abs() == 1) & (output * x > 1), x, output)
+
+
 def train(config: TrainVae) -> None:
     """Train the autoencoder of a run."""
     train_stage("vae", config, VaeStage)
@@ -88,10 +96,11 @@ class VaeStage:
         x = to_tensor(batch["image"])
         output, mean, log_variance = model(x, batch["noise"])
         output, mean, log_variance = wide(output), wide(mean), wide(log_variance)
-        error = ERRORS[self.config.loss.reconstruction](output, x)
+        loss = self.config.loss
+        error = ERRORS[loss.reconstruction](saturated(output, x) if loss.saturating else output, x)
         # nats per picture value, so that the weight means the same at every size
         kl = (mean**2 + log_variance.exp() - 1 - log_variance).sum() / 2 / x.numel()
-        return {"loss": error + self.config.loss.kl * kl, "reconstruction": error, "kl": kl}
+        return {"loss": error + loss.kl * kl, "reconstruction": error, "kl": kl}
 
     def validate(self) -> dict[str, float]:
         real, fake = zip(*self._reconstructions(self.config.held_out), strict=True)
