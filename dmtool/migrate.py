@@ -96,6 +96,7 @@ CONFIG = Format(
             new("sampler.grid.shift", 1.0, kind="uniform"),
             new("guidance.perturbed", {"scale": 0.0, "levels": [-1]}),
             new("data.hold_out", [], kind="shapes"),
+            new("loss.saturating", False, beside="kl"),
         ],
     },
 )  # fmt: skip
