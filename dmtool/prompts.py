@@ -1,66 +1,23 @@
-r"""Prompts as they are given: lines of a file, and templates that become prompts.
+r"""Prompts as they are given: lines of a file, and `templates` that become prompts.
 
-`{red|blue} heart` is one of its options, `__colour__` a line of the list colour.txt, and both may
-hold others: as in the templates of dynamic-prompts, one is drawn for each picture, or all of them
-are made. A backslash takes `{ | } _` for themselves and stays where it is, so that a prompt that
-has come of a template is a template of itself alone.
+One is drawn for each picture, or all of them are made.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import product
-from pathlib import Path
-
-import torch
+from pathlib import Path, PurePath
 
 from dmtool.errors import UserError
 from dmtool.rng import generator
+from dmtool.templates import Choice, Template, parse, short, weighted, weights
 
 MOST = 10_000
 """Prompts that one template may be combined to."""
-
-PIECE = re.compile(r"\\.|__(?P<name>[a-zA-Z0-9][\w/-]*?)__|(?P<mark>[{|}])|[^\\{|}_]+|.", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of these."""
-
-    options: list[Template]
-
-    def draw(self, numbers: torch.Generator) -> str:
-        place = torch.randint(len(self.options), (1,), generator=numbers).item()
-        return self.options[int(place)].draw(numbers)
-
-    def every(self) -> Iterator[str]:
-        for option in self.options:
-            yield from option.every()
-
-    def count(self) -> int:
-        return sum(option.count() for option in self.options)
-
-
-@dataclass(frozen=True)
-class Template:
-    """Texts and choices, one after another."""
-
-    parts: list[str | Choice] = field(default_factory=list)
-
-    def draw(self, numbers: torch.Generator) -> str:
-        """One prompt; all options of a choice are equally likely."""
-        return "".join(p if isinstance(p, str) else p.draw(numbers) for p in self.parts)
-
-    def every(self) -> Iterator[str]:
-        """All prompts, the last choice changing first."""
-        several = ([p] if isinstance(p, str) else list(p.every()) for p in self.parts)
-        yield from map("".join, product(*several))
-
-    def count(self) -> int:
-        return math.prod(part.count() for part in self.parts if isinstance(part, Choice))
+SHOWN = 20
+"""Lists that a message names, at most."""
 
 
 @dataclass
@@ -81,9 +38,11 @@ class Wildcards:
     def combined(self, prompt: str) -> list[str]:
         """All prompts of a template; UserError if they are too many."""
         template = self.template(prompt)
-        if template.count() > MOST:
+        count = template.count()
+        if count > MOST:
+            said = f"{count:,.0f}" if count < math.inf else "countless"
             raise UserError(
-                f"the prompt {_short(prompt)} has {template.count():,} combinations, more than "
+                f"the prompt {short(prompt)} has {said} combinations, more than "
                 f"{MOST:,}: leave out --combine, and one is drawn for each picture"
             )
         return list(template.every())
@@ -91,27 +50,7 @@ class Wildcards:
     def template(self, prompt: str, within: tuple[str, ...] = ()) -> Template:
         """A prompt's template; UserError for braces or names that fit nothing. `within` are the
         lists that it stands in."""
-        levels = [[Template()]]  # of braces; in each the options so far
-        for piece in PIECE.finditer(prompt):
-            match piece["mark"]:
-                case "{":
-                    levels.append([Template()])
-                case "|" if len(levels) > 1:
-                    levels[-1].append(Template())
-                case "}":
-                    if len(levels) == 1:
-                        raise UserError(f"the prompt {_short(prompt)}: '}}' closes nothing; "
-                                        "the character itself is \\}")  # fmt: skip
-                    choice = Choice(levels.pop())
-                    levels[-1][-1].parts.append(choice)
-                case _:
-                    name = piece["name"]
-                    part = self._list(name, within) if name else piece[0]
-                    levels[-1][-1].parts.append(part)
-        if len(levels) > 1:
-            raise UserError(f"the prompt {_short(prompt)}: '{{' is never closed; "
-                            "the character itself is \\{")  # fmt: skip
-        return levels[0][0]
+        return parse(prompt, lambda name: self._list(name, within))
 
     def _list(self, name: str, within: tuple[str, ...]) -> Choice:
         if name in within:
@@ -120,17 +59,33 @@ class Wildcards:
             )
         if name not in self.known:
             within = (*within, name)
-            self.known[name] = Choice([self.template(line, within) for line in self._read(name)])
+            found, texts = zip(*map(weighted, lines(self._file(name))), strict=True)
+            options = [self.template(text, within) for text in texts]
+            self.known[name] = Choice(options, weights(list(found)))
         return self.known[name]
 
-    def _read(self, name: str) -> list[str]:
+    def _file(self, name: str) -> Path:
+        """The file of a list, which may be named with its suffix."""
         if self.folder is None:
-            raise UserError(f"__{name}__ is a line of {name}.txt: give its folder, --wildcards DIR")
-        path = self.folder / f"{name}.txt"
-        if not path.is_file():
-            there = sorted(p.stem for p in self.folder.glob("*.txt"))
-            raise UserError(f"__{name}__: there is no {path} (there are: {', '.join(there)})")
-        return lines(path)
+            raise UserError(
+                f"__{name}__ is a line of {name}.txt: give its folder, --wildcards DIR (or write "
+                f"\\__{name}__ for the text itself)"
+            )
+        inside = not PurePath(name).is_absolute() and ".." not in PurePath(name).parts
+        for path in (self.folder / each for each in (f"{name}.txt", f"{name}.TXT", name)):
+            if inside and path.suffix.lower() == ".txt" and path.is_file():
+                return path
+        raise UserError(
+            f"__{name}__: there is no {self.folder / name}.txt (there are: {self._names()}); the "
+            f"text itself is \\__{name}__"
+        )
+
+    def _names(self) -> str:
+        assert self.folder is not None
+        files = (path for path in self.folder.rglob("*") if path.suffix.lower() == ".txt")
+        names = sorted(p.relative_to(self.folder).with_suffix("").as_posix() for p in files)
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        return (", ".join(names[:SHOWN]) or "none") + more
 
 
 def gathered(prompts: Sequence[str], file: Path | None, wildcards: Wildcards | None) -> list[str]:
@@ -160,7 +115,3 @@ def lines(path: Path) -> list[str]:
     if not found:
         raise UserError(f"{path} has no lines but empty ones and comments")
     return found
-
-
-def _short(prompt: str) -> str:
-    return ascii(prompt[:60])

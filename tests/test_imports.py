@@ -29,7 +29,8 @@ FORBIDDEN = [  # (modules, what they may not import, but for)
     ),
     ("weighting", "dmtool", "dmtool.denoise dmtool.schemas"),
     ("plot", "dmtool", "dmtool.errors"),
-    ("prompts", "dmtool", "dmtool.errors dmtool.rng"),
+    ("prompts", "dmtool", "dmtool.errors dmtool.rng dmtool.templates"),
+    ("templates", "dmtool", "dmtool.errors"),
     (
         "weighted",
         "dmtool",

@@ -1,7 +1,7 @@
 r"""Weights in prompts: "a (red:1.3) heart".
 
 (word:1.3) counts 1.3 times, (word) 1.1 times, as in AUTOMATIC1111's and ComfyUI's prompts; nested
-ones multiply. A backslash before one of ``\ ( ) { } | : _ #`` takes the character for itself.
+ones multiply. A backslash before one of ``\ ( ) { } | : _ # $`` takes the character for itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ EMPHASIS = 1.1
 """The weight of parentheses without a number."""
 
 PIECE = re.compile(
-    r"\\(?P<escaped>[\\(){}|:_#])"
+    r"\\(?P<escaped>[\\(){}|:_#$])"
     r"|(?P<opened>\()"
     r"|:(?P<weight>[^\s():\\]*|\s*[-+.,\d]+\s*)\)"  # what follows a space is text: "(kiss: man)"
     r"|(?P<closed>\))"
