@@ -18,8 +18,9 @@ from dmtool.evaluate.tiles import Array, Rows, blocks, checked
 def distance(fake: ArrayLike, real: ArrayLike) -> Frechet:
     """The Fréchet distance of the rows fake [n, d] and real [m, d], the cheaper exact way."""
     x, y = checked(fake, real)
-    if min(len(x), len(y)) < x.shape[1]:
-        return frechet_distance_low_rank(x, y)
+    fewer, more = (x, y) if len(x) <= len(y) else (y, x)
+    if len(fewer) < x.shape[1]:
+        return frechet_distance_low_rank(fewer, moments(more))
     return frechet_distance(moments(x), moments(y))
 
 
