@@ -16,6 +16,8 @@ MADE = ("settings",)
 """How pictures were made: what one compares, so it may differ."""
 NEUTRAL = ("figures", "versions", "warnings", "examples", "terms")
 """Neither the model's nor the protocol's."""
+OF_THE_REFERENCE = "protocol.measures.floor"
+"""How floors are measured: they are the reference's, so that it forbids no comparison of models."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,12 @@ class Difference:
 
 def table(result: Result) -> Table:
     """The figures of one result, a row for each group."""
-    return _table({name: dict(leaves(group)) for name, group in groups(result).items()})
+    return _table({name: _named(group) for name, group in groups(result).items()})
 
 
 def together(results: Mapping[str, Result], group: str) -> Table:
     """The figures of one group in several results, a row for each."""
-    return _table({name: dict(leaves(groups(each)[group])) for name, each in results.items()})
+    return _table({name: _named(groups(each)[group]) for name, each in results.items()})
 
 
 def groups(result: Result) -> dict[str, Mapping[str, Any]]:
@@ -59,7 +61,8 @@ def made(results: Sequence[Result]) -> list[Difference]:
 def protocol(results: Sequence[Result]) -> list[Difference]:
     """In what the measuring differs: such figures do not compare."""
     aside = MADE + NEUTRAL
-    return _differences([{k: v for k, v in r.items() if k not in aside} for r in results])
+    found = _differences([{k: v for k, v in r.items() if k not in aside} for r in results])
+    return [each for each in found if not each.key.startswith(OF_THE_REFERENCE)]
 
 
 def check(name: str, results: Sequence[Result], force: bool) -> None:
@@ -72,6 +75,14 @@ def check(name: str, results: Sequence[Result], force: bool) -> None:
             f"the figures of {name} were measured in different ways ({shown}{more}) and do not "
             "compare: measure them alike (or see them side by side by report --force)"
         )
+
+
+def _named(group: Mapping[str, Any]) -> dict[str, Any]:
+    """A group's figures by name. The one floor of older results was that of a disjoint sample."""
+    floor = group.get("floor")
+    if isinstance(floor, Mapping) and "fd" in floor:
+        group = {**group, "floor": {"disjoint_sample": floor}}
+    return dict(leaves(group))
 
 
 def _differences(parts: Sequence[Mapping[str, Any]]) -> list[Difference]:

@@ -17,6 +17,8 @@ from dmtool.errors import UserError
 from dmtool.evaluate import extractors, features, generated, lines, measures, reals
 from dmtool.evaluate.features import FeatureExtractor
 from dmtool.evaluate.folders import compare_folders
+from dmtool.evaluate.generated import Reference
+from dmtool.evaluate.lot import Lot
 from dmtool.evaluate.measures import RETRIEVAL
 from dmtool.evaluate.record import result, shared_networks
 from dmtool.pipeline import Pipeline
@@ -33,7 +35,7 @@ def folders(config: EvalFid, real: Path, fake: Path, out: Path | None) -> None:
     with _processes(config) as group:
         extractor = extractors.load(config.extractor, pick_device(config.device))
         found = compare_folders(
-            real, fake, extractor, config.batch_size, wanted, config.seed, group
+            real, fake, extractor, config.batch_size, wanted, config.seed, group, config.max_real
         )
         if group.main:
             print(lines.text(found))
@@ -73,8 +75,9 @@ def measure(config: EvalFid, group: Group) -> dict[str, Any]:
     fake = _fake(chain, extractor, rows, known.captions, config, group)
     if not group.main:
         return {}
+    lot = Lot(known.keys, config.max_real, config.seed)
     figures = generated.evaluate(
-        fake, real, np.array(rows), known.captions, config.metrics, config.seed,
+        fake, Reference(real, known.captions, lot), np.array(rows), config.metrics, config.seed,
         measures.logits(extractor, fake, config.metrics),
     )  # fmt: skip
     protocol = known.describe(rows) | {
@@ -84,6 +87,8 @@ def measure(config: EvalFid, group: Group) -> dict[str, Any]:
         "pictures": "uint8 RGB, not compressed, one for each caption",
         "reference": "all pictures of the set or of the group",
     }
+    if "n_real_drawn" in figures["all"]:
+        protocol |= lot.protocol("max_real", len(real))
     found = result(extractor, figures, config.metrics, protocol)
     shared = shared_networks({extractor.name: extractor.sha256}, chain.card)
     found["warnings"] += shared

@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dmtool.evaluate import measures, sample, sets, statistics
 from dmtool.evaluate.features import FeatureExtractor
 from dmtool.evaluate.frechet import Frechet, frechet_distance, frechet_distance_low_rank
+from dmtool.evaluate.lot import Lot
 from dmtool.evaluate.measures import Figures, Sets
 from dmtool.evaluate.record import result
 from dmtool.evaluate.sample import Sample
@@ -45,8 +48,12 @@ def compare_folders(
     wanted: Sequence[str],
     seed: int,
     group: Group = ALONE,
+    max_real: int | None = None,
 ) -> dict[str, Any]:
-    """The figures `wanted` of two sets of pictures, as a result for JSON, on the main process."""
+    """The figures `wanted` of two sets of pictures, as a result for JSON, on the main process.
+
+    Measures of all pairs take `max_real` of the real pictures, if there are more.
+    """
     measures.check(extractor, wanted)
     one = load(real, extractor, batch_size, group)
     two = load(fake, extractor, batch_size, group, generated=True)
@@ -56,8 +63,11 @@ def compare_folders(
     figures: Figures = {"n_fake": two.n, "n_real": one.n}
     figures |= measures.terms(found) if found else {}
     others = [name for name in wanted if name != "fd"]
-    figures |= _of_rows(one, two, extractor, others, seed)
+    lot = Lot(one.names, max_real, seed)
+    figures |= _of_rows(one, two, extractor, others, lot)
     protocol = {"real": one.facts, "seed": seed}
+    if "n_real_drawn" in figures:
+        protocol |= lot.protocol("max_real", len(one.names))
     whole = result(extractor, {"all": figures}, wanted, protocol)
     notes = [*one.notes, *two.notes, *_missing(one, two, others)]
     return whole | {"settings": {"fake": two.facts}, "warnings": [*notes, *whole["warnings"]]}
@@ -65,16 +75,17 @@ def compare_folders(
 
 def _distance(one: Sample, two: Sample, group: Group) -> Frechet | None:
     """The cheaper exact way, on the main process."""
-    if one.rows_below_dim or two.rows_below_dim:
-        x, y = one.rows, two.rows
-        if x is not None and y is not None:
-            return frechet_distance_low_rank(x, y) if group.main else None
+    for few, other in ((two, one), (one, two)):
+        if few.rows_below_dim:
+            moments, rows = other.moments(group), few.rows
+            assert rows is not None
+            return frechet_distance_low_rank(rows, moments) if group.main else None
     a, b = one.moments(group), two.moments(group)
     return frechet_distance(a, b) if group.main else None
 
 
 def _of_rows(
-    one: Sample, two: Sample, extractor: FeatureExtractor, wanted: Sequence[str], seed: int
+    one: Sample, two: Sample, extractor: FeatureExtractor, wanted: Sequence[str], lot: Lot
 ) -> Figures:
     """The figures that need the rows of both sides; none of them if a side has moments alone."""
     if not wanted or one.chunks is None or two.chunks is None:
@@ -82,7 +93,9 @@ def _of_rows(
     real, fake = one.rows, two.rows
     assert real is not None and fake is not None
     logits = measures.logits(extractor, fake, wanted)
-    return measures.measure(Sets(fake, real, seed, logits), wanted)
+    chosen = lot(np.arange(len(real)))
+    drawn = None if len(chosen) == len(real) else real[chosen]
+    return measures.measure(Sets(fake, real, lot.seed, logits, drawn=drawn), wanted)
 
 
 def _missing(one: Sample, two: Sample, wanted: Sequence[str]) -> list[str]:

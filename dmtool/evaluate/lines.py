@@ -47,9 +47,18 @@ def _distance(metric: str, figures: Figures) -> str:
     if "spread" in figures:
         line += f" ± {figures['spread']:.2f}"
     line += f" = mean {figures['mean_term']:.2f} + covariance {figures['cov_term']:.2f}"
-    if floor := figures.get("floor"):
-        line += f"; floor {floor['fd']:.2f} ({floor['how']})"
-    return line
+    return line + _floors(figures.get("floor") or {})
+
+
+def _floors(found: Figures) -> str:
+    """Each by its name, the true pictures' first."""
+    said = [
+        f"{name.replace('_', ' ')} {each['fd']:.2f}"
+        + (f" ({each['how']})" if each.get("how") == "closed form" else "")
+        for name, each in found.items()
+        if each
+    ]
+    return f"; floors: {', '.join(said)}" if said else ""
 
 
 def _of_features(metric: str, figures: Figures) -> list[str]:

@@ -13,7 +13,7 @@ from dmtool.evaluate import inception_score, infinity, kid, manifold, mind, spre
 from dmtool.evaluate.cmmd import SIGMA, cmmd
 from dmtool.evaluate.distance import distance
 from dmtool.evaluate.features import FeatureExtractor
-from dmtool.evaluate.floor import floor
+from dmtool.evaluate.floor import floors
 from dmtool.evaluate.frechet import Frechet
 from dmtool.evaluate.tiles import Rows, blocks
 
@@ -21,17 +21,30 @@ Figures = dict[str, Any]
 
 RETRIEVAL = "retrieval"
 """The one measure that needs more than two sets: which picture belongs to which caption."""
+OF_PAIRS = ("kid", "manifold", "cmmd")
+"""Those that compare all real pictures with one another."""
 
 
 @dataclass(frozen=True)
 class Sets:
     """Features fake [n, d] and real [m, d], the classifier's logits [n, classes] of the generated
-    pictures if they are wanted, and the seed of what is drawn at random."""
+    pictures if they are wanted, and the seed of what is drawn at random.
+
+    `true` [n, d]: the real pictures of the captions that were painted, where captions are known.
+    `drawn` [k, d]: the real ones that measures of all pairs take, where they do not take all.
+    """
 
     fake: Rows
     real: Rows
     seed: int
     logits: Rows | None = None
+    true: Rows | None = None
+    drawn: Rows | None = None
+
+    @property
+    def paired(self) -> Rows:
+        """The real pictures of measures of all pairs."""
+        return self.real if self.drawn is None else self.drawn
 
     @property
     def fewest(self) -> int:
@@ -72,6 +85,8 @@ def measure(sets: Sets, wanted: Sequence[str]) -> Figures:
     One that needs more pictures than there are is left out, see `too_few`.
     """
     found: Figures = {"n_fake": len(sets.fake), "n_real": len(sets.real)}
+    if len(sets.paired) < len(sets.real) and set(wanted) & set(OF_PAIRS):
+        found["n_real_drawn"] = len(sets.paired)
     for each in _chosen(wanted).values():
         if sets.fewest >= each.least:
             found |= each.figures(sets)
@@ -108,7 +123,7 @@ def terms(found: Frechet) -> Figures:
 
 
 def _floor(sets: Sets) -> Figures:
-    return {"floor": floor(sets.real, len(sets.fake), sets.seed)}
+    return {"floor": floors(sets.real, len(sets.fake), sets.seed, sets.true)}
 
 
 def _spread(sets: Sets) -> Figures:
@@ -116,14 +131,14 @@ def _spread(sets: Sets) -> Figures:
 
 
 def _kid(sets: Sets) -> Figures:
-    found: Figures = {"kid": kid.kid(sets.fake, sets.real)}
+    found: Figures = {"kid": kid.kid(sets.fake, sets.paired)}
     if sets.fewest > kid.SIZE:
         found["kid_subsets"] = kid.kid_subsets(sets.fake, sets.real)._asdict()
     return found
 
 
 def _manifold(sets: Sets) -> Figures:
-    return manifold.manifold(sets.fake, sets.real)._asdict()
+    return manifold.manifold(sets.fake, sets.paired)._asdict()
 
 
 def _mind(sets: Sets) -> Figures:
@@ -131,7 +146,7 @@ def _mind(sets: Sets) -> Figures:
 
 
 def _cmmd(sets: Sets) -> Figures:
-    return {"cmmd": cmmd(sets.fake, sets.real)}
+    return {"cmmd": cmmd(sets.fake, sets.paired)}
 
 
 def _infinity(sets: Sets) -> Figures:
@@ -145,7 +160,10 @@ def _inception_score(sets: Sets) -> Figures:
 
 MEASURES: dict[str, Measure] = {
     "fd": Measure(2, _fd, {"covariance": "over n - 1, float64, nothing added"}),
-    "floor": Measure(4, _floor, {"sample": "as many real pictures against the rest"}),
+    "floor": Measure(2, _floor, {
+        "true pictures": "of the captions, one each, against the same reference",
+        "disjoint sample": "as many real pictures against the rest",
+    }),
     "spread": Measure(2, _spread, {
         "bootstrap": "of the generated pictures, the reference stays",
         "resamples": spread.RESAMPLES,

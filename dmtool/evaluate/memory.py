@@ -24,8 +24,9 @@ from dmtool import pipeline, processes, runs
 from dmtool.device import pick_device
 from dmtool.evaluate import extractors, features, nearness, reals
 from dmtool.evaluate.decoded import decoded
+from dmtool.evaluate.lot import Lot
 from dmtool.evaluate.nearness import Close
-from dmtool.evaluate.neighbours import nearest, nearest_other
+from dmtool.evaluate.neighbours import nearest
 from dmtool.evaluate.pairs import side_by_side
 from dmtool.evaluate.reals import Reals
 from dmtool.evaluate.record import record
@@ -124,12 +125,15 @@ def _measure(
         name: nearness.closest(found[name], rows[name], train, SHOWN)
         for name in ("samples", "held_out")
     }
-    figures = nearness.figures(found, nearest_other(known[train]))
-    alike = nearness.near_duplicates(known[train], known[kept], config.threshold)
+    figures = nearness.figures(found, known[train])
+    lot = Lot([real.keys[row] for row in train], config.max_train, config.seed)
+    chosen = lot(np.arange(len(train)))
+    alike = nearness.near_duplicates(known[train], known[kept], config.threshold, chosen)
     figures["held_out"] |= alike["held_out"]
-    figures["train"] = {"n": len(train), **alike["train"]}
+    figures["train"] = {"n": len(chosen), **alike["train"]}
     protocol = {"split": config.split, "seed": config.seed, **real.describe(rows["samples"])}
     protocol |= {"figures": PROTOCOL, "threshold": config.threshold}
+    protocol |= lot.protocol("max_train", len(train))
     return record(extractor, len(train), len(rows["samples"])) | {
         "metric": f"distance to the nearest training picture by {extractor.name}",
         "figures": figures,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from dmtool.evaluate.neighbours import (
     Array,
@@ -31,20 +31,31 @@ class Close(NamedTuple):
     distance: float
 
 
-def figures(sides: Mapping[str, Nearest], others: Nearest) -> dict[str, Any]:
-    """For each set the spread of the distances to the `nearest` training pictures, and AuthPct, for
-    JSON; `others` are the training pictures' `nearest_other`.
+def figures(sides: Mapping[str, Nearest], train: ArrayLike) -> dict[str, Any]:
+    """For each set the spread of the distances to the `nearest` training pictures, whose features
+    are train [M, d], and AuthPct, for JSON.
 
     `closer` compares the first set, the samples, with each other one: the chance that a sample is
     nearer, 0.5 where the two are alike. `ratio` is the quotient of the medians.
     """
     first, *rest = sides.values()
+    others = _others([side.row for side in sides.values()], np.asarray(train))
     result = {name: _side(side, others) for name, side in sides.items()}
     for name, side in zip(list(sides)[1:], rest, strict=True):
         median = float(np.median(side.distance))
         ratio = float(np.median(first.distance)) / median if median > 0 else None
         result[name] |= {"closer": closer(first.distance, side.distance), "ratio": ratio}
     return result
+
+
+def _others(rows: Sequence[NDArray[np.int64]], train: NDArray[Any]) -> Nearest:
+    """The `nearest_other` of those training pictures that are nearest to some picture: NaN, and no
+    row, for the others, which nobody asks for."""
+    asked = np.unique(np.concatenate(rows))
+    found = nearest_other(train, asked)
+    distance, row = np.full(len(train), np.nan), np.full(len(train), -1)
+    distance[asked], row[asked] = found
+    return Nearest(distance, row)
 
 
 def _side(side: Nearest, others: Nearest) -> dict[str, Any]:
@@ -56,13 +67,14 @@ def _side(side: Nearest, others: Nearest) -> dict[str, Any]:
 
 
 def near_duplicates(
-    train: ArrayLike, held_out: ArrayLike, threshold: float
+    train: ArrayLike, held_out: ArrayLike, threshold: float, chosen: NDArray[np.int64]
 ) -> dict[str, dict[str, float]]:
-    """The shares of training and held-out pictures with a near duplicate: another training picture
-    whose features [M, d] are at a cosine of `threshold` or more; `same`: at one of 1."""
+    """The shares of the `chosen` training pictures and of held-out ones with a near duplicate:
+    another training picture whose features [M, d] are at a cosine of `threshold` or more; `same`:
+    at one of 1."""
     train, held_out = unit(train), unit(held_out)
     found = {
-        "train": nearest_other(train).distance,
+        "train": nearest_other(train, chosen).distance,
         "held_out": nearest(held_out, train).distance,
     }
 

@@ -27,12 +27,15 @@ class Nearest(NamedTuple):
 
 def nearest(queries: ArrayLike, gallery: ArrayLike) -> Nearest:
     """The nearest row of gallery [M, d] for each row of queries [N, d]; a ValueError if M = 0."""
-    return _nearest(np.asarray(queries), np.asarray(gallery), own=False)
+    return _nearest(np.asarray(queries), np.asarray(gallery), None)
 
 
-def nearest_other(rows: ArrayLike) -> Nearest:
-    """The nearest other row for each of rows [N, d]; a ValueError if N < 2."""
-    return _nearest(np.asarray(rows), np.asarray(rows), own=True)
+def nearest_other(rows: ArrayLike, chosen: Indices | None = None) -> Nearest:
+    """The nearest other row of rows [N, d] for each of them, or of the `chosen` ones, by number; a
+    ValueError if N < 2."""
+    gallery = np.asarray(rows)
+    own = np.arange(len(gallery)) if chosen is None else chosen
+    return _nearest(gallery if chosen is None else gallery[own], gallery, own)
 
 
 def authentic(samples: Nearest, others: Nearest) -> NDArray[np.bool_]:
@@ -99,20 +102,25 @@ def _alike(a: Array, b: Array, threshold: float, first: int, second: int) -> NDA
     return pairs
 
 
-def _nearest(queries: NDArray[Any], gallery: NDArray[Any], own: bool) -> Nearest:
-    if len(gallery) < 1 + own:
+def _nearest(queries: NDArray[Any], gallery: NDArray[Any], own: Indices | None) -> Nearest:
+    """`own` are the queries' own rows of the gallery, which do not count."""
+    if len(gallery) < (1 if own is None else 2):
         raise ValueError(f"{len(gallery)} pictures have no nearest one")
-    parts = [_of_block(start, a, gallery, own) for start, a in _blocks(queries)]
+    parts = [
+        _of_block(a, gallery, None if own is None else own[start : start + len(a)])
+        for start, a in _blocks(queries)
+    ]
     return Nearest(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def _of_block(start: int, a: Array, gallery: NDArray[Any], own: bool) -> Nearest:
-    """The nearest rows of one block of queries, which begins at row `start`."""
+def _of_block(a: Array, gallery: NDArray[Any], own: Indices | None) -> Nearest:
+    """The nearest rows of one block of queries."""
     least, index = np.full(len(a), np.inf), np.zeros(len(a), np.int64)
     for other, b in _blocks(gallery):
         squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * (a @ b.T)
-        if own and other == start:
-            np.fill_diagonal(squares, np.inf)
+        if own is not None:
+            here = np.flatnonzero((own >= other) & (own < other + len(b)))
+            squares[here, own[here] - other] = np.inf
         at = squares.argmin(1)
         found = squares[np.arange(len(a)), at]
         index = np.where(found < least, other + at, index)

@@ -6,7 +6,8 @@ The JSON of a result, of a run and of two folders alike:
     n_real, n_fake, n_below_dim, provisional   of the group "all"
     extractor   the network and how pictures reach it, with the sha256 of its weights
     figures     {group: {name: value}}, "all" first; what a measure gives (see `measures`): fd,
-                mean_term, cov_term; floor {fd, ...} or null; spread; kid, kid_subsets {mean, std};
+                mean_term, cov_term; floor {true_pictures {fd}, disjoint_sample {fd, ...} or null};
+                spread; kid, kid_subsets {mean, std}; n_real_drawn where all pairs are of fewer;
                 precision, recall, density, coverage; r@1, r@10, ceiling {r@1, r@10}; mind; cmmd;
                 infinity {distance, slope, r2, sizes}; inception_score {mean, std}; n_fake, n_real
                 of whether captions are shown: clip {cosine, ...}, composition {whole, ...}, tasks
@@ -131,8 +132,10 @@ def _warnings(name: str, figures: Figures, wanted: Sequence[str], dim: int) -> l
             f"{group}: {n:,} pictures are no more than the {dim:,} features: the distance is "
             "mostly bias and compares with those of the same N only"
         )
-    if "floor" in figures and figures["floor"] is None:
-        found.append(f"{group}: too few real pictures for a floor: twice {figures['n_fake']:,}")
+    if "floor" in figures and figures["floor"]["disjoint_sample"] is None:
+        found.append(
+            f"{group}: too few real pictures for a disjoint sample: twice {figures['n_fake']:,}"
+        )
     if "infinity" in figures and figures["infinity"]["sizes"][0] <= dim:
         found.append(f"{group}: the extrapolation begins at no more pictures than {dim:,} features")
     if few := too_few(figures, wanted):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dmtool.evaluate.tiles import Array, blocks, checked, unit
+from dmtool.evaluate.tiles import Array, Rows, blocks, checked, unit
 
 TIE = 1e-9  # cosines that differ by less are equal but for rounding
 
@@ -41,17 +41,17 @@ def retrieval(fake: ArrayLike, gallery: ArrayLike, truth: ArrayLike) -> Ranks:
     fake, gallery = checked(fake, gallery)
     truth = _checked_truth(truth, len(fake), len(gallery))
     centre = gallery.mean(0, dtype=np.float64)
-    others = unit(gallery - centre)
-    ranks = [_ranks(unit(fake[rows] - centre), others, truth[rows]) for rows in blocks(len(fake))]
+    ranks = [_ranks(fake[rows], gallery, centre, truth[rows]) for rows in blocks(len(fake))]
     return Ranks(*map(np.concatenate, zip(*ranks, strict=True)))
 
 
-def _ranks(fake: Array, gallery: Array, truth: NDArray[Any]) -> Ranks:
-    """`retrieval` of centred rows of length 1."""
+def _ranks(fake: Rows, gallery: Rows, centre: Array, truth: NDArray[Any]) -> Ranks:
+    """`retrieval` of some rows, the gallery a block at a time."""
     nearer, tied = np.zeros((2, len(fake)), np.int64)
-    true = (fake * gallery[truth]).sum(1, keepdims=True)
+    ours = unit(fake - centre)
+    true = (ours * unit(gallery[truth] - centre)).sum(1, keepdims=True)
     for columns in blocks(len(gallery)):
-        cosines = fake @ gallery[columns].T
+        cosines = ours @ unit(gallery[columns] - centre).T
         above = cosines > true + TIE
         nearer += above.sum(1)
         tied += ((cosines >= true - TIE) & ~above).sum(1)

@@ -40,6 +40,15 @@ class Sample:
     known: Moments | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    keys: list[str] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """What tells single pictures apart: their keys, or their numbers."""
+        if self.keys is not None:
+            return self.keys
+        rows = 0 if self.chunks is None else sum(map(len, self.chunks))
+        return [str(row) for row in range(rows)]
 
     @property
     def rows(self) -> NDArray[np.float32] | None:
@@ -85,6 +94,7 @@ def of(
         filled.column("features"),
         facts=pictures.facts,
         notes=[*pictures.notes, *notes],
+        keys=pictures.keys,
     )
 
 

@@ -44,12 +44,15 @@ class Undecodable(Exception):
 class PictureSet(Protocol):
     """Pictures by number, uint8 RGB [3, H, W], and what is to be said of them.
 
-    `digest` is that of all their bytes in order; `facts` is for JSON, `notes` are sentences.
+    `digest` is that of all their bytes in order, `keys` tell single ones apart; `facts` is for
+    JSON, `notes` are sentences.
     Undecodable is raised for a picture whose file is damaged.
     """
 
     @property
     def digest(self) -> str: ...
+    @property
+    def keys(self) -> list[str] | None: ...
     @property
     def facts(self) -> dict[str, Any]: ...
     @property
@@ -91,7 +94,11 @@ class Folder:
 
     @property
     def digest(self) -> str:
-        return digest([file.sha256 for file in self.files])
+        return digest(self.keys)
+
+    @property
+    def keys(self) -> list[str]:
+        return [file.sha256 for file in self.files]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -154,6 +161,10 @@ class Images:
     @property
     def digest(self) -> str:
         return self.sha256
+
+    @property
+    def keys(self) -> None:
+        return None
 
     @property
     def facts(self) -> dict[str, Any]:

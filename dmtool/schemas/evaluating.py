@@ -67,11 +67,13 @@ class EvalUpsampler(EvalDecoder):
 class EvalMemory(Tuned):
     """`dmtool eval-memory`: pictures for `count` captions of a split, and their neighbours.
 
-    `threshold`: the cosine of features from which two pictures are near duplicates.
+    `threshold`: the cosine of features from which two pictures are near duplicates, of which
+    `max_train` training pictures at most (null: all) are looked at.
     """
 
     split: Literal["train", "val", "test"]
     count: Count | None
+    max_train: Count | None
     extractor: Extractor
     threshold: Cosine
 

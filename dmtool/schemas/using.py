@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from pydantic import Field
+
 from dmtool.schemas.base import (
     ArtifactName,
     Count,
@@ -94,6 +96,9 @@ class Defaults(Schema):
     upsample: Enlarging | None
 
 
+Several = Annotated[int, Field(ge=10)]
+"""Enough pictures for each measure of all pairs."""
+
 Metric = Literal[
     "fd", "floor", "spread", "kid", "manifold", "retrieval",
     "infinity", "mind", "cmmd", "inception_score",
@@ -158,11 +163,15 @@ class Upscale(OneStage):
 
 @dataclass(frozen=True, kw_only=True)
 class EvalFid(Tuned):
-    """`dmtool eval-fid`: pictures for `count` captions of a split (null: all of them)."""
+    """`dmtool eval-fid`: pictures for `count` captions of a split (null: all of them).
+
+    Measures of all pairs take `max_real` real pictures at most (null: all of them).
+    """
 
     metrics: Annotated[list[Metric], Listed]
     split: Literal["train", "val", "test"]
     count: Count | None
+    max_real: Several | None
     extractor: Extractor
 
 

@@ -7,6 +7,7 @@ import torch
 
 from dmtool.data.source import Split
 from dmtool.evaluate import extractors, features, generated, reals
+from dmtool.evaluate.generated import Reference
 from dmtool.schemas import Train
 from dmtool.train.examples import Fixed
 from dmtool.train.stage import Stage
@@ -33,7 +34,7 @@ class Evaluation:
         """`eval_fd` and the like, of the network as it is."""
         made = stage.made(self.fixed)
         fake = features.extract(self.extractor, made, self.config.batch_size)
-        alike = [""] * len(self.real)  # no groups of captions
+        alike = Reference(self.real, [""] * len(self.real))  # no groups of captions
         wanted, truth = self.config.evaluate.metrics, np.array(self.fixed.rows)
-        found = generated.evaluate(fake, self.real, truth, alike, wanted, self.config.seed)["all"]
+        found = generated.evaluate(fake, alike, truth, wanted, self.config.seed)["all"]
         return {name: found[name.removeprefix("eval_")] for name in self.config.evaluated}

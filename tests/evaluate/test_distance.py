@@ -5,7 +5,7 @@ import pytest
 
 from dmtool.evaluate import tiles
 from dmtool.evaluate.distance import Against, distance, moments
-from dmtool.evaluate.floor import closed_form, floor
+from dmtool.evaluate.floor import closed_form, disjoint, floors
 from dmtool.evaluate.frechet import Moments
 from dmtool.evaluate.infinity import infinity
 from dmtool.evaluate.spread import spread
@@ -61,24 +61,45 @@ def gaussian(count, values):
     return random.normal(size=(count, len(values))) * np.sqrt(values)
 
 
-def test_the_floor_is_what_theory_says_of_two_samples_of_one_gaussian():
+def test_the_floor_of_two_samples_is_what_theory_says_of_two_samples_of_one_gaussian():
     """(1/n + 1/m) (sum l_i + 1/2 sum_ij l_i l_j (1 + d_ij) / (l_i + l_j)) for n, m >> d."""
     values = np.arange(1.0, 9.0)
     real = gaussian(6000, values)
     pairs = values[:, None] * values / (values[:, None] + values) * (1 + np.eye(8))
     expected = (1 / 2000 + 1 / 4000) * (values.sum() + pairs.sum() / 2)
-    floors = [floor(real, 2000, seed) for seed in range(40)]
-    assert np.mean([f["fd"] for f in floors]) == pytest.approx(expected, rel=0.15)
-    assert floors[0]["n_fake"] == 2000 and floors[0]["n_real"] == 4000
-    assert floor(real, 2000, 0) == floors[0] != floors[1]
+    found = [disjoint(real, 2000, seed) for seed in range(40)]
+    assert np.mean([each["fd"] for each in found]) == pytest.approx(expected, rel=0.15)
+    assert found[0]["n_fake"] == 2000 and found[0]["n_real"] == 4000
+    assert disjoint(real, 2000, 0) == found[0] != found[1]
     exact = Moments(4000, np.zeros(8), np.diag(values) * 3999)
     assert closed_form(exact, 2000) == pytest.approx(expected, rel=1e-12)
 
 
 def test_without_as_many_real_pictures_left_the_floor_is_theory_or_nothing():
     real = gaussian(100, np.ones(4))
-    found = floor(real, 60, 0)
+    found = disjoint(real, 60, 0)
     assert found["how"] == "closed form" and found["n_real"] == 100
     assert found["fd"] == pytest.approx((1 / 60 + 1 / 100) * (4 + 16 / 4 + 4 / 4), rel=0.3)
-    assert floor(real[:39], 30, 0) is None
-    assert floor(real, 50, 0)["how"] == "disjoint real sample"
+    assert disjoint(real[:39], 30, 0) is None
+    assert disjoint(real, 50, 0)["how"] == "drawn"
+
+
+def test_the_floor_of_the_true_pictures_is_below_that_of_a_disjoint_sample():
+    """n of m in the reference itself: their error and its own go together, so that the expected
+    squared distance of the means is tr(A) (1/n - 1/m); of disjoint ones tr(A) (1/n + 1/(m - n)).
+    """
+    n, m = 500, 1000
+    found = []
+    for _ in range(60):
+        real = random.normal(size=(m, 6))
+        chosen = random.permutation(m)[:n]
+        found.append(floors(real, n, 0, real[chosen]))
+        assert found[-1]["true_pictures"]["fd"] == distance(real[chosen], real).distance
+    assert list(found[0]) == ["true_pictures", "disjoint_sample"]
+    means, covariances = 6, 6 * 7 / 4
+    true = np.mean([each["true_pictures"]["fd"] for each in found])
+    other = np.mean([each["disjoint_sample"]["fd"] for each in found])
+    assert true == pytest.approx((1 / n - 1 / m) * (means + covariances), rel=0.1)
+    assert other == pytest.approx((1 / n + 1 / (m - n)) * (means + covariances), rel=0.1)
+    assert list(floors(real, n, 0)) == ["disjoint_sample"]
+    assert floors(real, m, 0, real)["true_pictures"]["fd"] == pytest.approx(0, abs=1e-9)

@@ -1,6 +1,7 @@
 """Two folders of real picture files of all sorts, and bad ones."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -93,6 +94,30 @@ def test_grey_and_transparent_pictures_are_rgb_over_white(tmp_path, extractor):
     assert value == pytest.approx({"a": 6 * 127**2, "b": 0, "c": 0})
 
 
+def test_of_many_real_pictures_some_drawn_by_their_bytes_are_compared_in_pairs(tmp_path, extractor):
+    write(tmp_path / "real", 30, 0)
+    y = write(tmp_path / "fake", 12, 100)
+    shutil.copytree(tmp_path / "real", tmp_path / "other")
+    for file in list((tmp_path / "other").rglob("*.png")):
+        file.rename(tmp_path / "other" / f"{file.stem[::-1]}x.png")  # in another order
+    wanted = ("fd", "kid", "manifold")
+
+    def measured(real, most):
+        return folders.compare_folders(
+            tmp_path / real, tmp_path / "fake", extractor, 4, wanted, 0, max_real=most
+        )
+
+    whole, some, other = measured("real", 30), measured("real", 15), measured("other", 15)
+    assert measured("real", None) == whole
+    assert "max_real" not in whole["protocol"] and "n_real_drawn" not in whole["figures"]["all"]
+    assert some["protocol"]["max_real"] == {"most": 15, "drawn": "by key", "seed": 0}
+    one, two = some["figures"]["all"], other["figures"]["all"]
+    assert one["fd"] == whole["figures"]["all"]["fd"] and one["n_real"] == 30
+    assert one["kid"] != whole["figures"]["all"]["kid"] and one["n_real_drawn"] == 15
+    assert two["kid"] == pytest.approx(one["kid"], rel=1e-6) and two["recall"] == one["recall"]
+    assert len(y) == one["n_fake"]
+
+
 def test_every_unreadable_picture_is_named(tmp_path, extractor):
     write(tmp_path / "real", 4, 0)
     write(tmp_path / "fake", 4, 0)
@@ -122,7 +147,10 @@ def test_folders_have_all_measures_but_retrieval_and_statistics_the_distance_alo
     found = compare_folders(tmp_path / "real", tmp_path / "fake", extractor, 4, wanted)
     whole = found["figures"]["all"]
     assert whole["kid"] == pytest.approx(kid(y, x), rel=1e-4)
-    assert whole["precision"] == manifold(y, x).precision and whole["floor"]["n_real"] == 18
+    assert whole["precision"] == manifold(y, x).precision and whole["floor"].keys() == {
+        "disjoint_sample"
+    }
+    assert whole["floor"]["disjoint_sample"]["n_real"] == 18
     assert list(found["protocol"]["measures"]) == wanted
     np.savez(tmp_path / "x.npz", mu=x.mean(0), sigma=np.cov(x.T))
     alone = compare_folders(tmp_path / "x.npz", tmp_path / "fake", extractor, 4, wanted)

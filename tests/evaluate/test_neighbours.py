@@ -39,6 +39,8 @@ def test_a_copy_is_at_no_distance_at_all_however_long_the_features():
     train = random.normal(size=(9, 4)) + 1e5
     found = nearest(train[::-1], train)
     assert found.row.tolist() == [*range(9)][::-1] and not found.distance.any()
+    some = np.array([7, 2, 2])
+    assert nearest_other(train, some).row.tolist() == nearest_other(train).row[some].tolist()
     with pytest.raises(ValueError, match="no nearest"):
         nearest_other(train[:1])
 
@@ -95,9 +97,8 @@ def test_one_picture_repeated_is_its_own_duplicate():
 
 def test_figures_of_a_perfect_memory_and_of_new_pictures():
     held_out, train = sets()
-    others = nearest_other(train)
     sides = {"samples": train[:12], "held_out": held_out, "train": train}
-    found = figures({name: nearest(rows, train) for name, rows in sides.items()}, others)
+    found = figures({name: nearest(rows, train) for name, rows in sides.items()}, train)
     assert found["samples"]["auth_pct"] == 0 and found["samples"]["distance"]["q95"] == 0
     assert found["held_out"]["closer"] == 1 and found["train"]["closer"] == 0.5
     assert found["held_out"]["ratio"] == 0 and found["train"]["ratio"] is None
@@ -107,9 +108,11 @@ def test_figures_of_a_perfect_memory_and_of_new_pictures():
 def test_near_duplicates_are_shares_of_both_sets():
     train = np.concatenate([np.eye(8), [[0, 0, 0, 0, 0, 0, 1, 0.1]]])
     held_out = np.array([np.eye(8)[0] * 2, np.eye(8)[1] + 0.1, np.ones(8), -np.ones(8)])
-    found = near_duplicates(train, held_out, 0.95)
+    found = near_duplicates(train, held_out, 0.95, np.arange(9))
     assert found["train"] == pytest.approx({"near_duplicate": 2 / 9, "same": 0})
     assert found["held_out"] == pytest.approx({"near_duplicate": 2 / 4, "same": 1 / 4})
+    some = near_duplicates(train, held_out, 0.95, np.array([0, 6]))["train"]
+    assert some == pytest.approx({"near_duplicate": 1 / 2, "same": 0})
 
 
 def test_the_closest_pairs_name_the_rows_of_the_whole_set():

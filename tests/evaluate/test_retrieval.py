@@ -5,8 +5,10 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from dmtool.evaluate import tiles
-from dmtool.evaluate.generated import evaluate
+from dmtool.evaluate.distance import distance
+from dmtool.evaluate.generated import Reference, evaluate
 from dmtool.evaluate.kid import kid
+from dmtool.evaluate.lot import Lot
 from dmtool.evaluate.manifold import manifold
 from dmtool.evaluate.retrieval import groups, recall, retrieval
 
@@ -74,7 +76,7 @@ def test_groups_that_tell_nothing_apart_are_left_out():
 def test_figures_of_a_perfect_generator():
     fake, real, truth = planted(n=200)
     captions = [f"{i} dark skin tone" if i % 4 == 0 else str(i) for i in range(200)]
-    result = evaluate(fake, real, truth, captions, ["fd", "retrieval"], 0)
+    result = evaluate(fake, Reference(real, captions), truth, ["fd", "retrieval"], 0)
     for name, count in {"all": 200, "without_skin_tone": 150}.items():
         figures = result[name]
         assert figures["n_fake"] == figures["n_real"] == count
@@ -87,20 +89,54 @@ def test_groups_are_those_of_the_true_pictures_captions():
     captions = ["x skin tone"] * 200
     captions[truth[3]] = captions[truth[5]] = "x"
     fake[5] = -fake[5]
-    figures = evaluate(fake, real, truth, captions, ["retrieval"], 0)["without_skin_tone"]
+    figures = evaluate(fake, Reference(real, captions), truth, ["retrieval"], 0)[
+        "without_skin_tone"
+    ]
     assert figures["n_fake"] == figures["n_real"] == 2 and figures["r@1"] == 0.5
 
 
 def test_what_is_wanted_is_measured_on_each_groups_own_pictures():
     fake, real, truth = planted(n=60, noise=0.5)
     captions = [f"{i} skin tone" if i % 3 else str(i) for i in range(200)]
-    found = evaluate(fake, real, truth, captions, ["kid", "manifold", "infinity"], 0)
+    found = evaluate(fake, Reference(real, captions), truth, ["kid", "manifold", "infinity"], 0)
     rows, members = truth % 3 == 0, np.arange(200) % 3 == 0
     group = found["without_skin_tone"]
     assert group["kid"] == kid(fake[rows], real[members]) != found["all"]["kid"]
     assert group["coverage"] == manifold(fake[rows], real[members]).coverage
     assert "infinity" in found["all"] and "infinity" not in group  # fewer than 30 pictures
     assert not {"fd", "r@1", "kid_subsets"} & set(group) and rows.sum() < 30
+
+
+def test_a_groups_floor_is_of_its_own_true_pictures():
+    fake, real, truth = planted(n=60, noise=0.5)
+    captions = [f"{i} skin tone" if i % 3 else str(i) for i in range(200)]
+    found = evaluate(fake, Reference(real, captions), truth, ["fd", "floor"], 0)
+    rows, members = truth % 3 == 0, np.arange(200) % 3 == 0
+    floor = found["without_skin_tone"]["floor"]["true_pictures"]
+    assert floor["fd"] == distance(real[truth[rows]], real[members]).distance
+    floor = found["all"]["floor"]
+    assert floor["true_pictures"]["fd"] == distance(real[truth], real).distance
+
+
+def test_who_is_drawn_hangs_on_key_and_seed_alone():
+    fake, real, truth = planted(n=60, noise=0.5)
+    captions = [f"{i} skin tone" if i % 2 else str(i) for i in range(200)]
+    keys = [f"{i}.png" for i in range(200)]
+    lot = Lot(keys, 50, 0)
+    drawn = set(lot(np.arange(200)).tolist())
+    assert len(drawn) == 50 and drawn != set(Lot(keys, 50, 1)(np.arange(200)).tolist())
+    assert 10 < len(drawn & set(range(100))) < 40
+    back = Lot(keys[::-1], 50, 0)(np.arange(200))
+    assert {199 - row for row in back.tolist()} == drawn
+    half = np.arange(0, 200, 2)
+    assert drawn & set(half.tolist()) <= set(lot(half).tolist()), "the same ones first in a group"
+    found = evaluate(fake, Reference(real, captions, lot), truth, ["kid", "retrieval"], 0)
+    assert found["all"]["kid"] == kid(fake, real[sorted(drawn)])
+    assert found["all"]["n_real_drawn"] == 50 == found["without_skin_tone"]["n_real_drawn"]
+    whole = evaluate(fake, Reference(real, captions), truth, ["kid", "retrieval"], 0)
+    assert whole["all"]["r@1"] == found["all"]["r@1"]
+    most = Reference(real, captions, Lot(keys, 200, 0))
+    assert evaluate(fake, most, truth, ["kid", "retrieval"], 0) == whole
 
 
 def test_tiles_change_no_rank(monkeypatch):
