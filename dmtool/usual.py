@@ -14,9 +14,8 @@ from dmtool.hydra_main import composed
 
 def sampler(kind: str, grid: str, threshold: str = "auto") -> dict[str, Any]:
     """The values of a sampler, its grid and threshold; UserError if `conf/` has no such files."""
-    words = _word("sampler", kind), _word("sampler/grid", grid)
-    words += (_word("sampler/threshold", threshold),)
-    return _values("sample", "sampler", words)
+    named = {"sampler": kind, "sampler/grid": grid, "sampler/threshold": threshold}
+    return _values("sample", "sampler", tuple(_word(*each) for each in named.items()))
 
 
 def guidance(name: str = "cfg") -> dict[str, Any]:
