@@ -8,9 +8,11 @@ from typing import Any
 
 from PIL import Image, features
 
+from dmtool import outputs
 from dmtool.errors import UserError
 from dmtool.schemas import Animation
 
+MARK = outputs.MARK.encode()
 SEEN = 128
 """Pixels that small frames are enlarged to at least, by a whole factor."""
 
@@ -29,7 +31,8 @@ def save(path: Path, frames: Iterable[Image.Image], config: Animation) -> Path:
     """
     first, *others = (_enlarged(frame) for frame in frames)
     seconds = [config.seconds] * len(others) + [config.hold]
-    options: dict[str, Any] = {"lossless": True} if config.format == "webp" else {}
+    webp = config.format == "webp"
+    options: dict[str, Any] = {"lossless": True, "xmp": MARK} if webp else {"comment": MARK}
     path = path.with_name(f"{path.name}.{config.format}")
     milliseconds = [round(1000 * each) for each in seconds]
     first.save(path, save_all=True, append_images=others, duration=milliseconds, loop=0, **options)

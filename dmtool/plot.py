@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+MARK = "dmtool"
+"""Of what wrote a figure, in the file."""
+
 COLOURS = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6a3d9a", "#5a5a5a"
 """Told apart by colour-blind readers as well (Okabe & Ito's, a violet and a grey)."""
 
@@ -170,7 +173,7 @@ def _rendered(figure: Figure, kind: str) -> bytes:
 
     file = BytesIO()
     with matplotlib.rc_context(STYLE):  # the figure keeps its colours
-        metadata = {"Date": None} if kind == "svg" else None
+        metadata = {"Date": None, "Creator": MARK} if kind == "svg" else {"Software": MARK}
         figure.savefig(file, format=kind, metadata=metadata, facecolor="auto")
     return file.getvalue()
 

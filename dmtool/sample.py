@@ -9,11 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, PngImagePlugin
+from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from dmtool import animation, pipeline, processes, runs
+from dmtool import animation, outputs, pipeline, processes, runs
 from dmtool.blend import Blend, Prompt
 from dmtool.device import pick_device
 from dmtool.edit import Edit
@@ -51,6 +51,8 @@ def sample(config: Sample, wanted: Wanted) -> None:
         asked, settings = requests(wanted, config.seed, edit), chain.settings(edit)
         check_weights(asked)
         paths = [folder / _name(k // wanted.n, request) for k, request in enumerate(asked)]
+        replaced = _check_places(paths, wanted, config.animation)
+        group.wait()
         mine = group.share(range(len(asked)))
         pictures = chain.pictures((asked[k] for k in mine), wanted.film)
         bar = tqdm(pictures, total=len(mine), desc="sampling", unit="pic", disable=group.silent)
@@ -58,6 +60,31 @@ def sample(config: Sample, wanted: Wanted) -> None:
         group.wait()
         if group.main:
             _report(asked, paths, settings, wanted, config.animation)
+            if replaced:
+                print(f"{replaced} of them in place of earlier ones")
+
+
+def _check_places(paths: list[Path], wanted: Wanted, config: Animation) -> int:
+    """How many of the pictures take the place of earlier ones; UserError where something else
+    stands, there or beside a folder that the user has named."""
+    there = [path for path in paths if path.exists()]
+    for path in there:
+        outputs.file(path, outputs.PICTURE)
+    if wanted.out is None:
+        return len(there)
+    outputs.file(_beside(wanted.out, "-sheet.png"), outputs.PICTURE)
+    if wanted.film:
+        outputs.folder(_beside(wanted.out, "-film"))
+    if wanted.frames is not None:
+        for k in range(wanted.n):
+            way = _beside(wanted.out, f"-{wanted.index + k}.{config.format}")
+            outputs.file(way, outputs.MOVING)
+    return len(there)
+
+
+def _beside(folder: Path, ending: str) -> Path:
+    """What stands beside the folder of pictures, which holds pictures alone."""
+    return folder.with_name(f"{folder.absolute().name}{ending}")
 
 
 def _edit(config: Sample, wanted: Wanted) -> Edit | None:
@@ -79,7 +106,7 @@ def _write(
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path, picture, text)
         if picture.film is not None:
-            films = path.parent.with_name(f"{path.parent.name}-film")
+            films = _beside(path.parent, "-film")
             films.mkdir(exist_ok=True)
             _film(films / path.stem, picture.film, config)
 
@@ -87,7 +114,7 @@ def _write(
 def _film(path: Path, film: Tensor, config: Animation) -> None:
     """A strip of all steps, and an animation: the state, and beside it the estimate."""
     steps = len(film) // 2
-    tile(film, columns=steps).save(path.with_name(f"{path.name}.png"))
+    outputs.save_picture(tile(film, columns=steps), path.with_name(f"{path.name}.png"))
     pairs = (tile(film[[i, steps + i]], columns=2) for i in range(steps))
     animation.save(path, pairs, config)
 
@@ -101,11 +128,11 @@ def _report(
 ) -> None:
     """The sheet of the first pictures, animations of ways, and a line about all."""
     folder, n = paths[0].parent, wanted.n
-    sheet = folder.with_name(f"{folder.name}-sheet.png")
+    sheet = _beside(folder, "-sheet.png")
     captions = [_said(request.prompt) for request in asked[:SHOWN]]
     images = [Image.open(path) for path in paths[:SHOWN]]
     columns = n if n > 1 else wanted.frames or 4
-    contact_sheet(images, captions, columns).save(sheet)
+    outputs.save_picture(contact_sheet(images, captions, columns), sheet)
     moving = "" if wanted.frames is None else f", {_ways(paths, wanted, config)}"
     print(
         f"{len(asked)} pictures in {folder} (look at {sheet}{moving}); "
@@ -119,7 +146,7 @@ def _ways(paths: list[Path], wanted: Wanted, config: Animation) -> str:
     folder, made = paths[0].parent, []
     for k in range(wanted.n):
         frames = (Image.open(path).convert("RGB") for path in paths[k :: wanted.n])
-        place = folder.with_name(f"{folder.name}-{wanted.index + k}")
+        place = _beside(folder, f"-{wanted.index + k}")
         made.append(str(animation.save(place, frames, config)))
     return " ".join(made)
 
@@ -145,13 +172,8 @@ def slug(prompt: str) -> str:
 
 def write(path: Path, picture: Picture, settings: str) -> None:
     """Save a picture with its prompt, seed and settings (JSON) as PNG text."""
-    meta = PngImagePlugin.PngInfo()
-    request = picture.request
-    for name, value in _origin(request).items():
-        meta.add_itxt(name, value)
-    meta.add_itxt("negative", request.negative)
-    meta.add_text("settings", settings)
-    picture.image().save(path, pnginfo=meta)
+    origin = _origin(picture.request) | {"negative": picture.request.negative}
+    outputs.save_picture(picture.image(), path, **origin, settings=settings)
 
 
 def _origin(request: Request) -> dict[str, str]:

@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from dmtool import outputs
 from dmtool.config import validate
 from dmtool.errors import RESUMABLE, JobFailed, exit_codes, verdict
 from dmtool.schemas import (
@@ -69,10 +70,11 @@ def train_upsampler(config: DictConfig) -> None:
 def plan(config: DictConfig, stage: str, devices: str | None, out: str | None) -> None:
     with exit_codes(), _no_empty_directory():
         checked = validate(config, STAGES[stage])
+        path = _file(out, outputs.PLAN)
         from dmtool import plan as planning
         from dmtool.plan import devices as others
 
-        print(planning.plan(stage, checked, others.parse(devices), Path(out) if out else None))
+        print(planning.plan(stage, checked, others.parse(devices), path))
 
 
 def verify_resume(config: DictConfig, stage: str, words: list[str]) -> None:
@@ -93,97 +95,105 @@ def sample(config: DictConfig, wanted: Wanted) -> None:
 
 def eval_fid(config: DictConfig, real: str | None, fake: str | None, out: str | None) -> None:
     with _job():
+        path = _file(out, outputs.EVALUATION)
         from dmtool.evaluate import fid
 
         if real and fake:
-            checked = validate(config, EvalFid)
-            fid.folders(checked, Path(real), Path(fake), Path(out) if out else None)
+            fid.folders(validate(config, EvalFid), Path(real), Path(fake), path)
         else:
-            fid.run(_tuned(config, EvalFid), Path(out) if out else None)
+            fid.run(_tuned(config, EvalFid), path)
 
 
 def stats(config: DictConfig, pictures: str, out: str, rows: bool) -> None:
     with _job():
         checked = validate(config, Stats)
+        path = outputs.file(out, outputs.STATISTICS)
         from dmtool.evaluate import stats as keeping
 
-        keeping.run(checked, Path(pictures), Path(out), rows)
+        keeping.run(checked, Path(pictures), path, rows)
 
 
 def eval_nll(config: DictConfig, out: str | None) -> None:
     with _job():
         checked = validate(config, EvalNll)
+        path = _file(out, outputs.EVALUATION)
         from dmtool.evaluate import nll
 
-        nll.run(checked, Path(out) if out else None)
+        nll.run(checked, path)
 
 
 def tune_sampler(config: DictConfig, out: str | None) -> None:
     with _job():
         checked = validate(config, TuneSampler)
+        path = _file(out, outputs.DEFAULTS)
         from dmtool import tune
 
-        tune.tune(checked, Path(out) if out else None)
+        tune.tune(checked, path)
 
 
 def eval_vae(config: DictConfig, out: str | None) -> None:
     with _job():
         checked = validate(config, EvalVae)
+        path = _file(out, outputs.EVALUATION, "-worst.png")
         from dmtool.evaluate import vae
 
-        vae.run(checked, Path(out) if out else None)
+        vae.run(checked, path)
 
 
 def eval_upsampler(config: DictConfig, out: str | None) -> None:
     with _job():
         checked = validate(config, EvalUpsampler)
+        path = _file(out, outputs.EVALUATION, "-worst.png")
         from dmtool.evaluate import upsampling
 
-        upsampling.run(checked, Path(out) if out else None)
+        upsampling.run(checked, path)
 
 
 def eval_memory(config: DictConfig, out: str | None) -> None:
     with _job():
         checked = _tuned(config, EvalMemory)
+        path = _file(out, outputs.EVALUATION, "-closest.png", "-held-out.png")
         from dmtool.evaluate import memory
 
-        memory.run(checked, Path(out) if out else None)
+        memory.run(checked, path)
 
 
 def duplicates(config: DictConfig, out: str | None) -> None:
     with _job():
         checked = validate(config, FindDuplicates)
+        path = _place(out or f"{checked.data.kind}-duplicates.json", outputs.DUPLICATES, ".png")
         from dmtool.evaluate import duplicates as finding
 
-        finding.run(checked, Path(out) if out else None)
+        finding.run(checked, path)
 
 
 def eval_align(config: DictConfig, fake: str | None, out: str | None) -> None:
     with _job():
+        path = _file(out, outputs.EVALUATION)
         from dmtool.evaluate import align
 
         if fake:
-            checked = validate(config, EvalAlign)
-            align.folder(checked, Path(fake), Path(out) if out else None)
+            align.folder(validate(config, EvalAlign), Path(fake), path)
         else:
-            align.run(_tuned(config, EvalAlign), Path(out) if out else None)
+            align.run(_tuned(config, EvalAlign), path)
 
 
 def reconstruct(config: DictConfig, files: list[str], out: str | None) -> None:
     with _job():
         checked = validate(config, Reconstruct)
+        folder = outputs.folder(out) if out else None
         from dmtool import apply
 
-        apply.reconstruct(checked, [Path(file) for file in files], Path(out) if out else None)
+        apply.reconstruct(checked, [Path(file) for file in files], folder)
 
 
 def upscale(config: DictConfig, files: list[str], prompt: str, out: str | None) -> None:
     with _job():
         checked = validate(config, Upscale)
+        folder = outputs.folder(out) if out else None
         from dmtool import apply
 
-        paths = [Path(file) for file in files]
-        apply.upscale(checked, paths, prompt, Path(out) if out else None)
+        apply.upscale(checked, [Path(file) for file in files], prompt, folder)
 
 
 def ema(
@@ -202,11 +212,11 @@ def ema(
 def data(config: DictConfig, out: str | None) -> None:
     with _job():
         checked = validate(config, HasData).data
+        path = outputs.file(out or f"{checked.kind}-sheet.png", outputs.PICTURE)
         from dmtool.data import inspect, source
 
         loaded = source.load(checked)
         print(inspect.describe(inspect.summary(loaded, checked)))
-        path = Path(out or f"{checked.kind}-sheet.png")
         inspect.sheet(loaded.dataset, checked, path)
         print(f"examples: {path}")
 
@@ -216,6 +226,19 @@ def _tuned(config: DictConfig, schema: type[S]) -> S:
     from dmtool import defaults
 
     return defaults.tuned(config, HydraConfig.get().overrides.task, schema)
+
+
+def _file(out: str | None, kind: outputs.Kind, *drawn: str) -> Path | None:
+    """The checked place of a result, if one was named; `drawn` end the names of the pictures that
+    are put beside it."""
+    return None if out is None else _place(out, kind, *drawn)
+
+
+def _place(out: str, kind: outputs.Kind, *drawn: str) -> Path:
+    path = outputs.file(out, kind)
+    for ending in drawn:
+        outputs.file(path.with_name(f"{path.stem}{ending}"), outputs.PICTURE)
+    return path
 
 
 def _own_run(config: C) -> C:

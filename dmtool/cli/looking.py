@@ -61,10 +61,11 @@ def plot_noise(
 ) -> None:
     """Draw noise processes: alpha, sigma, log-SNR, training times, weights, and a picture."""
     with exit_codes():
-        from dmtool import noise_plot
+        from dmtool import noise_plot, outputs
 
-        noise_plot.draw(words or [], everything, picture, out)
-        typer.echo(f"drawn: {out}")
+        path = outputs.file(out, outputs.DRAWING)
+        noise_plot.draw(words or [], everything, picture, path)
+        typer.echo(f"drawn: {path}")
 
 
 @app.command()
@@ -98,10 +99,11 @@ def check_run(
     with exit_codes():
         if curve and write:
             raise UserError("--curve compares, --write makes a reference: give one of them")
+        from dmtool import outputs
         from dmtool.health import check
 
         if write:
-            check.write(run, stage, root, write)
+            check.write(run, stage, root, outputs.file(write, outputs.CURVE, "--write"))
         else:
             check.check(run, stage, root, curve)
 
@@ -117,6 +119,8 @@ def report(
 ) -> None:
     """Write one HTML page of runs: figures, curves, pictures, configs, where all came from."""
     with exit_codes():
+        from dmtool import outputs
         from dmtool.report import page
 
-        typer.echo(f"written to {page.report(runs, root, out, force)}")
+        path = outputs.file(out, outputs.PAGE) if out else None
+        typer.echo(f"written to {page.report(runs, root, path, force)}")

@@ -57,7 +57,7 @@ def sample(
     ] = None,
 ) -> None:
     """Paint pictures of prompts: text -> noise predictor -> decoder -> upsampler."""
-    from dmtool import hydra_main, tasks
+    from dmtool import hydra_main, outputs, tasks
     from dmtool.prompts import Wildcards, gathered
     from dmtool.wanted import Wanted, borders
 
@@ -66,7 +66,8 @@ def sample(
         lists = Wildcards(wildcards)
         wanted = Wanted(
             prompts=gathered(prompt or [], prompts, lists if combine else None), wildcards=lists,
-            n=n, index=index, negative=negative, out=out, film=film, init=init, mask=mask,
+            n=n, index=index, negative=negative, out=out and outputs.folder(out), film=film,
+            init=init, mask=mask,
             outpaint=around, vary=vary, frames=interpolate, to_seed=to_seed,
         )  # fmt: skip
         words = context.args + seed_word(seed) + _strength_word(strength, wanted)

@@ -13,6 +13,7 @@ from datasets import Image as ImageFeature
 from PIL import Image
 from tqdm import tqdm
 
+from dmtool import outputs
 from dmtool.data.source import Source, splits
 from dmtool.data.transforms import open_picture, to_rgb
 from dmtool.schemas import Data
@@ -75,7 +76,8 @@ def sheet(dataset: Dataset, config: Data, path: Path, n: int = 48) -> None:
     images = [_thumbnail(row["bytes"], config) for row in chosen["image"]]
     captions = [several[0] if several else "" for several in chosen["caption"]]
     scale = max(1, CELL // max(max(image.size) for image in images))
-    contact_sheet(images, captions, COLUMNS, scale).save(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    outputs.save_picture(contact_sheet(images, captions, COLUMNS, scale), path)
 
 
 def _files(dataset: Dataset) -> Dataset:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dmtool import processes, runs
+from dmtool import outputs, processes, runs
 from dmtool.device import pick_device
 from dmtool.evaluate import extractors, pairs, perceptual, reals
 from dmtool.evaluate.frechet import Moments
@@ -94,7 +94,8 @@ def run(
             path = out or folder / f"{stage}-{config.split}.json"
             runs.write_text(path, json.dumps(result, indent=1) + "\n")
             sheet = path.with_name(f"{path.stem}-worst.png")
-            _sheet(decoder, real, [rows[i] for i in worst], measured, worst).save(sheet)
+            drawn = _sheet(decoder, real, [rows[i] for i in worst], measured, worst)
+            outputs.save_picture(drawn, sheet)
             print(f"{summary(result)}\nwritten to {path}; the worst {len(worst)}: {sheet}")
 
 

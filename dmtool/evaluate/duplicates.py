@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dmtool import runs
+from dmtool import outputs, runs
 from dmtool.device import pick_device
 from dmtool.evaluate import extractors, reals
 from dmtool.evaluate.neighbours import Duplicates, duplicates
@@ -22,13 +22,13 @@ LISTED, DRAWN = 2000, 40
 """Closest pairs that are written to the JSON file, and how many of those are drawn, at most."""
 
 
-def run(config: FindDuplicates, out: Path | None) -> None:
-    """Write and draw all pairs whose features have a cosine of `config.threshold` or more."""
+def run(config: FindDuplicates, path: Path) -> None:
+    """Write to `path` all pairs whose features have a cosine of `config.threshold` or more, and
+    draw some beside it."""
     real = reals.of_data(config.data, config.resolution)
     extractor = extractors.load(config.extractor, pick_device(config.device))
     known = real.features(extractor, config.batch_size)
     found = duplicates(known, config.threshold, LISTED)
-    path = out or Path(f"{config.data.kind}-duplicates.json")
     result = {
         "pictures": len(known),
         "threshold": config.threshold,
@@ -41,7 +41,7 @@ def run(config: FindDuplicates, out: Path | None) -> None:
     runs.write_text(path, json.dumps(result, indent=1) + "\n")
     print(f"{summary(result)}\nwritten to {path}")
     if found.pairs:
-        _draw(found, real, path.with_suffix(".png"))
+        _draw(found, real, path.with_name(f"{path.stem}.png"))
 
 
 def summary(result: dict[str, Any]) -> str:
@@ -76,5 +76,5 @@ def _draw(found: Duplicates, real: Reals, path: Path) -> None:
         for i, j, cosine in shown
     ]
     left, right = ([i for i, _, _ in shown], [j for _, j, _ in shown])
-    side_by_side([real.take(left), real.take(right)], texts, columns=4).save(path)
+    outputs.save_picture(side_by_side([real.take(left), real.take(right)], texts, columns=4), path)
     print(f"look at {path}")

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dmtool import pipeline, processes, runs
+from dmtool import outputs, pipeline, processes, runs
 from dmtool.device import pick_device
 from dmtool.evaluate import extractors, features, nearness, reals
 from dmtool.evaluate.decoded import decoded
@@ -184,5 +184,5 @@ def _draw(pairs: list[Close], pictures: Tensor, real: Reals, path: Path, what: s
     ]
     others = real.take([pair.near for pair in pairs])
     sheet = path.with_name(f"{path.stem}-{what}.png")
-    side_by_side([pictures, others], texts, columns=4).save(sheet)
+    outputs.save_picture(side_by_side([pictures, others], texts, columns=4), sheet)
     print(f"look at {sheet}")

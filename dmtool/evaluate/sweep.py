@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dmtool import cache, defaults, pipeline, plot, processes, runs, words
+from dmtool import cache, defaults, outputs, pipeline, plot, processes, runs, words
 from dmtool.device import pick_device
 from dmtool.errors import UserError
 from dmtool.evaluate import compare, fid, sweep_plot
@@ -61,6 +61,10 @@ def sweep(said: Sequence[str], axes: Axes, keep: bool, out: Path | None) -> None
     artifact samples with.
     """
     settings = combinations(said)
+    if out is not None:
+        out = outputs.folder(out)
+        outputs.file(out / "sweep.json", outputs.EVALUATION)
+        outputs.file(out / "sweep.png", outputs.PICTURE)
     configs = [_config(each) for each in settings]
     with processes.started(pick_device(configs[0].device), configs[0].timeout) as group:
         results = [_measured(config, group) for config in configs]
