@@ -94,6 +94,7 @@ CONFIG = Format(
                 "extractor": {"kind": "effnet_lite0", "weights": None},
             }, beside="every"),
             new("sampler.grid.shift", 1.0, kind="uniform"),
+            new("sampler.threshold", {"kind": "none"}),
             new("guidance.perturbed", {"scale": 0.0, "levels": [-1]}),
             new("data.hold_out", [], kind="shapes"),
             new("loss.saturating", False, beside="kl"),

@@ -74,12 +74,10 @@ from dmtool.schemas.parts import (
     Vae,
 )
 from dmtool.schemas.sampling import (
-    AutoThreshold,
     DdimSampler,
     DdpmSampler,
     Dpmpp3mSampler,
     DpmppSdeSampler,
-    DynamicThreshold,
     EdmSampler,
     Grid,
     HeunSampler,
@@ -88,16 +86,20 @@ from dmtool.schemas.sampling import (
     LevelsGrid,
     LinspaceGrid,
     LogSnrGrid,
-    NoThreshold,
     PlainSampler,
     PlmsSampler,
     RestartSampler,
     Sampler,
-    StaticThreshold,
-    Threshold,
     TrailingGrid,
     UniformGrid,
     UniPCSampler,
+)
+from dmtool.schemas.threshold import (
+    AutoThreshold,
+    DynamicThreshold,
+    NoThreshold,
+    StaticThreshold,
+    Threshold,
 )
 from dmtool.schemas.training import (
     STAGES,

@@ -29,6 +29,17 @@ ArtifactName = Annotated[str, AfterValidator(_in_its_folder)]
 """Of a folder in a stage's `artifacts`."""
 
 
+def by_group(group: str) -> BeforeValidator:
+    """Of a part that is a config group: a word in its place is told how groups are chosen."""
+
+    def refuse(value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError(f"it is a config group: say {group}={value}")
+        return value
+
+    return BeforeValidator(refuse)
+
+
 class Schema:
     """Base of all schemas: an unknown key is an error."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from dmtool.schemas.base import Count, OneOf, Positive, Schema
+from dmtool.schemas.base import Count, OneOf, Positive, Schema, by_group
 
 # --- the density of times in training -------------------------------------------------------------
 
@@ -122,13 +122,7 @@ class LearnedVariance(Schema):
     vlb: Positive
 
 
-def _refuse_word(value: Any) -> Any:
-    if isinstance(value, str):
-        raise ValueError(f"variances are a config group: say noise/variance={value}")
-    return value
-
-
-Variance = Annotated[FixedVariance | LearnedVariance, OneOf, BeforeValidator(_refuse_word)]
+Variance = Annotated[FixedVariance | LearnedVariance, OneOf, by_group("noise/variance")]
 
 # --- a flow's shift -------------------------------------------------------------------------------
 

@@ -1,16 +1,23 @@
-"""Samplers, their grids and thresholds, one schema a kind: no kind has an option that it does not
-use."""
+"""Samplers and their grids, one schema a kind: no kind has an option that it does not use."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
-
-from dmtool.schemas.base import Count, Fraction, Natural, NonNegative, OneOf, Positive, Schema
+from dmtool.schemas.base import (
+    Count,
+    Fraction,
+    Natural,
+    NonNegative,
+    OneOf,
+    Positive,
+    Schema,
+    by_group,
+)
+from dmtool.schemas.threshold import Threshold
 
 # --- grids ----------------------------------------------------------------------------------------
 
@@ -80,64 +87,16 @@ class LinspaceGrid(Schema):
     kind: Literal["linspace"]
 
 
-def _refuse_word(group: str) -> BeforeValidator:
-    def refuse(value: Any) -> Any:
-        if isinstance(value, str):
-            raise ValueError(f"{group}s are a config group: say sampler/{group}={value}")
-        return value
-
-    return BeforeValidator(refuse)
-
-
 Grid = Annotated[
     UniformGrid | LogSnrGrid | KarrasGrid | LeadingGrid | TrailingGrid | LinspaceGrid | LevelsGrid,
     OneOf,
-    _refuse_word("grid"),
+    by_group("sampler/grid"),
 ]
 
 
 def ends_clean(grid: Grid) -> bool:
     """Whether a grid's last level is the clean picture, sigma = 0."""
     return not isinstance(grid, LeadingGrid | TrailingGrid) or grid.last == "zero"
-
-
-# --- thresholds -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class AutoThreshold(Schema):
-    """Static where pictures are sampled, none where latents are."""
-
-    kind: Literal["auto"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class NoThreshold(Schema):
-    kind: Literal["none"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class StaticThreshold(Schema):
-    """Estimates of the clean picture are clipped to [-1, 1]."""
-
-    kind: Literal["static"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DynamicThreshold(Schema):
-    """They are clipped to [-s, s] and divided by s: a `percentile` of the estimate's absolute
-    values, at least 1 and at most `bound`."""
-
-    kind: Literal["dynamic"]
-    percentile: Annotated[float, Field(gt=0, le=100)]
-    bound: Annotated[float, Field(ge=1)] | None
-
-
-Threshold = Annotated[
-    AutoThreshold | NoThreshold | StaticThreshold | DynamicThreshold,
-    OneOf,
-    _refuse_word("threshold"),
-]
 
 
 # --- samplers -------------------------------------------------------------------------------------
