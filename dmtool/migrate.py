@@ -93,6 +93,7 @@ CONFIG = Format(
                 "metrics": ["fd", "kid", "retrieval"],
                 "extractor": {"kind": "effnet_lite0", "weights": None},
             }, beside="every"),
+            new("evaluate.max_real", None),
             new("sampler.grid.shift", 1.0, kind="uniform"),
             new("sampler.threshold", {"kind": "none"}),
             new("guidance.perturbed", {"scale": 0.0, "levels": [-1]}),

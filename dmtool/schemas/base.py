@@ -8,6 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 Count = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
+Several = Annotated[int, Field(ge=10)]
+"""Enough pictures for each measure of all pairs."""
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -18,6 +18,7 @@ from dmtool.schemas.base import (
     OneOf,
     Positive,
     Schema,
+    Several,
 )
 from dmtool.schemas.extractors import Extractor
 from dmtool.schemas.guidance import Guidance
@@ -96,9 +97,13 @@ class Every(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Schema):
-    """What `every.evaluate` measures: pictures for `count` captions of the val split."""
+    """What `every.evaluate` measures: pictures for `count` captions of the val split.
+
+    Measures of all pairs take `max_real` real pictures at most (null: all of them).
+    """
 
     count: Annotated[int, Field(gt=1)]
+    max_real: Several | None
     metrics: Annotated[list[Literal["fd", "kid", "manifold", "retrieval"]], Listed]
     extractor: Extractor
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field
-
 from dmtool.schemas.base import (
     ArtifactName,
     Count,
@@ -16,6 +14,7 @@ from dmtool.schemas.base import (
     Natural,
     Positive,
     Schema,
+    Several,
     Share,
 )
 from dmtool.schemas.extractors import Extractor
@@ -95,9 +94,6 @@ class Defaults(Schema):
     guidance: Guidance | None
     upsample: Enlarging | None
 
-
-Several = Annotated[int, Field(ge=10)]
-"""Enough pictures for each measure of all pairs."""
 
 Metric = Literal[
     "fd", "floor", "spread", "kid", "manifold", "retrieval",

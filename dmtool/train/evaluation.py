@@ -8,6 +8,7 @@ import torch
 from dmtool.data.source import Split
 from dmtool.evaluate import extractors, features, generated, reals
 from dmtool.evaluate.generated import Reference
+from dmtool.evaluate.lot import Lot
 from dmtool.schemas import Train
 from dmtool.train.examples import Fixed
 from dmtool.train.stage import Stage
@@ -26,6 +27,7 @@ class Evaluation:
         known = reals.of_data(config.data, stage.resolution)
         self.real = known.features(self.extractor, batch_size)
         held_out: Split = "val" if (known.splits == "val").sum() > 1 else "train"
+        self.lot = Lot(known.keys, chosen.max_real, config.seed)
         rows = known.rows(chosen.count, held_out)
         captions = [known.captions[row] for row in rows]
         self.fixed = Fixed(rows, captions, known.pictures, batch_size)
@@ -34,7 +36,7 @@ class Evaluation:
         """`eval_fd` and the like, of the network as it is."""
         made = stage.made(self.fixed)
         fake = features.extract(self.extractor, made, self.config.batch_size)
-        alike = Reference(self.real, [""] * len(self.real))  # no groups of captions
+        alike = Reference(self.real, [""] * len(self.real), self.lot)  # no groups of captions
         wanted, truth = self.config.evaluate.metrics, np.array(self.fixed.rows)
         found = generated.evaluate(fake, alike, truth, wanted, self.config.seed)["all"]
         return {name: found[name.removeprefix("eval_")] for name in self.config.evaluated}

@@ -61,9 +61,10 @@ def test_each_stage_measures_its_pictures_and_keeps_the_best(tmp_path, stage):
 
 def test_the_figure_is_the_one_that_eval_fid_finds(tmp_path):
     """On the same captions with the same seed, sampler and guidance, from the exported weights."""
-    (line,) = trained("unet", tmp_path / "runs" / "a", "every.evaluate=40", "sampler.steps=2")
+    (line,) = trained("unet", tmp_path / "runs" / "a", "every.evaluate=40", "sampler.steps=2",
+                      "evaluate.max_real=12")  # fmt: skip
     words = ["run=a", f"root={tmp_path / 'runs'}", "split=val", "count=7", "sampler.steps=2",
-             "dtype=fp32", "metrics=[fd,kid,retrieval]"]  # fmt: skip
+             "dtype=fp32", "metrics=[fd,kid,retrieval]", "max_real=12"]  # fmt: skip
     data = hydra_main.composed("train_unet", [*tiny.COMMON, *WORDS]).data
     saved = OmegaConf.to_yaml(OmegaConf.create({"data": data}))
     (tmp_path / "runs" / "a" / "unet" / "config.yaml").write_text(saved)
@@ -71,7 +72,7 @@ def test_the_figure_is_the_one_that_eval_fid_finds(tmp_path):
     found = fid.measure(config, ALONE)["figures"]["all"]
     for name in ("fd", "kid", "r@1", "r@10"):
         assert line[f"eval_{name}"] == pytest.approx(found[name], rel=1e-4)
-    assert found["n_fake"] == 7 and found["n_real"] == 40
+    assert found["n_fake"] == 7 and found["n_real"] == 40 and found["n_real_drawn"] == 12
 
 
 def test_what_is_never_measured_is_no_figure_to_keep_the_best_by():
