@@ -3,6 +3,7 @@
     KIND/ADDRESS/entry.json        the key in full, and what makes the entry complete:
                                    `files` with the sha256 of each, or the number of `shards`
                  00012-SHA.safetensors   shard 12, named by its content (see `dmtool.shards`)
+                 verified.json  by shard, its size and time when it was last known to be whole
     KIND/.ADDRESS.lock             byte 0 is held to make the entry, byte i + 1 to make shard i
 
 Whoever comes first makes what is missing; the others wait for the lock. It is the system's: if its
@@ -15,20 +16,38 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import platform
+import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from dmtool import files
 from dmtool.errors import DISK_FULL, UserError
 
-RECORD = "entry.json"
+RECORD, VERIFIED = "entry.json", "verified.json"
 SHA = 16
 """Hexadecimal digits of the sha256 in a shard's name."""
+
+SHARD = re.compile(rf"(\d+)-[0-9a-f]{{{SHA}}}\.safetensors")
+
+log = logging.getLogger(__name__)
+
+
+class Shard(NamedTuple):
+    """The file of an intact shard, its size in bytes and the time (ns) of its last change."""
+
+    path: Path
+    size: int
+    changed: int
+
+    @property
+    def stamp(self) -> list[int]:
+        return [self.size, self.changed]
 
 
 def root() -> Path:
@@ -80,15 +99,16 @@ def sharded(kind: str, key: Mapping[str, Any], count: int) -> Path:
 
 def shards(entry: Path) -> dict[int, Path]:
     """The shards of an entry that are there, by number."""
-    return {int(path.name.split("-")[0]): path for path in entry.glob("[0-9]*-*.safetensors")}
+    found = ((SHARD.fullmatch(path.name), path) for path in sorted(entry.glob("*.safetensors")))
+    return {int(match[1]): path for match, path in found if match}
 
 
-def write_shard(entry: Path, number: int, content: bytes) -> Path:
+def write_shard(entry: Path, number: int, content: bytes) -> Shard:
     """Put a shard in its place, whole or not at all. The caller holds its lock."""
     sha = hashlib.sha256(content).hexdigest()[:SHA]
     path = entry / f"{number:05d}-{sha}.safetensors"
     _write(path, content)
-    return path
+    return Shard(path, len(content), path.stat().st_mtime_ns)
 
 
 def intact(shard: Path) -> bool:
@@ -99,11 +119,68 @@ def intact(shard: Path) -> bool:
         return False
 
 
+def verified(entry: Path) -> dict[int, Shard]:
+    """The shards of an entry that are intact, by number.
+
+    A shard's content is read if it has not been since the file was last changed, as its size and
+    time tell; `dmtool cache verify` reads it in any case. The caller holds no lock of the entry.
+    """
+    known = _noted(entry)
+    found = {i: _checked(path, known) for i, path in shards(entry).items()}
+    intact = {i: shard for i, shard in found.items() if shard}
+    with suppress(UserError):  # what can only be read is read again each time
+        note(entry, intact.values())
+    return intact
+
+
+def there(entry: Path, number: int) -> Shard | None:
+    """A shard if it is there and intact. One that is damaged is removed: the caller holds its
+    lock."""
+    path = shards(entry).get(number)
+    shard = path and _checked(path, _noted(entry))
+    if path and not shard:
+        log.warning("%s is damaged and made anew", path)
+        path.unlink(missing_ok=True)
+    return shard or None
+
+
+def _checked(path: Path, known: Mapping[str, Any]) -> Shard | None:
+    """The shard in a file if it is intact."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:  # found damaged and removed by another process
+        return None
+    shard = Shard(path, status.st_size, status.st_mtime_ns)
+    return shard if known.get(path.name) == shard.stamp or intact(path) else None
+
+
+def note(entry: Path, whole: Iterable[Shard], doubted: Iterable[Path] = ()) -> None:
+    """Keep in mind which shards are intact as they are, and of which that is no longer known.
+
+    The caller holds no lock of the entry.
+    """
+    stamps = {shard.path.name: shard.stamp for shard in whole}
+    names, known = {path.name for path in doubted}, _noted(entry)
+    if any(known.get(name) != at for name, at in stamps.items()) or names & known.keys():
+        with locked(entry):
+            kept = {name: at for name, at in _noted(entry).items() if name not in names}
+            _write(entry / VERIFIED, _json({**kept, **stamps}))
+
+
+def _noted(entry: Path) -> dict[str, Any]:
+    """What `verified.json` holds: without it all is read again."""
+    return _object(entry / VERIFIED)
+
+
 def record(entry: Path) -> dict[str, Any]:
     """What `entry.json` holds; nothing if it is not there or not readable."""
+    return _object(entry / RECORD)
+
+
+def _object(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads((entry / RECORD).read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        found = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

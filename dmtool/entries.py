@@ -86,6 +86,8 @@ def verify() -> str:
     """Read every file against its checksum; CheckFailed names the damaged ones."""
     every = entries()
     damaged = [path for entry in every for path in entry.damaged()]
+    for entry in every:
+        cache.note(entry.path, [], doubted=damaged)
     if damaged:
         raise CheckFailed(
             f"damaged: {', '.join(map(str, damaged))}; shards are made anew when they are next "

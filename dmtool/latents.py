@@ -114,20 +114,23 @@ def cached(
     codec: Codec,
     pictures: Callable[[range], Tensor],
     count: int,
+    pixels: int,
     key: dict[str, Any],
     device: torch.device,
     dtype: torch.dtype,
 ) -> Cached:
     """The latents of `count` pictures, encoded once by all processes together, kept as float16.
 
-    `pictures` gives those of some rows, [B, 3, H, W] in [-1, 1]. `key` names what they depend on
-    (fingerprint, split, transform); the codec and the computing dtype are added here.
+    `pictures` gives those of some rows, [B, 3, H, W] in [-1, 1], of H W `pixels`. `key` names what
+    they depend on (fingerprint, split, transform); the codec and the computing dtype are added
+    here.
     """
+    # not the training's batch size, for that would change the last digits
+    size = max(1, PIXELS // pixels)
 
     def encode(rows: range) -> Tensors:
-        size = _batch_size(pictures(rows[:1]))
         batches = (pictures(rows[i : i + size]).to(device) for i in range(0, len(rows), size))
-        return {"latents": half(torch.cat([encoded(batch) for batch in batches]))}
+        return {"latents": half(torch.cat([encoded(batch).cpu() for batch in batches]))}
 
     def encoded(batch: Tensor) -> Tensor:
         with autocast(device, dtype):
@@ -135,9 +138,5 @@ def cached(
 
     computing = str(dtype).removeprefix("torch.")
     key = {"format": FORMAT, **key, "space": codec.space_id, "dtype": computing}
-    return Cached(filled("latents", key, count, encode))
-
-
-def _batch_size(pictures: Tensor) -> int:
-    """As many as fit: not the training's batch size, for that would change the last digits."""
-    return max(1, PIXELS // pictures[0, 0].numel())
+    row_bytes = 2 * codec.channels * pixels // codec.factor**2
+    return Cached(filled("latents", key, count, row_bytes, encode))

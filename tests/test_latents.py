@@ -82,7 +82,7 @@ def test_latents_are_encoded_once_in_order_and_addressed_by_all_they_depend_on(
 
     def latents(dtype=torch.float32, **key):
         read.clear()
-        return rows_of(cached(codec, some, 20, {"data": "x", **key}, CPU, dtype))
+        return rows_of(cached(codec, some, 20, 128, {"data": "x", **key}, CPU, dtype))
 
     found = latents()
     assert set(read) == set(range(20))
@@ -95,4 +95,4 @@ def test_latents_are_encoded_once_in_order_and_addressed_by_all_they_depend_on(
 
 
 def test_a_data_set_without_pictures_has_no_latents(codec):
-    assert not cached(codec, pytest.fail, 0, {}, CPU, torch.float32).shards.tensors
+    assert not cached(codec, pytest.fail, 0, 128, {}, CPU, torch.float32).shards.files

@@ -73,7 +73,8 @@ class Reals:
             return {"features": torch.from_numpy(features.extract(extractor, images, batch_size))}
 
         key = {**self.describe(), "extractor": extractor.describe()}
-        found = shards.filled("features", key, len(self.pictures), encode)
+        size = 4 * extractor.dim
+        found = shards.filled("features", key, len(self.pictures), size, encode)
         return cast(NDArray[np.float32], torch.cat(found.column("features")).numpy())
 
     def describe(self, rows: Sequence[int] | None = None) -> dict[str, Any]:

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 READERS = 4  # threads that decode pictures
 AHEAD = 16  # pictures decoded ahead of the network
-BLOCK = 8  # shards whose moments are taken at once
+BLOCK = 8  # chunks whose moments are taken at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,10 +88,10 @@ def of(
         except Undecodable as error:
             raise UserError(error.explain()) from error
 
-    filled = shards.filled("features", key, len(pictures), encode)
+    filled = shards.filled("features", key, len(pictures), 4 * extractor.dim, encode)
     return Sample(
         len(pictures),
-        filled.column("features"),
+        [part for chunk in filled.column("features") for part in chunk.split(shards.ROWS)],
         facts=pictures.facts,
         notes=[*pictures.notes, *notes],
         keys=pictures.keys,

@@ -8,6 +8,9 @@ ordered by their number of characters, so that batches hold little padding. A sh
     offsets  [R + 1]: its caption r has values[offsets[r]:offsets[r + 1]]
     pooled   [R, P] float32, of frozen encoders
     cut      [R] bool, which captions were too long
+
+and of frozen encoders `values_moments` [2, D] and `pooled_moments` [2, P], float64: the mean, and
+the sum of squared deviations from it.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ from dmtool.shards import Shards, Tensors, filled, half
 from dmtool.text.encoder import Encoded, TextEncoder, batched, checked, warn_truncated
 
 FORMAT = 3
+SAMPLED = 256
+"""Captions at most whose lengths are looked at beforehand."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +70,14 @@ class States:
 
         Of a frozen encoder: `states` [D], over their tokens, and `pooled` [P]; else nothing.
         """
-        if self.shards is None or "pooled" not in self.shards.tensors[0]:
+        if self.shards is None or not len(self.shards):
             return {}
+        first, _ = self.shards.place(0)
+        names = {"states": "values", "pooled": "pooled"}
         return {
-            "states": _moments(self.shards.column("values")),
-            "pooled": _moments(self.shards.column("pooled")),
+            said: _merged(self.shards.column(name), self.shards.column(f"{name}_moments"))
+            for said, name in names.items()
+            if f"{name}_moments" in first
         }
 
 
@@ -87,7 +95,8 @@ def cached_states(encoder: TextEncoder, captions: Sequence[str]) -> States:
         return States(None, rows)
     checked(distinct)
     key = {"format": FORMAT, "encoder": _identity(encoder), "captions": digest(distinct)}
-    shards = filled("text", key, len(distinct), partial(_encode, encoder, distinct))
+    size, encode = _row_bytes(encoder, distinct), partial(_encode, encoder, distinct)
+    shards = filled("text", key, len(distinct), size, encode, _finished)
     cut = torch.cat(shards.column("cut")).nonzero().flatten().tolist()
     warn_truncated(len(cut), distinct[cut[0]] if cut else "", encoder.max_length)
     return States(shards, rows)
@@ -97,23 +106,50 @@ def _encode(encoder: TextEncoder, captions: list[str], rows: range) -> Tensors:
     tokens, lost = encoder.clipped([captions[row] for row in rows])
     states, pooled = zip(*encoder.each(tokens), strict=True)
     values = torch.cat(states).cpu()
+    cut = torch.zeros(len(tokens), dtype=torch.bool)
+    cut[lost] = True
     tensors = {
-        "offsets": torch.tensor([0, *map(len, states)]).cumsum(0),
+        "lengths": torch.tensor([*map(len, states)]),
         "values": values if encoder.trainable else half(values),
-        "cut": torch.zeros(len(tokens), dtype=torch.bool).index_fill(
-            0, torch.tensor(lost).long(), True
-        ),
+        "cut": cut,
     }
     vectors = [each for each in pooled if each is not None]
     return tensors | ({"pooled": torch.stack(vectors).cpu()} if vectors else {})
 
 
-def _moments(chunks: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation [D] over the rows of all chunks [*, D]."""
-    count = sum(map(len, chunks))
-    mean = torch.stack([chunk.double().sum(0) for chunk in chunks]).sum(0) / count
-    squares = torch.stack([(chunk.double() - mean).square().sum(0) for chunk in chunks]).sum(0)
-    return mean.float(), (squares / count).sqrt().float()
+def _finished(tensors: Tensors) -> Tensors:
+    """A shard: where its captions stand, and the moments of what frozen encoders gave."""
+    lengths = tensors.pop("lengths")
+    tensors["offsets"] = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+    for name in ("values", "pooled"):
+        if name in tensors and tensors[name].is_floating_point():
+            tensors[f"{name}_moments"] = _moments(tensors[name])
+    return tensors
+
+
+def _row_bytes(encoder: TextEncoder, distinct: Sequence[str]) -> int:
+    """About the bytes of a caption, by some of them, evenly spread over all lengths."""
+    tokens, _ = encoder.clipped(distinct[:: -(-len(distinct) // SAMPLED)])
+    longest = -(-sum(map(len, tokens)) // len(tokens))
+    return 4 * encoder.pooled_dim + longest * (8 if encoder.trainable else 2 * encoder.dim)
+
+
+def _moments(rows: Tensor) -> Tensor:
+    """The mean and the sum of squared deviations of rows [N, D], [2, D] in float64."""
+    parts = rows.split(4096)
+    mean = torch.stack([part.double().sum(0) for part in parts]).sum(0) / len(rows)
+    squares = torch.stack([(part.double() - mean).square().sum(0) for part in parts]).sum(0)
+    return torch.stack([mean, squares])
+
+
+def _merged(rows: list[Tensor], moments: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [D] of all rows, by the moments of their shards."""
+    weights = torch.tensor([*map(len, rows)]).double()[:, None] / sum(map(len, rows))
+    means, squares = torch.stack(moments).unbind(1)
+    mean = (weights * means).sum(0)
+    within = squares.sum(0) / sum(map(len, rows))
+    between = (weights * (means - mean).square()).sum(0)
+    return mean.float(), (within + between).sqrt().float()
 
 
 def _identity(encoder: TextEncoder) -> dict[str, Any]:

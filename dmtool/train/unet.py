@@ -62,7 +62,8 @@ class Clean:
             return
         for mirrored in (False, True) if flip else (False,):
             read, mirror_key = partial(self._read, mirrored), {**key, "mirrored": mirrored}
-            cached = latents.cached(codec, read, len(pictures), mirror_key, device, dtype)
+            count, pixels = len(pictures), pictures.resolution**2
+            cached = latents.cached(codec, read, count, pixels, mirror_key, device, dtype)
             self.cached.append(cached)
 
     def __len__(self) -> int:

@@ -35,7 +35,7 @@ def test_equal_to_encoding_and_minus_one_is_the_null_caption(
     monkeypatch.setattr(shards, "ROWS", per_shard)
     encoder = _load(request.getfixturevalue(family))
     states = _states(encoder)
-    assert len(states.shards.tensors) == -(-4 // per_shard)
+    assert len(states.shards) == -(-4 // per_shard)
     expected = encoder.encode([CAPTIONS[i] if i >= 0 else "" for i in INDICES])
     for indices in (INDICES, torch.tensor(INDICES)):
         cond = states.cond(indices)

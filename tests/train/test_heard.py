@@ -7,6 +7,7 @@ import torch
 import dmtool
 from dmtool.cond import Cond
 from dmtool.nn.unet import UNet
+from dmtool.request import Request
 from dmtool.train.share import move
 
 FROZEN = [word for word in tiny.STAGE["unet"] if not word.startswith("text")]
@@ -41,8 +42,7 @@ def test_training_previews_evaluation_and_sampling_hear_the_same_bits(heard, tmp
     training.run()
     training_heard = taken(heard)
     chain = dmtool.load(str(tmp_path), "sampler.steps=1", "dtype=bf16", "device=cpu")
-    for caption in captions:
-        chain.sample(caption)
+    list(chain.pictures(Request(caption, (0, 0)) for caption in captions))
     sampled = taken(heard)
     preview = stage.text.encode(["a"]).states[0].numpy().tobytes()
     assert training_heard - {preview} < sampled and len(sampled) == len(captions)
