@@ -116,8 +116,8 @@ def _fast_bf16(device: torch.device) -> bool:
 
 
 def _fast_bf16_cpu() -> bool:
-    found = torch.cpu.get_capabilities()
-    return bool(found.get("amx_tile", False) or found.get("avx512_bf16", False))
+    """By private calls: the public one, `torch.cpu.get_capabilities`, is newer than torch 2.9."""
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
