@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 from torch.distributed import PrefixStore, Store
 
 from dmtool.errors import RESUMABLE, CheckFailed, Stopped, UserError, verdict
+from dmtool.say import say
 
 BEAT = 1.0
 """Seconds between two signs of life."""
@@ -112,7 +113,7 @@ class Alive:
         """End this process at once, whatever its threads and its accelerator are waiting for."""
         self.cause = cause
         self._linger()
-        print(f"\ndmtool: {cause}", file=sys.stderr)
+        say(f"\ndmtool: {cause}", error=True)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(cause.code)

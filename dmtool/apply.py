@@ -19,6 +19,7 @@ from dmtool.device import autocast, pick_device, pick_dtype
 from dmtool.errors import UserError
 from dmtool.evaluate.quality import psnr
 from dmtool.processes import Group
+from dmtool.say import say
 from dmtool.schemas import OneStage, Reconstruct, Upscale
 
 WHITE = (255, 255, 255)
@@ -66,7 +67,7 @@ def _each(files: Sequence[Path], act: Callable[[int, Path], str], group: Group) 
     """`act` on each file and its number, in one process of the group; print what it says."""
     said = [act(i, file) for i, file in group.share(list(enumerate(files)))]
     for line in group.merge(said):
-        print(line)
+        say(line)
 
 
 def _read(file: Path) -> Tensor:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -23,6 +22,7 @@ from dmtool import old_defaults, runs, usual, words
 from dmtool.config import check, resolved
 from dmtool.errors import UserError
 from dmtool.runs import Artifact
+from dmtool.say import say
 from dmtool.schemas import Defaults, Tuned, Whose
 
 GROUPS = tuple(field.name for field in fields(Defaults))
@@ -165,4 +165,4 @@ def _of(values: Mapping[str, Any]) -> Defaults:
 def _print(settings: Defaults) -> None:
     line = " ".join(words.of_defaults(settings))
     if line and os.environ.get("RANK", "0") == "0":
-        print(f"defaults of this artifact: {line} (without them: tuned=false)", file=sys.stderr)
+        say(f"defaults of this artifact: {line} (without them: tuned=false)", error=True)

@@ -13,6 +13,7 @@ from typing import Any
 from dmtool import runs
 from dmtool.errors import RESUMABLE, Stopped, UserError
 from dmtool.runs import Artifact
+from dmtool.say import say
 from dmtool.schemas import STAGES
 
 PROMPTS = [
@@ -41,7 +42,7 @@ def demo(run: str, root: str) -> None:
     figures = {split: _read(folder, split) for split in ("train", "test")}
     runs.write_text(folder / "figures.json", json.dumps(figures, indent=1) + "\n")
     minutes = (time.monotonic() - started) / 60
-    print(
+    say(
         f"\nLook at {folder / 'samples-sheet.png'} (pictures) and {folder / 'figures.json'} "
         f"(figures); {minutes:.1f} minutes. {unet.card['data']['attribution']}"
     )
@@ -49,7 +50,7 @@ def demo(run: str, root: str) -> None:
 
 def _dmtool(*words: str) -> None:
     """Run a command as its own process, shown as the user would type it."""
-    print("\n$ dmtool", *(f"'{word}'" if " " in word else word for word in words), flush=True)
+    say("\n$ dmtool", *(f"'{word}'" if " " in word else word for word in words), sep=" ")
     before = signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches the command as well
     code = subprocess.call([sys.executable, "-m", "dmtool", *words])
     signal.signal(signal.SIGINT, before)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
-import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from types import FrameType
+
+from dmtool.say import say
 
 FAULT, MISTAKE, FAILED, RESUMABLE = 1, 2, 3, 75
 """Exit codes: our fault, the user's mistake, a check failed, stopped and resumable."""
 
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""What Ctrl-C, a cluster's end of time, and SLURM's `--signal=USR1@60` before it send."""
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+"""What Ctrl-C, a cluster's end of time, SLURM's `--signal=USR1@60` before it, and a closed terminal
+send."""
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -57,10 +61,7 @@ def exit_codes() -> Iterator[None]:
         yield
     except (Exception, KeyboardInterrupt) as error:
         code, line = verdict(error)
-        if code == FAULT:
-            traceback.print_exc()
-        else:
-            print(f"dmtool: {line}", file=sys.stderr)
+        say(traceback.format_exc() if code == FAULT else f"dmtool: {line}", error=True)
         raise SystemExit(code) from error
 
 
@@ -81,8 +82,28 @@ def verdict(error: BaseException) -> tuple[int, str]:
 
 def interruptible() -> None:
     """Let all signals to stop end the work as Ctrl-C does, until somebody knows better."""
-    for number in STOPS:
-        signal.signal(number, signal.default_int_handler)
+    for number in heard():
+        signal.signal(number, interrupt)
+
+
+def heard() -> list[signal.Signals]:
+    """The signals to stop, without SIGHUP where the process is to outlive its terminal (nohup)."""
+    return [
+        number
+        for number in STOPS
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+    ]
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """End the work, once: whoever sends a signal again does not wait for its cleaning up."""
+    for each in heard():
+        signal.signal(each, _leave)
+    raise KeyboardInterrupt
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os._exit(RESUMABLE)
 
 
 def _disk_full(error: BaseException) -> bool:

@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dmtool.config import conf_dir, container, flat, in_one_line, nearest
 from dmtool.errors import JobFailed, UserError, exit_codes
+from dmtool.say import say
 
 
 def run(name: str, task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
@@ -29,10 +30,12 @@ def run(name: str, task: Callable[[DictConfig], None], arguments: Sequence[str])
         try:
             main(task)()  # the task leaves by SystemExit: all else is about the arguments
         except JobFailed as failed:
-            print(f"dmtool: {failed.line}", file=sys.stderr)
+            say(f"dmtool: {failed.line}", error=True)
             raise SystemExit(failed.code) from failed
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise UserError(_explain(error, name)) from error
+        except OSError as error:  # Hydra makes the run's directory
+            raise UserError(f"{error.filename} cannot be made: {error.strerror}") from error
 
 
 def composed(name: str, overrides: Sequence[str] = ()) -> DictConfig:

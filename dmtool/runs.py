@@ -75,6 +75,8 @@ def run_dir(run: str, root: str | Path = "runs") -> Path:
 def find(run: str, stage: str, root: str | Path = "runs", name: str = "default") -> Artifact:
     """The artifact of a run's stage, or a UserError that says what is missing and what to type."""
     folder = run_dir(run, root)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file, and no run")
     if not folder.is_dir():
         raise UserError(f"there is no run {run!r}: {folder} does not exist{_others(Path(root))}")
     path = folder / stage / "artifacts" / name

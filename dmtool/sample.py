@@ -21,6 +21,7 @@ from dmtool.errors import UserError
 from dmtool.pipeline import Picture
 from dmtool.request import Request, requests
 from dmtool.samplers import Mix
+from dmtool.say import say
 from dmtool.schemas import Animation, Sample
 from dmtool.sheet import contact_sheet, tile
 from dmtool.wanted import Wanted
@@ -61,7 +62,7 @@ def sample(config: Sample, wanted: Wanted) -> None:
         if group.main:
             _report(asked, paths, settings, wanted, config.animation)
             if replaced:
-                print(f"{replaced} of them in place of earlier ones")
+                say(f"{replaced} of them in place of earlier ones")
 
 
 def _check_places(paths: list[Path], wanted: Wanted, config: Animation) -> int:
@@ -134,7 +135,7 @@ def _report(
     columns = n if n > 1 else wanted.frames or 4
     outputs.save_picture(contact_sheet(images, captions, columns), sheet)
     moving = "" if wanted.frames is None else f", {_ways(paths, wanted, config)}"
-    print(
+    say(
         f"{len(asked)} pictures in {folder} (look at {sheet}{moving}); "
         f"{settings['sampler']['kind']}, {settings['steps']} steps, {settings['calls']} calls, "
         f"{settings['network_evaluations']} network evaluations each"

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from dmtool import outputs
 from dmtool.config import validate
 from dmtool.errors import RESUMABLE, JobFailed, exit_codes, verdict
+from dmtool.say import say
 from dmtool.schemas import (
     STAGES,
     EvalAlign,
@@ -74,7 +75,7 @@ def plan(config: DictConfig, stage: str, devices: str | None, out: str | None) -
         from dmtool import plan as planning
         from dmtool.plan import devices as others
 
-        print(planning.plan(stage, checked, others.parse(devices), path))
+        say(planning.plan(stage, checked, others.parse(devices), path))
 
 
 def verify_resume(config: DictConfig, stage: str, words: list[str]) -> None:
@@ -82,7 +83,7 @@ def verify_resume(config: DictConfig, stage: str, words: list[str]) -> None:
         checked = validate(config, STAGES[stage])
         from dmtool import verify
 
-        print(verify.resume(stage, checked, words))
+        say(verify.resume(stage, checked, words))
 
 
 def sample(config: DictConfig, wanted: Wanted) -> None:
@@ -216,9 +217,9 @@ def data(config: DictConfig, out: str | None) -> None:
         from dmtool.data import inspect, source
 
         loaded = source.load(checked)
-        print(inspect.describe(inspect.summary(loaded, checked)))
+        say(inspect.describe(inspect.summary(loaded, checked)))
         inspect.sheet(loaded.dataset, checked, path)
-        print(f"examples: {path}")
+        say(f"examples: {path}")
 
 
 def _tuned(config: DictConfig, schema: type[S]) -> S:

@@ -17,6 +17,7 @@ from dmtool import runs
 from dmtool.cache import file_digest
 from dmtool.device import pick_device
 from dmtool.errors import CheckFailed, UserError
+from dmtool.say import say
 from dmtool.schemas import Train, TrainUnet
 from dmtool.train.checkpoint import TENSORS
 
@@ -87,7 +88,7 @@ def _absolute(run: str, config: Train) -> Path:
 @contextmanager
 def _training(stage: str, *words: str) -> Iterator[subprocess.Popen[bytes]]:
     command = [f"train-{stage}", *words]
-    print("\n$ dmtool", shlex.join(command), flush=True)
+    say("\n$ dmtool", shlex.join(command), sep=" ")
     with subprocess.Popen([sys.executable, "-m", "dmtool", *command]) as process:
         try:
             yield process

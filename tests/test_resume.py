@@ -59,7 +59,7 @@ def home(dmtool, tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
 def test_interrupted_and_resumed_equals_uninterrupted(dmtool, home, number):
     """The signal goes to the workers that load data as well, as Ctrl-C and SLURM send it."""
     run, words = f"run={number.name}", [*PIXELS, *BEST, "data.workers=1"]

@@ -1,11 +1,28 @@
 """The command line. Typer owns the named options; all other words go to Hydra unchanged."""
 
+import signal
+import sys
+
+from dmtool import streams
 from dmtool.cli import cache, evaluation, looking, sampling, training
 from dmtool.cli.app import app
+from dmtool.errors import interrupt
 
 __all__ = ["app", "cache", "evaluation", "looking", "main", "sampling", "training"]
 
 
 def main() -> None:
-    """The entry point."""
-    app()
+    """The entry point. Output that nobody reads is dropped and ends nothing; the exit code tells of
+    it, as pipes do, unless the command has another or trains."""
+    streams.install()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+    trains = sys.argv[1:2] != [] and sys.argv[1].startswith("train-")
+    code: object = 0
+    try:
+        app()
+    except SystemExit as end:
+        code = end.code
+    if streams.finish() and not code and not trains:
+        code = streams.CUT_OFF
+    raise SystemExit(code)

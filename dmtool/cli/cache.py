@@ -8,6 +8,7 @@ import typer
 
 from dmtool.cli.app import app
 from dmtool.errors import UserError, exit_codes
+from dmtool.say import say
 
 cache = typer.Typer(
     help="List, verify or remove what was computed once and kept.", no_args_is_help=True
@@ -21,7 +22,7 @@ def cache_ls() -> None:
     with exit_codes():
         from dmtool import entries
 
-        typer.echo(entries.listing())
+        say(entries.listing())
 
 
 @cache.command("verify")
@@ -30,7 +31,7 @@ def cache_verify() -> None:
     with exit_codes():
         from dmtool import entries
 
-        typer.echo(entries.verify())
+        say(entries.verify())
 
 
 @cache.command("rm")
@@ -46,4 +47,4 @@ def cache_rm(
 
         if everything == bool(names):
             raise UserError("name the entries to remove, as dmtool cache ls shows them, or --all")
-        typer.echo(entries.remove(names))
+        say(entries.remove(names))

@@ -11,6 +11,7 @@ import typer
 
 from dmtool.cli.app import HYDRA, OVERRIDES, Root, Run, app
 from dmtool.errors import UserError, exit_codes
+from dmtool.say import say
 
 COMPARED = "The words are Hydra's: key=value, group=option; commas compare several of them."
 
@@ -47,7 +48,7 @@ def info(
     with exit_codes():
         from dmtool import info as information
 
-        typer.echo(information.describe(run, root))
+        say(information.describe(run, root))
 
 
 @app.command("plot-noise", epilog=COMPARED)
@@ -65,7 +66,7 @@ def plot_noise(
 
         path = outputs.file(out, outputs.DRAWING)
         noise_plot.draw(words or [], everything, picture, path)
-        typer.echo(f"drawn: {path}")
+        say(f"drawn: {path}")
 
 
 @app.command()
@@ -123,4 +124,4 @@ def report(
         from dmtool.report import page
 
         path = outputs.file(out, outputs.PAGE) if out else None
-        typer.echo(f"written to {page.report(runs, root, path, force)}")
+        say(f"written to {page.report(runs, root, path, force)}")

@@ -34,6 +34,7 @@ from dmtool.evaluate.features import FeatureExtractor
 from dmtool.evaluate.record import shared_networks, versions
 from dmtool.pipeline import Pipeline, Request
 from dmtool.processes import Group
+from dmtool.say import say
 from dmtool.schemas import EvalAlign
 
 Looks = dict[str, Callable[[Sequence[Tensor]], Sequence[Any]]]
@@ -84,10 +85,10 @@ def folder(config: EvalAlign, fake: Path, out: Path | None) -> None:
 
 
 def _say(result: dict[str, Any], name: str, path: Path | None) -> None:
-    print(align_lines.text(result, name))
+    say(align_lines.text(result, name))
     if path:
         runs.write_text(path, json.dumps(result, indent=1) + "\n")
-        print(f"written to {path}")
+        say(f"written to {path}")
 
 
 def _of_run(

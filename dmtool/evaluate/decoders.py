@@ -22,6 +22,7 @@ from dmtool.evaluate.record import paired_warnings, record
 from dmtool.evaluate.sample import merged
 from dmtool.processes import Group
 from dmtool.runs import Artifact
+from dmtool.say import say
 from dmtool.schemas import EvalDecoder
 from dmtool.table import columns
 
@@ -96,7 +97,7 @@ def run(
             sheet = path.with_name(f"{path.stem}-worst.png")
             drawn = _sheet(decoder, real, [rows[i] for i in worst], measured, worst)
             outputs.save_picture(drawn, sheet)
-            print(f"{summary(result)}\nwritten to {path}; the worst {len(worst)}: {sheet}")
+            say(f"{summary(result)}\nwritten to {path}; the worst {len(worst)}: {sheet}")
 
 
 def measure(

@@ -16,6 +16,7 @@ from dmtool.evaluate import extractors, reals
 from dmtool.evaluate.neighbours import Duplicates, duplicates
 from dmtool.evaluate.pairs import side_by_side
 from dmtool.evaluate.reals import Reals
+from dmtool.say import say
 from dmtool.schemas import FindDuplicates
 
 LISTED, DRAWN = 2000, 40
@@ -39,7 +40,7 @@ def run(config: FindDuplicates, path: Path) -> None:
         "extractor": extractor.describe(),
     }
     runs.write_text(path, json.dumps(result, indent=1) + "\n")
-    print(f"{summary(result)}\nwritten to {path}")
+    say(f"{summary(result)}\nwritten to {path}")
     if found.pairs:
         _draw(found, real, path.with_name(f"{path.stem}.png"))
 
@@ -77,4 +78,4 @@ def _draw(found: Duplicates, real: Reals, path: Path) -> None:
     ]
     left, right = ([i for i, _, _ in shown], [j for _, j, _ in shown])
     outputs.save_picture(side_by_side([real.take(left), real.take(right)], texts, columns=4), path)
-    print(f"look at {path}")
+    say(f"look at {path}")

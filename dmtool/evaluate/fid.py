@@ -24,6 +24,7 @@ from dmtool.evaluate.record import result, shared_networks
 from dmtool.pipeline import Pipeline
 from dmtool.processes import Group
 from dmtool.request import Request
+from dmtool.say import say
 from dmtool.schemas import EvalFid
 
 
@@ -38,7 +39,7 @@ def folders(config: EvalFid, real: Path, fake: Path, out: Path | None) -> None:
             real, fake, extractor, config.batch_size, wanted, config.seed, group, config.max_real
         )
         if group.main:
-            print(lines.text(found))
+            say(lines.text(found))
             if out:
                 runs.write_text(out, json.dumps(found, indent=1) + "\n")
 
@@ -56,8 +57,8 @@ def run(config: EvalFid, out: Path | None) -> None:
                 out or runs.run_dir(config.run, config.root) / "eval" / f"fid-{config.split}.json"
             )
             runs.write_text(path, json.dumps(found, indent=1) + "\n")
-            print(f"captions of the split {config.split!r}", lines.text(found), sep="\n")
-            print(f"written to {path}")
+            say(f"captions of the split {config.split!r}", lines.text(found))
+            say(f"written to {path}")
 
 
 def _processes(config: EvalFid) -> AbstractContextManager[Group]:

@@ -32,6 +32,7 @@ from dmtool.evaluate.reals import Reals
 from dmtool.evaluate.record import record
 from dmtool.pipeline import Pipeline, Request
 from dmtool.processes import Group
+from dmtool.say import say
 from dmtool.schemas import EvalMemory
 from dmtool.table import columns
 
@@ -86,7 +87,7 @@ def run(config: EvalMemory, out: Path | None) -> None:
             folder = runs.run_dir(config.run, config.root) / "eval"
             path = out or folder / f"memory-{config.split}.json"
             runs.write_text(path, json.dumps(result, indent=1) + "\n")
-            print(f"{summary(result)}\nwritten to {path}")
+            say(f"{summary(result)}\nwritten to {path}")
             # the samples are painted again: they are not kept while they are measured
             again = list(painter.samples([pair.row for pair in pairs["samples"]]))
             _draw(pairs["samples"], torch.stack(again), real, path, "closest")
@@ -185,4 +186,4 @@ def _draw(pairs: list[Close], pictures: Tensor, real: Reals, path: Path, what: s
     others = real.take([pair.near for pair in pairs])
     sheet = path.with_name(f"{path.stem}-{what}.png")
     outputs.save_picture(side_by_side([pictures, others], texts, columns=4), sheet)
-    print(f"look at {sheet}")
+    say(f"look at {sheet}")

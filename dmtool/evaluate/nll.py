@@ -23,6 +23,7 @@ from dmtool.latents import Codec
 from dmtool.likelihood import flow_likelihood, variational_bound
 from dmtool.network import condition
 from dmtool.samplers import PictureNoise, grid
+from dmtool.say import say
 from dmtool.schemas import EvalNll, FlowLikelihood, VariationalBound
 from dmtool.text import TextEncoder
 
@@ -48,8 +49,8 @@ def run(config: EvalNll, out: Path | None) -> None:
             folder = runs.run_dir(config.run, config.root) / "eval"
             path = out or folder / f"nll-{config.split}.json"
             runs.write_text(path, json.dumps(result, indent=1) + "\n")
-            print(nll_report.summary(result))
-            print(f"written to {path}")
+            say(nll_report.summary(result))
+            say(f"written to {path}")
 
 
 @dataclass(frozen=True)

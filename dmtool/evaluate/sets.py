@@ -25,6 +25,7 @@ from dmtool.data.folder import PICTURES
 from dmtool.data.transforms import WIDE, open_picture, to_pixels, to_rgb
 from dmtool.errors import UserError
 from dmtool.processes import ALONE, Group
+from dmtool.say import shown
 
 WHITE = (255, 255, 255)
 MAX_PIXELS = 2**28
@@ -133,7 +134,7 @@ class Folder:
     def broken(self) -> str:
         """All pictures that cannot be decoded, in a sentence: every one is tried."""
         bad = []
-        for file in tqdm(self.files, desc=f"checking {self.path.name}", unit="pictures"):
+        for file in tqdm(self.files, desc=shown(f"checking {self.path.name}"), unit="pictures"):
             try:
                 decoded(self.path / file.name)
             except Exception as error:  # decoders raise anything: all are named together
@@ -196,7 +197,7 @@ def folder(path: Path, group: Group = ALONE) -> Folder:
     others = [str(each.relative_to(path)) for each in every if each not in set(pictures)]
     if len(pictures) < 2:
         raise UserError(f"{path} has {len(pictures)} pictures: a distance needs at least 2")
-    bar = tqdm(group.share(pictures), desc=f"reading {path.name}", disable=group.silent)
+    bar = tqdm(group.share(pictures), desc=shown(f"reading {path.name}"), disable=group.silent)
     files = group.merge([_look(each, path) for each in bar])
     return group.on_main(lambda: _readable(Folder(path, files, others)))
 

@@ -8,6 +8,7 @@ from dmtool import processes
 from dmtool.device import pick_device
 from dmtool.errors import UserError
 from dmtool.evaluate import extractors, folders, statistics
+from dmtool.say import say
 from dmtool.schemas import Stats
 
 
@@ -25,5 +26,5 @@ def run(config: Stats, place: Path, out: Path, rows: bool) -> None:
             raise UserError(f"{place} holds statistics alone: leave out --rows")
         if group.main:
             statistics.write(out, found, moments, extractor, rows)
-            print(f"{extractor.name} statistics of {found.n} pictures: {out}")
-            print(*(f"  warning: {each}" for each in found.notes), sep="\n")
+            say(f"{extractor.name} statistics of {found.n} pictures: {out}")
+            say(*(f"  warning: {each}" for each in found.notes))

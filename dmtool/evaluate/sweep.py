@@ -17,6 +17,7 @@ from dmtool.evaluate.front import front
 from dmtool.evaluate.record import own_version
 from dmtool.hydra_main import composed
 from dmtool.processes import Group
+from dmtool.say import say
 from dmtool.schemas import Defaults, Enlarging, EvalFid
 
 NEUTRAL = ("root", "device", "timeout", "batch_size")
@@ -134,12 +135,12 @@ def _write(folder: Path, points: Sequence[Point], result: dict[str, Any], axes: 
     drawn = plot.page([sweep_plot.panel(points, names)], inches=(6.4, 4.2))
     plot.write(drawn, folder / "sweep.png")
     width = max(len(point.setting.label) for point in points)
-    print(f"{'':{width}}  {axes.quality:>10}  {axes.alignment:>10}  ({axes.group})")
+    say(f"{'':{width}}  {axes.quality:>10}  {axes.alignment:>10}  ({axes.group})")
     for point in points:
         mark = "  on the front" if point.on_front else ""
         label = f"{point.setting.label:{width}}"
-        print(f"{label}  {point.quality:>10.4g}  {point.alignment:>10.4g}{mark}")
-    print(f"written to {folder / 'sweep.json'}, drawn in {folder / 'sweep.png'}")
+        say(f"{label}  {point.quality:>10.4g}  {point.alignment:>10.4g}{mark}")
+    say(f"written to {folder / 'sweep.json'}, drawn in {folder / 'sweep.png'}")
 
 
 def _keep(points: Sequence[Point]) -> None:
@@ -158,7 +159,7 @@ def _keep(points: Sequence[Point]) -> None:
     path = defaults.file(artifact)
     defaults.write(path, artifact, settings, found)
     line = " ".join(words.of_defaults(settings))
-    print(f"{line} is what {artifact.path} samples with from now on: {path}")
+    say(f"{line} is what {artifact.path} samples with from now on: {path}")
 
 
 def _settings(config: EvalFid, groups: Container[str]) -> Defaults:

@@ -8,6 +8,7 @@ from dmtool.errors import CheckFailed, UserError
 from dmtool.health import curve as curves
 from dmtool.health.curve import Curve, Pair
 from dmtool.health.rules import Finding, findings
+from dmtool.say import say
 from dmtool.watch.seen import Seen, look, stages
 
 SHOWN = 3  # differences from a curve's settings
@@ -22,8 +23,8 @@ def check(run: str, stage: str | None, root: str, curve: Path | None) -> None:
     for each in [stage] if stage else sorted(stages(run, root)):
         seen = look(run, each, root)
         found = findings(seen) + _against(seen, _chosen(each, curve))
-        print(f"{run}/{each}: {seen.lines[-1]['pictures']:,} pictures seen")
-        print(*(f"  {MARKS[finding.healthy]:9}  {finding.text}" for finding in found), sep="\n")
+        say(f"{run}/{each}: {seen.lines[-1]['pictures']:,} pictures seen")
+        say(*(f"  {MARKS[finding.healthy]:9}  {finding.text}" for finding in found))
         bad += [f"{each}: {finding.text}" for finding in found if finding.healthy is False]
     if bad:
         raise CheckFailed(f"{run} is not healthy: {'; '.join(bad)}")
@@ -36,7 +37,7 @@ def write(run: str, stage: str | None, root: str, path: Path) -> None:
         raise UserError(f"name the stage that the curve is of: {', '.join(begun)}")
     seen = look(run, stage, root)
     curves.from_run(path.stem, seen.folder.name, seen.config, seen.lines).write(path)
-    print(f"{path}: the loss of {seen.folder}, and {curves.TOLERANCE:.0%} around it")
+    say(f"{path}: the loss of {seen.folder}, and {curves.TOLERANCE:.0%} around it")
 
 
 def _chosen(stage: str, path: Path | None) -> list[Curve]:

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from tqdm import tqdm
 
+from dmtool.say import say
+
 BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 PARTS = 10_000  # of the bar: it shows progress in [0, 1], be it of pictures or of minutes
 
@@ -60,11 +62,10 @@ class Lines:
     def figures(self, pictures: int, loss: float, rate: float) -> None:
         done = self.fraction - self.first
         left = (time.monotonic() - self.started) * (1 - self.fraction) / done if done else 0
-        print(
+        say(
             f"{self.stage}: {int(100 * self.fraction):3}%, {pictures:,} pictures, {loss:.4f} loss, "
             f"{rate:.0f} pictures/s, {tqdm.format_interval(left)} left",
-            file=sys.stderr,
-            flush=True,
+            error=True,
         )
 
     def close(self) -> None:

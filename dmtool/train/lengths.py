@@ -14,6 +14,7 @@ from dmtool.config import check
 from dmtool.device import autocast, pick_device, pick_dtype
 from dmtool.errors import UserError
 from dmtool.network import for_use
+from dmtool.say import say
 from dmtool.schemas import STAGES, Lengths, Train
 from dmtool.train import posthoc, snapshots
 from dmtool.train.posthoc import Fit
@@ -34,7 +35,7 @@ def reconstruct(config: Lengths, sigma_rel: float) -> None:
     average = Averages(config)
     found = posthoc.checked(average.snapshots, sigma_rel)
     average.apply(found)
-    print(average.export(sigma_rel, found, average.measure()))
+    say(average.export(sigma_rel, found, average.measure()))
 
 
 def search(config: Lengths, widths: Sequence[float], metric: str | None, keep: bool) -> None:
@@ -51,14 +52,14 @@ def search(config: Lengths, widths: Sequence[float], metric: str | None, keep: b
         figures[width] = average.measure()
     top = reduce(measured[chosen], (each[chosen] for each in figures.values()))
     best = next(width for width in widths if figures[width][chosen] == top)
-    print("sigma_rel", "error", *measured, sep="\t")
+    say("sigma_rel", "error", *measured, sep="\t")
     for width in widths:
         values = [f"{figures[width][name]:.5g}" for name in measured]
         mark = [f"best {chosen}"] if width == best else []
-        print(f"{width:g}", f"{found[width].error:.1%}", *values, *mark, sep="\t")
+        say(f"{width:g}", f"{found[width].error:.1%}", *values, *mark, sep="\t")
     if keep:
         average.apply(found[best])
-        print(average.export(best, found[best], figures[best]))
+        say(average.export(best, found[best], figures[best]))
 
 
 class Averages:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,10 +11,10 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from tqdm import tqdm
 
 from dmtool import metrics
 from dmtool.errors import Stopped
+from dmtool.say import say
 from dmtool.schemas import Train
 from dmtool.train import trackers
 from dmtool.train.checkpoint import Progress
@@ -49,7 +48,7 @@ class Log:
     def say(self, text: str) -> None:
         """One line to the user, from the main process only."""
         if self.main:
-            tqdm.write(f"{self.stage}: {text}")
+            say(f"{self.stage}: {text}")
 
     @contextmanager
     def bar(self, fraction: float) -> Iterator[None]:
@@ -120,7 +119,7 @@ class Log:
     def _stalled(self, seconds: float, where: str) -> None:
         """On the watchdog's thread; trackers come last, one of them may be what hangs."""
         text = f"no step has ended for {seconds:.0f} s: waiting in {where}"
-        tqdm.write(f"{self.stage}: alert: {text}", file=sys.stderr)
+        say(f"{self.stage}: alert: {text}", error=True)
         self._append(self.progress, {"alert": text})
         for tracker in self._trackers:
             tracker.alert(text, self.progress.pictures)

@@ -18,6 +18,7 @@ from dmtool.device import pick_device
 from dmtool.errors import UserError
 from dmtool.network import for_use
 from dmtool.processes import Group
+from dmtool.say import say
 from dmtool.schemas import Train
 from dmtool.train import parallel, trackers
 from dmtool.train.loop import Trainer
@@ -71,7 +72,7 @@ def _train(
     if config.init:
         _start_from(stage, runs.find(config.init, name, config.root))
     if group.main:
-        print(*(f"{name}: {line}" for line in report(stage.source)), sep="\n")
+        say(*(f"{name}: {line}" for line in report(stage.source)))
     trainer(stage, config, folder, accelerator, group).run()
 
 

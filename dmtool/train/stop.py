@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import torch
 
-from dmtool.errors import STOPS
+from dmtool.errors import heard, interrupt
 from dmtool.train.context import Context
 
 
@@ -32,7 +32,7 @@ class Stop:
     @contextmanager
     def heeded(self) -> Iterator[None]:
         """Within it a signal ends the run after the current step; a second SIGINT at once."""
-        old = {number: signal.signal(number, self._handle) for number in STOPS}
+        old = {number: signal.signal(number, self._handle) for number in heard()}
         try:
             yield
         finally:
@@ -41,6 +41,7 @@ class Stop:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if number == self._signal == signal.SIGINT:
-            raise KeyboardInterrupt
+            interrupt(number, frame)
         self._signal = number
-        print("\nfinishing this step, then saving", file=sys.stderr)
+        with suppress(OSError):  # print could be in the middle of a line, and the terminal be gone
+            os.write(2, b"\nfinishing this step, then saving\n")

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 import numpy as np
 from accelerate.tracking import TensorBoardTracker, WandBTracker
 from PIL import Image
-from tqdm import tqdm
 
 from dmtool import runs
 from dmtool.errors import UserError, require
+from dmtool.say import say
 from dmtool.schemas import Train
 
 
@@ -116,7 +116,7 @@ class Wandb(WandBTracker):
             self.init_kwargs |= {"mode": "offline", "resume": None}
             super().start()
             reason = str(error).splitlines()[0]
-            tqdm.write(f"wandb's server does not answer ({reason}): {self._later()}")
+            say(f"wandb's server does not answer ({reason}): {self._later()}")
         if not self.run.offline:
             self.told = self.run.starting_step - 1
         self.store_init_configuration(asdict(self.config))
@@ -137,7 +137,7 @@ class Wandb(WandBTracker):
         try:
             super().finish()
         except TimeoutError:
-            tqdm.write(f"wandb's server has not taken all of the run: {self._later()}")
+            say(f"wandb's server has not taken all of the run: {self._later()}")
 
     def _later(self) -> str:
         place = os.path.relpath(self.run.settings.sync_dir)

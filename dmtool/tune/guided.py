@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from dmtool.say import say
 from dmtool.schemas import Guidance, Guided, Interval
 
 Bounds = tuple[float, float | None]
@@ -22,7 +23,7 @@ def best_guidance(
     def found(scale: float, bounds: Bounds) -> float:
         if (scale, bounds) not in known:
             known[scale, bounds] = distance(guidance(start, scale, bounds))
-            print(f"  {known[scale, bounds]:6.2f}  scale {scale:g}, {bounds}", flush=True)
+            say(f"  {known[scale, bounds]:6.2f}  scale {scale:g}, {bounds}")
         return known[scale, bounds]
 
     bounds = start.interval.low, start.interval.high

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from dmtool.samplers import times
+from dmtool.say import say
 from dmtool.schemas import Guidance, Sampler, TuneSampler
 from dmtool.tune.bench import Bench, rmse
 from dmtool.tune.settings import explicit, label, listed
@@ -48,7 +49,7 @@ def ranked(settings: list[Sampler], error: Callable[[Sampler], float]) -> list[S
     found = {setting: error(setting) for setting in settings}
     order = sorted(settings, key=found.__getitem__)
     for setting in order[:3]:
-        print(f"  {found[setting]:6.2f}  {label(setting)}", flush=True)
+        say(f"  {found[setting]:6.2f}  {label(setting)}")
     return order
 
 

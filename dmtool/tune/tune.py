@@ -11,6 +11,7 @@ from dmtool.config import check
 from dmtool.errors import UserError
 from dmtool.evaluate.reals import evenly
 from dmtool.pipeline import Pipeline
+from dmtool.say import say
 from dmtool.schemas import Defaults, Guidance, Sampler, TuneSampler
 from dmtool.tune import guided
 from dmtool.tune.bench import Bench, Real, distance, rmse
@@ -38,8 +39,8 @@ def tune(config: TuneSampler, out: Path | None) -> None:
         found |= {"guidance": figures}
     kept = guidance if "guidance" in found or guidance != _usual() else None
     settings = Defaults(sampler=sampler, guidance=kept, upsample=None)
-    print(f"words: {' '.join(words.of_defaults(settings))}")
-    print(f"stored in {_store(config, settings, found, out)}")
+    say(f"words: {' '.join(words.of_defaults(settings))}")
+    say(f"stored in {_store(config, settings, found, out)}")
 
 
 def baseline(config: TuneSampler) -> Sampler:
@@ -55,15 +56,15 @@ def _steps(
 ) -> tuple[Sampler, Figures]:
     benches = [Bench(chain, evenly(part, config.count)) for part in parts]
     many, guidance = config.reference, chain.guidance
-    print(f"steps: RMSE to {many.kind} with {many.calls_made} calls, {config.count} captions")
+    say(f"steps: RMSE to {many.kind} with {many.calls_made} calls, {config.count} captions")
     seen = benches[0].pictures(many, guidance)
     sampler, error = best_steps(config, benches[0], guidance, seen)
-    print(f"  {error:6.2f}  {label(sampler)}")
+    say(f"  {error:6.2f}  {label(sampler)}")
     aim = benches[1].pictures(many, guidance)
     pair = (before, sampler)
     first, last = (rmse(benches[1].pictures(each, guidance), aim) for each in pair)
     n = len(aim)
-    print(f"on {n} other captions: RMSE {first:.2f} with sampler={before.kind}, now {last:.2f}")
+    say(f"on {n} other captions: RMSE {first:.2f} with sampler={before.kind}, now {last:.2f}")
     return sampler, {"metric": "RMSE", "n": n, "before": first, "after": last, "tuned": error}
 
 
@@ -73,14 +74,14 @@ def _guidance(
     seen, others = (Bench(chain, evenly(part, config.guided.count)) for part in parts)
     aim: Real = real(config, chain)
     name = aim.extractor.name
-    print(f"guidance: {name}, {len(seen.requests)} captions")
+    say(f"guidance: {name}, {len(seen.requests)} captions")
     chosen = guided.best_guidance(
         config.guided, chain.guidance, lambda each: distance(seen, sampler, each, aim)
     )
     first = distance(others, before, chain.guidance, aim)
     last = distance(others, sampler, chosen, aim)
     n = len(others.requests)
-    print(f"on {n} other captions: {name} {first:.2f} with sampler={before.kind}, now {last:.2f}")
+    say(f"on {n} other captions: {name} {first:.2f} with sampler={before.kind}, now {last:.2f}")
     return chosen, {"metric": name, "n": n, "before": first, "after": last}
 
 

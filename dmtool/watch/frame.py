@@ -7,6 +7,7 @@ from itertools import zip_longest
 from tqdm import tqdm
 
 from dmtool import metrics
+from dmtool.say import shown
 from dmtool.watch.picture import RESET, blocks
 from dmtool.watch.plot import panel
 from dmtool.watch.seen import Seen
@@ -25,7 +26,7 @@ def frame(seen: Seen, terminal: Terminal) -> list[str]:
     if shown is None:
         return head + _panels(seen, terminal.width, room, terminal.unicode)
     path, image = shown
-    where = str(path)[-terminal.width :]
+    where = shown(path)[-terminal.width :]
     if terminal.colours == "none" or not terminal.unicode:
         return [*head, *_panels(seen, terminal.width, room - 1, terminal.unicode), where]
     if terminal.width >= BESIDE:
@@ -40,12 +41,12 @@ def frame(seen: Seen, terminal: Terminal) -> list[str]:
 
 def _head(seen: Seen, terminal: Terminal) -> list[str]:
     """The status, and a line for what is wrong."""
-    last, name = seen.lines[-1], f"{seen.folder.parent.name}/{seen.folder.name}"
+    last, name = seen.lines[-1], shown(f"{seen.folder.parent.name}/{seen.folder.name}")
     spent = tqdm.format_interval(last["seconds"])
     first = f"{name}: {_state(seen)}, {last['pictures']:,} pictures in {spent}"
     wrong = []
     if seen.alert:
-        wrong.append(f"ALERT: {seen.alert}")
+        wrong.append(f"ALERT: {shown(seen.alert)}")
     if seen.silent:
         wrong.append(f"SILENT for {tqdm.format_interval(seen.age)}: stopped, killed or hanging")
     strong = ("\x1b[1;31m", RESET) if terminal.colours != "none" else ("", "")
@@ -69,7 +70,7 @@ def _panels(seen: Seen, width: int, height: int, unicode: bool) -> list[str]:
     wide, high = width // columns, max(2, height // rows)
     end = seen.lines[-1]["pictures"]
     drawn = [
-        panel(name, metrics.series(seen.lines, name), end, wide - 1, high, unicode)
+        panel(shown(name), metrics.series(seen.lines, name), end, wide - 1, high, unicode)
         for name in names
     ]
     lines: list[str] = []

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from dmtool.say import shown
 from dmtool.watch import terminal
 from dmtool.watch.frame import frame
 from dmtool.watch.seen import NothingYet, look
@@ -34,7 +35,7 @@ def _show(run: str, stage: str | None, root: str) -> bool:
     try:
         seen = look(run, stage, root)
     except NothingYet as error:
-        lines, last = [str(error)], False
+        lines, last = [shown(error)], False
     else:
         lines, last = frame(seen, terminal.here()), seen.complete
     sys.stdout.write(HOME + "".join(f"{line}{REST_OF_LINE}\n" for line in lines) + REST)

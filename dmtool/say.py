@@ -1,0 +1,32 @@
+"""What is said to the user. All text goes through here: much of it comes from files."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""What moves the cursor, colours, retitles or answers for the user on a terminal; what turns the
+direction of text; and halves of characters, which cannot be written at all."""
+
+
+def shown(text: object) -> str:
+    r"""The text with what a terminal would obey spelled out: `\x1b` for the escape character."""
+    return HIDDEN.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
+
+
+def say(*lines: object, sep: str = "\n", error: bool = False) -> None:
+    """Print lines to the user, above the progress bars; `error`: to stderr."""
+    stream = sys.stderr if error else sys.stdout
+    if not lines or stream is None:
+        return
+    text = shown(sep.join(map(str, lines)))
+    if "tqdm" in sys.modules:
+        from tqdm import tqdm
+
+        tqdm.write(text, file=stream)
+    else:
+        print(text, file=stream)
+    stream.flush()
