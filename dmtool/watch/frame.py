@@ -22,10 +22,10 @@ def frame(seen: Seen, terminal: Terminal) -> list[str]:
     """At most `height - 1` lines: a cursor may stand below them."""
     head = _head(seen, terminal)
     room = terminal.height - 1 - len(head)
-    shown = seen.preview()
-    if shown is None:
+    preview = seen.preview()
+    if preview is None:
         return head + _panels(seen, terminal.width, room, terminal.unicode)
-    path, image = shown
+    path, image = preview
     where = shown(path)[-terminal.width :]
     if terminal.colours == "none" or not terminal.unicode:
         return [*head, *_panels(seen, terminal.width, room - 1, terminal.unicode), where]
