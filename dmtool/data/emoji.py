@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,7 +27,8 @@ def load(config: EmojiData) -> Source:
         require(module, "demo")
     versions = {package: version(package) for package in PACKAGES.values()}
     key = {"kind": "emoji", "size": config.size, **versions}
-    return stored(key, lambda findings: _render(config.size, findings))
+    source = stored(key, lambda findings: _render(config.size, findings))
+    return replace(source, sides={config.size: len(source.dataset)})
 
 
 def picture(sign: str, size: int) -> bytes:

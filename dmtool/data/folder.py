@@ -3,120 +3,129 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from dmtool import cache
 from dmtool.data import captions as captions_
+from dmtool.data import splits as splits_
+from dmtool.data.captions import Places
 from dmtool.data.store import BadFile, Example, Findings, Source, stored
 from dmtool.data.transforms import open_picture
+from dmtool.data.walk import PICTURES, Listing, printable, some, walk
 from dmtool.errors import UserError
 from dmtool.schemas import FolderData
 
-PICTURES = {
-    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".tga"),
-}
-CAPTIONS = {".txt", ".jsonl", ".csv"}
+ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
 THREADS = min(os.cpu_count() or 1, 8)
 WINDOW = 64  # files read ahead at once, which bounds the memory
 LARGEST = 2**31 - 1  # bytes that fit a cell of Arrow
+READING = 2
+"""Part of the cache's key: raise it when a folder is read in another way."""
 
 
-class File(NamedTuple):
-    """A file as the folder lists it: its path below the root, bytes, time of change."""
+class Checked(NamedTuple):
+    """A good picture file: its bytes, the shorter side in pixels, whether it has more frames."""
 
-    name: str
-    size: int
-    changed: int
-
-    @property
-    def kind(self) -> str:
-        return PurePosixPath(self.name).suffix.lower()
+    data: bytes
+    side: int
+    frames: bool
 
 
 def load(config: FolderData) -> Source:
     """The pictures below `config.path`, checked and copied to the cache on the first call.
 
     The key of a picture is its path relative to the folder. A file that cannot be used is named
-    in `bad` with its reason. The cache is keyed by the names, sizes and times of all files, so a
-    changed folder is read anew. Raises UserError if there is no such folder or its metadata
-    cannot be read.
+    in `bad` with its reason. The cache is keyed by the pictures' names, sizes and times (also the
+    inode's, from which no edit can hide) and the captions' content, so a changed folder is read
+    anew. Raises UserError if there is no such folder, its metadata cannot be read, or its folders
+    leave open what the splits are.
     """
     root = Path(config.path).expanduser()
     if not root.is_dir():
         raise UserError(f"data.path={config.path}: there is no such folder")
-    files = sorted(_files(root))
+    listing = walk(root)
+    places = captions_.find(listing.pictures, listing.others)
+    folders = splits_.folders_of(listing.pictures) if config.splits == "folders" else {}
     key = {
         "kind": "folder",
+        "reading": READING,
         "path": str(root.resolve()),
-        "files": cache.digest(files),
+        "files": cache.digest([file for file in listing.files if file.kind in PICTURES]),
+        "captions": cache.digest(captions_.digests(root, places)),
         "max_pixels": config.max_pixels,
+        "splits": folders,
     }
-    return stored(key, lambda findings: _examples(root, files, config.max_pixels, findings))
+
+    def build(findings: Findings) -> Iterator[Example]:
+        return _examples(root, listing, places, config.max_pixels, findings)
+
+    source = stored(key, build, folders)
+    return replace(source, notes=(*source.notes, *_left(listing, places)))
 
 
-def check(path: Path, max_pixels: int) -> bytes:
-    """The bytes of a picture file that was decoded to its last pixel.
+def check(path: Path, max_pixels: int) -> Checked:
+    """A picture file that was decoded to its last pixel (of its first frame).
 
     Raises ValueError with the reason if it is empty, too large or of no known mode; whatever the
     decoder raises if it is broken.
     """
-    size = path.stat().st_size
-    if not size:
+    facts = path.stat()
+    if not stat.S_ISREG(facts.st_mode):
+        raise ValueError("no regular file")
+    if not facts.st_size:
         raise ValueError("empty file (0 bytes)")
-    if size > LARGEST:
-        raise ValueError(f"{size} bytes are more than the {LARGEST} that can be stored")
+    if facts.st_size > LARGEST:
+        raise ValueError(f"{facts.st_size} bytes are more than the {LARGEST} that can be stored")
     data = path.read_bytes()
     image = open_picture(data, max_pixels)
     image.load()
+    frames = _has_frames(image)
     ImageOps.exif_transpose(image, in_place=True)
-    return data
+    return Checked(data, min(image.size), frames)
 
 
-def _files(root: Path) -> Iterator[File]:
-    """All files below `root` except hidden ones; links are followed, but in no circle."""
-    seen: set[str] = set()
-    for folder, below, names in os.walk(root, followlinks=True, onerror=_unreadable):
-        real = os.path.realpath(folder)
-        below[:] = [] if real in seen else sorted(n for n in below if not n.startswith("."))
-        visible = [] if real in seen else [n for n in names if not n.startswith(".")]
-        seen.add(real)
-        for name in visible:
-            path = Path(folder, name)
-            facts = path.stat() if path.exists() else path.lstat()
-            yield File(path.relative_to(root).as_posix(), facts.st_size, facts.st_mtime_ns)
-
-
-def _unreadable(error: OSError) -> None:
-    raise UserError(f"{error.filename}: {error.strerror}") from error
+def _has_frames(image: Image.Image) -> bool:
+    """Whether a file has more frames or pages than the first, which alone is taken."""
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # decoders raise anything: there is a second frame, and it is damaged
+        return True
 
 
 def _examples(
-    root: Path, files: list[File], max_pixels: int, findings: Findings
+    root: Path, listing: Listing, places: Places, max_pixels: int, findings: Findings
 ) -> Iterator[Example]:
-    pictures = [file.name for file in files if file.kind in PICTURES]
-    captions = captions_.read(root, pictures, {file.name for file in files} - set(pictures))
-    findings.notes += [*captions.notes, *_ignored(files), *_without(pictures, captions.of)]
-    findings.bad += [BadFile(_shown(name), reason) for name, reason in captions.bad.items()]
+    pictures, folders = listing.pictures, findings.folders
+    captions = captions_.read(root, pictures, places, folders)
+    findings.notes += [*captions.notes, *_without(pictures, captions.of)]
+    findings.notes += splits_.notes(folders, pictures)
+    findings.bad += [BadFile(printable(name), reason) for name, reason in captions.bad.items()]
     pictures = [name for name in pictures if name not in captions.bad]
+    animated, sides = [], Counter[int]()
     for name, outcome in _checked(root, pictures, max_pixels):
-        if isinstance(outcome, bytes):
-            yield Example(name, captions.of.get(name, []), outcome)
-        else:
-            findings.bad.append(BadFile(_shown(name), outcome))
+        if isinstance(outcome, str):
+            findings.bad.append(BadFile(printable(name), outcome))
+            continue
+        sides[outcome.side] += 1
+        animated += [name] if outcome.frames else []
+        yield Example(name, captions.of.get(name, []), outcome.data)
+    findings.notes += _animated(animated)
+    findings.sides = dict(sides)
 
 
-def _checked(root: Path, names: list[str], max_pixels: int) -> Iterator[tuple[str, bytes | str]]:
-    """Each picture's bytes, or the reason why it cannot be used; several are read at once."""
+def _checked(root: Path, names: list[str], max_pixels: int) -> Iterator[tuple[str, Checked | str]]:
+    """Each picture, or the reason why it cannot be used; several are read at once."""
 
-    def outcome(name: str) -> bytes | str:
+    def outcome(name: str) -> Checked | str:
         try:
             name.encode()
             return check(root / name, max_pixels)
@@ -143,12 +152,20 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _ignored(files: list[File]) -> list[str]:
-    kinds = Counter(file.kind for file in files if file.kind not in PICTURES | CAPTIONS)
-    if not kinds:
-        return []
-    shown = ", ".join(f"{count} {kind or 'without suffix'}" for kind, count in kinds.most_common(5))
-    return [f"{kinds.total()} files are neither pictures nor captions and were left aside: {shown}"]
+def _left(listing: Listing, places: Places) -> list[str]:
+    """Sentences on what was not read."""
+    files = [file for file in listing.files if file.kind not in PICTURES | captions_.KINDS]
+    archives = [file.name for file in files if file.kind in ARCHIVES]
+    kinds = Counter(file.kind for file in files if file.kind not in ARCHIVES)
+    notes = [*places.notes, *listing.notes]
+    if archives:
+        notes.append(f"{some(archives)}: archives are not opened, unpack them")
+    if kinds:
+        shown = some(f"{n} {kind or 'without suffix'}" for kind, n in kinds.most_common())
+        notes.append(
+            f"{kinds.total()} files are neither pictures nor captions and were left aside: {shown}"
+        )
+    return notes
 
 
 def _without(pictures: list[str], captions: dict[str, list[str]]) -> list[str]:
@@ -156,5 +173,6 @@ def _without(pictures: list[str], captions: dict[str, list[str]]) -> list[str]:
     return [f"{count} of {len(pictures)} pictures have no caption"] if captions and count else []
 
 
-def _shown(name: str) -> str:
-    return name.encode(errors="backslashreplace").decode()
+def _animated(names: Sequence[str]) -> list[str]:
+    return [f"of {len(names):,} files with several frames or pages the first is taken: "
+            f"{some(names)}"] if names else []  # fmt: skip

@@ -21,6 +21,7 @@ from dmtool.sheet import contact_sheet
 
 CELL = 128  # pixels of a picture on the sheet, at most
 COLUMNS = 8
+BAD = 20  # bad files that are named
 
 
 def summary(source: Source, config: Data) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def summary(source: Source, config: Data) -> dict[str, Any]:
     return {
         "kind": config.kind,
         "pictures": len(source.dataset),
-        "splits": {name: len(part) for name, part in splits(source.dataset, config).items()},
+        "splits": {name: len(part) for name, part in splits(source, config).items()},
         **_pictures(source.dataset, config.max_pixels),
         "captions": {
             "count": len(texts),
@@ -59,10 +60,11 @@ def describe(figures: Mapping[str, Any]) -> str:
         "captions": f"{captions['count']:,}, {captions['distinct']:,} distinct; "
         f"{captions['without']:.1%} of the pictures have none",
         "length": _shown(captions["words"], "words"),
-        "bad files": str(len(bad)),
+        "bad files": f"{len(bad):,}",
     }
     lines = [f"{name:12}{value}" for name, value in parts.items()]
-    lines += [f"            {item['name']}: {item['reason']}" for item in bad]
+    lines += [f"            {item['name']}: {item['reason']}" for item in bad[:BAD]]
+    lines += [f"            and {len(bad) - BAD:,} more"] if len(bad) > BAD else []
     lines += [f"{'note':12}{note}" for note in figures["notes"]]
     if figures["attribution"]:
         lines.append(f"{'licence':12}{figures['attribution']}")

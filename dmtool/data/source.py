@@ -8,12 +8,12 @@ from typing import get_args
 from datasets import Dataset
 
 from dmtool.data import emoji, folder, shapes
-from dmtool.data.splits import Split, split_of
+from dmtool.data.splits import Split, splits_of
 from dmtool.data.store import BadFile, Source
 from dmtool.errors import UserError
 from dmtool.schemas import Data, DataBase, EmojiData, FolderData
 
-__all__ = ["BadFile", "Source", "Split", "load", "split", "split_of", "splits"]
+__all__ = ["BadFile", "Source", "Split", "load", "split", "splits"]
 
 SHOWN = 3
 """Bad files that a line names."""
@@ -32,27 +32,33 @@ def load(config: Data) -> Source:
     return source
 
 
-def split(dataset: Dataset, config: DataBase, name: Split) -> Dataset:
+def split(source: Source, config: DataBase, name: Split) -> Dataset:
     """The examples of one split, in their order.
 
-    A picture's split hangs on its key alone, so adding pictures never moves old ones. Raises
-    UserError if nothing is left to train on.
+    A picture's split hangs on its key alone, so adding pictures never moves old ones: on a hash of
+    it, or on the folder in it if folders are the splits. Raises UserError if nothing is left to
+    train on.
     """
-    return splits(dataset, config)[name]
+    return splits(source, config)[name]
 
 
-def splits(dataset: Dataset, config: DataBase) -> dict[Split, Dataset]:
+def splits(source: Source, config: DataBase) -> dict[Split, Dataset]:
     """All splits by name, as `split` gives them."""
     rows: dict[Split, list[int]] = {name: [] for name in get_args(Split)}
-    keys = dataset.select_columns("key").with_format("arrow")[:]["key"].to_pylist()
-    for row, key in enumerate(keys):
-        rows[split_of(key, config)].append(row)
+    for row, name in enumerate(by_row(source, config)):
+        rows[name].append(row)
     if not rows["train"]:
         raise UserError(
-            f"none of the {len(dataset)} pictures falls into the train split: add pictures or "
-            f"lower data.val={config.val} and data.test={config.test}"
+            f"none of the {len(source.dataset)} pictures falls into the train split: add pictures "
+            f"or lower data.val={config.val} and data.test={config.test}"
         )
-    return {name: dataset.select(rows[name]) for name in rows}
+    return {name: source.dataset.select(rows[name]) for name in rows}
+
+
+def by_row(source: Source, config: DataBase) -> list[Split]:
+    """Each picture's split: the one answer that training and evaluation go by."""
+    keys = source.dataset.select_columns("key").with_format("arrow")[:]["key"].to_pylist()
+    return list(splits_of(keys, config, source.folders))
 
 
 def _build(config: Data) -> Source:
@@ -63,18 +69,28 @@ def _build(config: Data) -> Source:
     return shapes.load(config)
 
 
-def report(source: Source) -> list[str]:
-    """What a user should know before training: the pictures, what was left out, the licence."""
-    lines = [f"{len(source.dataset):,} pictures", *source.notes]
+def report(source: Source, resolution: int) -> list[str]:
+    """What a user should know before training at a resolution (pixels of the shorter side): the
+    pictures, what was left out, those that are enlarged, the licence."""
+    lines = [f"{len(source.dataset):,} pictures", *source.notes, *_enlarged(source, resolution)]
     if source.bad:
-        lines.append(f"left out: {_named(source.bad)}")
+        lines.append(f"left out: {len(source.bad):,} files: {_named(source.bad)}")
     return [*lines, *filter(None, [source.attribution])]
+
+
+def _enlarged(source: Source, resolution: int) -> list[str]:
+    small = {side: count for side, count in source.sides.items() if side < resolution}
+    if not small:
+        return []
+    return [f"{sum(small.values()):,} of {len(source.dataset):,} pictures are smaller than "
+            f"resolution={resolution} (the smallest: {min(small)} pixels) and are enlarged: they "
+            "teach blur"]  # fmt: skip
 
 
 def _named(bad: Sequence[BadFile]) -> str:
     """The first bad files with their reasons, and how many more there are."""
     first = ", ".join(f"{name} ({reason})" for name, reason in bad[:SHOWN])
-    return first + (f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else "")
+    return first + (f" and {len(bad) - SHOWN:,} more" if len(bad) > SHOWN else "")
 
 
 def _too_many(source: Source, limit: float) -> str:

@@ -1,18 +1,128 @@
-"""From a picture's key to its split."""
+"""From a picture's key to its split: by a hash, or by the folder that it stands in."""
 
 from __future__ import annotations
 
 import hashlib
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
+from dmtool.data.walk import some
+from dmtool.errors import UserError
 from dmtool.schemas import DataBase
 
 Split = Literal["train", "val", "test"]
 
+Folders = Mapping[str, Split]
+"""Which folders (their paths below the root) hold which split; none of them, if a hash decides."""
+
+KEYWORDS: dict[Split, set[str]] = {
+    "train": {"train", "training"},
+    "val": {"validation", "valid", "dev", "val"},
+    "test": {"test", "testing", "eval", "evaluation"},
+}
+"""Words in a folder's name that make it a split: those that Hugging Face's `datasets` knows."""
+
+BETWEEN = re.compile(r"[-._ 0-9]+")
+"""What stands between words there: `train2017` and `my-train` are train, `trains` is not."""
+
 
 def split_of(key: str, config: DataBase) -> Split:
-    """The split of the picture `key`: its sha256 as a uniform number in [0, 1), test lowest."""
+    """The split of the picture `key` where no folders say it."""
+    return _by_hash(key, config.val, config.test)
+
+
+def splits_of(keys: Iterable[str], config: DataBase, folders: Folders) -> Iterator[Split]:
+    """The split of each picture.
+
+    Those in a folder of val or test belong there. A split without a folder is cut by the hash from
+    the others, of the share that the config says.
+    """
+    there = set(folders.values())
+    val = 0.0 if "val" in there else config.val
+    test = 0.0 if "test" in there else config.test
+    for key in keys:
+        given = _given(key, folders) if folders else None
+        yield given if given in ("val", "test") else _by_hash(key, val, test)
+
+
+def folders_of(pictures: Iterable[str]) -> dict[str, Split]:
+    """The folders that hold the splits of a set of pictures (paths below its root).
+
+    They are taken as such if they name two splits or more, somewhere below what all pictures have
+    in common. Raises UserError if pictures stand outside of them, or if none is of train: whether
+    the user's test pictures may be trained on is nothing to guess.
+    """
+    counts = Counter(posixpath.dirname(name) for name in pictures)
+    if not counts:
+        return {}
+    common = posixpath.commonpath(list(counts))
+    places = {folder: _place(folder, common) for folder in counts}
+    found = {place: named(posixpath.basename(place)) for place in places.values() if place}
+    splits = {place: split for place, split in found.items() if split}
+    if len(set(splits.values())) < 2:
+        return {}
+    if "train" not in splits.values():
+        raise UserError(
+            f"{some(splits)} look like the splits of a data set without its train split: add that, "
+            "or say data.splits=hash to draw the splits from all pictures"
+        )
+    outside = {folder or "the folder itself": counts[folder] for folder in counts
+               if not places[folder]}  # fmt: skip
+    if outside:
+        raise UserError(
+            f"{some(splits)} look like the splits of a data set, but {sum(outside.values())} "
+            f"pictures stand outside of them ({some(outside)}): move those into one of them, or "
+            "say data.splits=hash to draw the splits from all pictures"
+        )
+    return splits
+
+
+def named(folder: str) -> Split | None:
+    """The split that a folder's name says, if it says one."""
+    words = set(BETWEEN.split(folder.lower()))
+    found = [split for split, keywords in KEYWORDS.items() if words & keywords]
+    return found[0] if len(found) == 1 else None
+
+
+def notes(folders: Folders, pictures: Iterable[str]) -> list[str]:
+    """What the user should know of folders that are the splits."""
+    if not folders:
+        return []
+    counts = Counter(_given(name, folders) for name in pictures)
+    parts = []
+    for split in KEYWORDS:
+        names = [folder for folder, each in folders.items() if each == split]
+        cut = f"{split} has no folder: the share data.{split} is drawn from train"
+        parts.append(f"{split} is {some(names)} ({counts[split]:,} files)" if names else cut)
+    return [f"folders are taken as splits: {'; '.join(parts)}; data.splits=hash ignores them"]
+
+
+def _by_hash(key: str, val: float, test: float) -> Split:
+    """The key's sha256 as a uniform number in [0, 1): test is lowest, then val, then train."""
     number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
-    if number < config.test:
+    if number < test:
         return "test"
-    return "val" if number < config.test + config.val else "train"
+    return "val" if number < test + val else "train"
+
+
+def _place(folder: str, common: str) -> str:
+    """The outermost folder on the way to `folder`, below `common`, that names a split; or ""."""
+    path = common
+    for part in folder[len(common) :].strip("/").split("/"):
+        path = posixpath.join(path, part)
+        if named(part):
+            return path
+    return ""
+
+
+def _given(key: str, folders: Folders) -> Split | None:
+    """The split of the folder that a picture stands in: the outermost that is one."""
+    end = key.find("/")
+    while end >= 0:
+        if key[:end] in folders:
+            return folders[key[:end]]
+        end = key.find("/", end + 1)
+    return None

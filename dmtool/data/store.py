@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 from datasets import Dataset, Features, Image, List, Value
 
 from dmtool import cache
+from dmtool.data.splits import Folders
 
 VERSION = 1
 """Part of every source's cache key: raise it when what is written changes."""
@@ -41,8 +43,9 @@ class Source:
     """A set of captioned pictures.
 
     `dataset` has the columns `image`, `caption` (a list of strings, possibly empty) and `key`;
-    `fingerprint` is the sha256 of all of its content; `notes` are sentences that the user should
-    read once (which captions were found, what was left aside).
+    `fingerprint` is the sha256 of all of its content, and of `folders` if these say the splits;
+    `notes` are sentences that the user should read once (which captions were found, what was left
+    aside); `sides` counts the pictures by their shorter side in pixels, where it is known.
     """
 
     dataset: Dataset
@@ -50,20 +53,35 @@ class Source:
     attribution: str
     fingerprint: str
     notes: tuple[str, ...] = ()
+    folders: Folders = field(default_factory=dict)
+    sides: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass
 class Findings:
     """What a builder has to say beside its examples; filled while they are drawn from it."""
 
-    bad: list[BadFile]
-    notes: list[str]
+    folders: Folders
+    bad: list[BadFile] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     attribution: str = ""
+    sides: dict[int, int] = field(default_factory=dict)
 
 
-def stored(key: Mapping[str, Any], build: Callable[[Findings], Iterable[Example]]) -> Source:
-    """The source that `build` yields, from the cache if it is there under `key`."""
-    path = cache.directory("data", {"version": VERSION, **key}, lambda path: _write(path, build))
+def stored(
+    key: Mapping[str, Any],
+    build: Callable[[Findings], Iterable[Example]],
+    folders: Folders = MappingProxyType({}),
+) -> Source:
+    """The source that `build` yields, from the cache if it is there under `key`.
+
+    `folders` hold its splits, by their paths, if it is not for a hash of the keys to say.
+    """
+
+    def write(path: Path) -> None:
+        _write(path, build, Findings(dict(folders)))
+
+    path = cache.directory("data", {"version": VERSION, **key}, write)
     facts = json.loads((path / "source.json").read_text())
     return Source(
         dataset=Dataset.from_file(str(path / "data.arrow")),
@@ -71,17 +89,20 @@ def stored(key: Mapping[str, Any], build: Callable[[Findings], Iterable[Example]
         attribution=facts["attribution"],
         fingerprint=facts["fingerprint"],
         notes=tuple(facts["notes"]),
+        folders=facts.get("folders", {}),  # entries of sources that had none lack it
+        sides={int(side): count for side, count in facts.get("sides", {}).items()},
     )
 
 
-def _write(path: Path, build: Callable[[Findings], Iterable[Example]]) -> None:
-    findings = Findings(bad=[], notes=[])
+def _write(path: Path, build: Callable[[Findings], Iterable[Example]], findings: Findings) -> None:
     schema, content = FEATURES.arrow_schema, hashlib.sha256()
     with pa.OSFile(str(path / "data.arrow"), "wb") as file, pa.ipc.new_stream(file, schema) as out:
         for batch in _batches(build(findings)):
             for example in batch:
                 content.update(_digest(example))
             out.write_batch(_record_batch(batch, schema))
+    if findings.folders:
+        content.update(json.dumps(findings.folders, sort_keys=True).encode())
     facts = {**asdict(findings), "fingerprint": content.hexdigest()}
     (path / "source.json").write_text(json.dumps(facts, indent=1))
 

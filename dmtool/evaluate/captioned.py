@@ -8,9 +8,9 @@ from PIL import Image
 from torch import Tensor
 
 from dmtool.data import captions
-from dmtool.data.folder import PICTURES
+from dmtool.data.walk import some, walk
 from dmtool.errors import UserError
-from dmtool.evaluate.sets import SHOWN, decoded
+from dmtool.evaluate.sets import decoded
 
 
 def captioned(folder: Path) -> list[tuple[Path, str]]:
@@ -22,22 +22,22 @@ def captioned(folder: Path) -> list[tuple[Path, str]]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder of pictures")
-    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
-    names = {name for name in files if not any(part[0] == "." for part in name.split("/"))}
-    pictures = sorted(name for name in names if files[name].suffix.lower() in PICTURES)
+    listing = walk(folder)
+    pictures = listing.pictures
     if not pictures:
-        raise UserError(f"{folder} has no pictures")
-    found = captions.read(folder, pictures, names - set(pictures))
+        raise UserError("; ".join([f"{folder} has no pictures", *listing.notes]))
+    places = captions.find(pictures, listing.others)
+    found = captions.read(folder, pictures, places, {})
     if found.bad:
-        raise UserError("; ".join(f"{name}: {reason}" for name, reason in found.bad.items()))
-    pairs = {name: next(iter(found.of.get(name, [])), _prompt(files[name])) for name in pictures}
+        named = some(f"{name}: {reason}" for name, reason in found.bad.items())
+        raise UserError(f"{len(found.bad):,} captions in {folder} cannot be used: {named}")
+    pairs = {name: next(iter(found.of.get(name, [])), _prompt(folder / name)) for name in pictures}
     without = [name for name, caption in pairs.items() if not caption]
     if without:
-        raise UserError(
-            f"{len(without)} of {len(pictures)} pictures in {folder} have no caption: "
-            f"{', '.join(without[:SHOWN])}; give them a metadata.jsonl, or .txt files beside them"
-        )
-    return [(files[name], caption) for name, caption in pairs.items()]
+        told = f"{len(without)} of {len(pictures)} pictures in {folder} have no caption"
+        advice = "give them a metadata.jsonl, or .txt files beside them"
+        raise UserError("; ".join([f"{told}: {some(without)}", advice, *places.notes]))
+    return [(folder / name, caption) for name, caption in pairs.items()]
 
 
 def read_picture(path: Path) -> Tensor:

@@ -109,12 +109,11 @@ def of_chain(chain: Pipeline, config: Use) -> Reals:
 def of_data(config: Data, resolution: int) -> Reals:
     """The pictures of a source at one size, as they are measured: not mirrored, centre crops."""
     loaded, still = source.load(config), replace(config, flip=False, crop="center")
-    keys = _column(loaded.dataset, "key")
     return Reals(
         pictures=Pictures(loaded.dataset, still, resolution, seed=0),
-        keys=keys,
+        keys=_column(loaded.dataset, "key"),
         captions=[several[0] if several else "" for several in _column(loaded.dataset, "caption")],
-        splits=np.array([source.split_of(key, config) for key in keys]),
+        splits=np.array(source.by_row(loaded, config)),
         fingerprint=loaded.fingerprint,
     )
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -21,15 +21,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dmtool.cache import digest
-from dmtool.data.folder import PICTURES
 from dmtool.data.transforms import WIDE, open_picture, to_pixels, to_rgb
+from dmtool.data.walk import PICTURES, Listing, some, walk
 from dmtool.errors import UserError
 from dmtool.processes import ALONE, Group
 from dmtool.say import shown
 
 WHITE = (255, 255, 255)
 MAX_PIXELS = 2**28
-SHOWN = 5  # files named in a message
 LOSSY = {"JPEG", "MPO", "WEBP", "AVIF", "JPEG2000"}
 GREY = {"1", "L", "LA"} | WIDE
 
@@ -78,11 +77,11 @@ class File(NamedTuple):
 
 @dataclass(frozen=True)
 class Folder:
-    """The picture files below a folder, in the order of their names; hidden ones are left out."""
+    """The picture files below a folder, in the order of their paths' parts."""
 
     path: Path
     files: list[File]
-    others: list[str]
+    listing: Listing
 
     def __len__(self) -> int:
         return len(self.files)
@@ -113,7 +112,8 @@ class Folder:
     @property
     def notes(self) -> list[str]:
         told = [
-            _left_aside(self.others),
+            *self.listing.notes,
+            _left_aside([file.name for file in self.listing.files if file.kind not in PICTURES]),
             _mixed(self.files),
             _counted(self.files, "grey", "grey pictures, taken as RGB"),
             _counted(self.files, "transparent", "transparent pictures, laid over white (other "
@@ -141,7 +141,7 @@ class Folder:
                 bad.append(f"{file.name} ({_reason(error)})")
         return (
             f"{len(bad)} of {len(self)} pictures in {self.path} cannot be read: "
-            f"{_some(bad)}; mend or remove them"
+            f"{some(bad)}; mend or remove them"
         )
 
 
@@ -191,15 +191,14 @@ def folder(path: Path, group: Group = ALONE) -> Folder:
     """
     if not path.is_dir():
         raise UserError(f"{path} is not a folder of pictures, nor a file of statistics (.npz)")
-    every = [each for each in sorted(path.rglob("*")) if _visible(each.relative_to(path))]
-    every = [each for each in every if each.is_file()]
-    pictures = [each for each in every if each.suffix.lower() in PICTURES]
-    others = [str(each.relative_to(path)) for each in every if each not in set(pictures)]
+    listing = walk(path)
+    pictures = sorted(listing.pictures, key=lambda name: name.split("/"))
     if len(pictures) < 2:
-        raise UserError(f"{path} has {len(pictures)} pictures: a distance needs at least 2")
+        told = [f"{path} has {len(pictures)} pictures: a distance needs at least 2", *listing.notes]
+        raise UserError("; ".join(told))
     bar = tqdm(group.share(pictures), desc=shown(f"reading {path.name}"), disable=group.silent)
-    files = group.merge([_look(each, path) for each in bar])
-    return group.on_main(lambda: _readable(Folder(path, files, others)))
+    files = group.merge([_look(path, name) for name in bar])
+    return group.on_main(lambda: _readable(Folder(path, files, listing)))
 
 
 def _readable(found: Folder) -> Folder:
@@ -208,24 +207,27 @@ def _readable(found: Folder) -> Folder:
     return found
 
 
-def _visible(path: Path) -> bool:
-    return not any(part.startswith(".") for part in path.parts)
-
-
-def _look(path: Path, root: Path) -> File:
-    data, name = path.read_bytes(), str(path.relative_to(root))
-    sha256 = hashlib.sha256(data).hexdigest()
+def _look(root: Path, name: str) -> File:
+    sha256 = ""
     try:
+        data = _bytes(root / name)
+        sha256 = hashlib.sha256(data).hexdigest()
         image = open_picture(data, MAX_PIXELS)
     except Exception:  # decoders raise anything: bad files are named when all have been seen
         return File(name, sha256, "", (0, 0), False, False)
-    kind, clear = image.format or path.suffix, image.has_transparency_data
+    kind, clear = image.format or PurePosixPath(name).suffix, image.has_transparency_data
     return File(name, sha256, kind, image.size, image.mode in GREY, clear)
+
+
+def _bytes(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        raise ValueError("no regular file")  # a pipe would be waited for
+    return path.read_bytes()
 
 
 def decoded(path: Path) -> Tensor:
     """The picture of a file over white, uint8 RGB [3, H, W]; decoders raise anything."""
-    image: Image.Image = to_rgb(open_picture(path.read_bytes(), MAX_PIXELS), WHITE)
+    image: Image.Image = to_rgb(open_picture(_bytes(path), MAX_PIXELS), WHITE)
     return to_pixels(image)
 
 
@@ -236,12 +238,7 @@ def _reason(error: Exception) -> str:
 
 
 def _left_aside(names: list[str]) -> str:
-    return f"files left aside, no pictures: {len(names):,} ({_some(names)})" * bool(names)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return f"files left aside, no pictures: {len(names):,} ({some(names)})" * bool(names)
 
 
 def _mixed(files: list[File]) -> str:

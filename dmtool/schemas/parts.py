@@ -59,8 +59,11 @@ class ShapesData(DataBase):
 
 @dataclass(frozen=True, kw_only=True)
 class FolderData(DataBase):
+    """Your own pictures; `splits`: of folders that are called so, or of a hash of their keys."""
+
     kind: Literal["folder"]
     path: str
+    splits: Literal["folders", "hash"]
 
 
 Data = Annotated[EmojiData | ShapesData | FolderData, OneOf]

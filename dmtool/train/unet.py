@@ -127,7 +127,7 @@ class UnetStage:
         self.sampler = settled(config.sampler, pictures=self.vae is None)
         self.resolution = self._resolution()
         self.source = source.load(config.data)
-        split = source.splits(self.source.dataset, config.data)
+        split = source.splits(self.source, config.data)
         captions = [caption for row in split["train"]["caption"] for caption in row]
         self.text = text.load(config.text, device, captions)
         if self.text.dim and not captions:

@@ -86,7 +86,7 @@ class UpsamplerStage:
         self.config, self.device = config, device
         self.resolution = config.resolution
         self.source = source.load(config.data)
-        split = source.splits(self.source.dataset, config.data)
+        split = source.splits(self.source, config.data)
         captions = [caption for row in split["train"]["caption"] for caption in row]
         self.text = text.load(config.text, device, captions)
         self.arguments = arguments(config, self.text)

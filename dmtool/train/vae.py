@@ -84,7 +84,7 @@ class VaeStage:
         self.source = loaded
         self.arguments = arguments(config)
         self.network = Autoencoder(**self.arguments)
-        split = source.splits(loaded.dataset, config.data)
+        split = source.splits(loaded, config.data)
         size = config.resolution // config.vae.factor
         self.pictures = Pictures(split["train"], config.data, config.resolution, config.seed)
         latent = (config.vae.latent_channels, size, size)

@@ -151,7 +151,7 @@ def test_pairs_are_held_out_of_all_but_the_test_split(config):
     out = replace(plain, hold_out=[" ".join(pair) for pair in sorted(held)])
 
     def pairs(shapes, name):
-        captions = source.split(load(shapes).dataset, shapes, name)["caption"]
+        captions = source.split(load(shapes), shapes, name)["caption"]
         return [{(k.colour, k.shape) for k in parse(texts[0]).kinds} for texts in captions]
 
     assert not any(pair & held for name in ("train", "val") for pair in pairs(out, name))

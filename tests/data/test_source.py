@@ -10,8 +10,7 @@ from dmtool.errors import UserError
 
 def test_splits_partition_the_set_by_the_hash_of_the_key(config):
     shapes = config("shapes", count=600, size=16, val=0.1, test=0.2)
-    data = source.load(shapes).dataset
-    parts = source.splits(data, shapes)
+    parts = source.splits(source.load(shapes), shapes)
     keys = {name: set(part["key"]) for name, part in parts.items()}
     assert sum(map(len, keys.values())) == len(set.union(*keys.values())) == 600
     for key in keys["test"]:
@@ -26,7 +25,7 @@ def test_adding_pictures_moves_none_and_growing_test_takes_only_from_the_others(
     small, large, more = (
         {
             key: name
-            for name, part in source.splits(source.load(c).dataset, c).items()
+            for name, part in source.splits(source.load(c), c).items()
             for key in part["key"]
         }
         for c in (few, many, wide)
@@ -40,7 +39,7 @@ def test_adding_pictures_moves_none_and_growing_test_takes_only_from_the_others(
 def test_an_empty_train_split_is_refused(config):
     shapes = config("shapes", count=1, size=16, val=0.49, test=0.5)
     with pytest.raises(UserError, match="none of the 1 pictures"):
-        source.split(source.load(shapes).dataset, shapes, "train")
+        source.split(source.load(shapes), shapes, "train")
 
 
 def test_the_dataset_is_memory_mapped_and_the_fingerprint_is_of_its_content(config, cache):
