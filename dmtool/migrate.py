@@ -99,6 +99,7 @@ CONFIG = Format(
             new("guidance.perturbed", {"scale": 0.0, "levels": [-1]}),
             new("data.hold_out", [], kind="shapes"),
             new("loss.saturating", False, beside="kl"),
+            new("data.splits", "hash", kind="folder"),
         ],
     },
 )  # fmt: skip

@@ -8,6 +8,7 @@ import pytest
 from datasets import data_files
 from PIL import Image
 
+from dmtool import migrate
 from dmtool.data import source, splits
 from dmtool.errors import UserError
 from dmtool.evaluate.reals import of_data
@@ -118,6 +119,13 @@ def test_what_the_splits_are_identifies_the_data(tmp_path, config):
     plain = config("folder", path=str(tmp_path / "plain"))
     same = (source.load(replace(plain, splits=how)).fingerprint for how in ("folders", "hash"))
     assert len(set(same)) == 1
+
+
+def test_runs_of_before_go_by_the_hash(tmp_path):
+    written = {"data": {"kind": "folder", "path": "x"}}
+    assert migrate.CONFIG.read(written, tmp_path)["data"]["splits"] == "hash"
+    of_shapes = migrate.CONFIG.read({"data": {"kind": "shapes"}}, tmp_path)["data"]
+    assert "splits" not in of_shapes
 
 
 def test_what_is_left_open_is_refused_and_one_split_is_none(tmp_path, config):
