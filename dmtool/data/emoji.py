@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,8 +26,7 @@ def load(config: EmojiData) -> Source:
         require(module, "demo")
     versions = {package: version(package) for package in PACKAGES.values()}
     key = {"kind": "emoji", "size": config.size, **versions}
-    source = stored(key, lambda findings: _render(config.size, findings))
-    return replace(source, sides={config.size: len(source.dataset)})
+    return stored(key, lambda findings: _render(config.size, findings))
 
 
 def picture(sign: str, size: int) -> bytes:

@@ -33,10 +33,9 @@ READING = 2
 
 
 class Checked(NamedTuple):
-    """A good picture file: its bytes, the shorter side in pixels, whether it has more frames."""
+    """A good picture file: its bytes, and whether it has more frames than the first."""
 
     data: bytes
-    side: int
     frames: bool
 
 
@@ -90,7 +89,7 @@ def check(path: Path, max_pixels: int) -> Checked:
     image.load()
     frames = _has_frames(image)
     ImageOps.exif_transpose(image, in_place=True)
-    return Checked(data, min(image.size), frames)
+    return Checked(data, frames)
 
 
 def _has_frames(image: Image.Image) -> bool:
@@ -110,16 +109,14 @@ def _examples(
     findings.notes += splits_.notes(folders, pictures)
     findings.bad += [BadFile(printable(name), reason) for name, reason in captions.bad.items()]
     pictures = [name for name in pictures if name not in captions.bad]
-    animated, sides = [], Counter[int]()
+    animated = []
     for name, outcome in _checked(root, pictures, max_pixels):
         if isinstance(outcome, str):
             findings.bad.append(BadFile(printable(name), outcome))
             continue
-        sides[outcome.side] += 1
         animated += [name] if outcome.frames else []
         yield Example(name, captions.of.get(name, []), outcome.data)
     findings.notes += _animated(animated)
-    findings.sides = dict(sides)
 
 
 def _checked(root: Path, names: list[str], max_pixels: int) -> Iterator[tuple[str, Checked | str]]:

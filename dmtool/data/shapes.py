@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import replace
 from itertools import combinations, product, starmap
 from random import Random
 from typing import Any
@@ -51,8 +50,7 @@ def load(config: ShapesData) -> Source:
     facts = ("kind", "count", "size", "seed", "min_objects", "max_objects")
     key: dict[str, Any] = {name: getattr(config, name) for name in facts}
     key |= {"hold_out": sorted(held), "test": config.test} if held else {}
-    source = stored(key, lambda _: _examples(config, held))
-    return replace(source, sides={config.size: len(source.dataset)})
+    return stored(key, lambda _: _examples(config, held))
 
 
 def held_out(config: ShapesData) -> frozenset[Pair]:

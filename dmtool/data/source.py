@@ -69,22 +69,12 @@ def _build(config: Data) -> Source:
     return shapes.load(config)
 
 
-def report(source: Source, resolution: int) -> list[str]:
-    """What a user should know before training at a resolution (pixels of the shorter side): the
-    pictures, what was left out, those that are enlarged, the licence."""
-    lines = [f"{len(source.dataset):,} pictures", *source.notes, *_enlarged(source, resolution)]
+def report(source: Source) -> list[str]:
+    """What a user should know before training: the pictures, what was left out, the licence."""
+    lines = [f"{len(source.dataset):,} pictures", *source.notes]
     if source.bad:
         lines.append(f"left out: {len(source.bad):,} files: {_named(source.bad)}")
     return [*lines, *filter(None, [source.attribution])]
-
-
-def _enlarged(source: Source, resolution: int) -> list[str]:
-    small = {side: count for side, count in source.sides.items() if side < resolution}
-    if not small:
-        return []
-    return [f"{sum(small.values()):,} of {len(source.dataset):,} pictures are smaller than "
-            f"resolution={resolution} (the smallest: {min(small)} pixels) and are enlarged: they "
-            "teach blur"]  # fmt: skip
 
 
 def _named(bad: Sequence[BadFile]) -> str:

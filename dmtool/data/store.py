@@ -45,7 +45,7 @@ class Source:
     `dataset` has the columns `image`, `caption` (a list of strings, possibly empty) and `key`;
     `fingerprint` is the sha256 of all of its content, and of `folders` if these say the splits;
     `notes` are sentences that the user should read once (which captions were found, what was left
-    aside); `sides` counts the pictures by their shorter side in pixels, where it is known.
+    aside).
     """
 
     dataset: Dataset
@@ -54,7 +54,6 @@ class Source:
     fingerprint: str
     notes: tuple[str, ...] = ()
     folders: Folders = field(default_factory=dict)
-    sides: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -65,7 +64,6 @@ class Findings:
     bad: list[BadFile] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     attribution: str = ""
-    sides: dict[int, int] = field(default_factory=dict)
 
 
 def stored(
@@ -90,7 +88,6 @@ def stored(
         fingerprint=facts["fingerprint"],
         notes=tuple(facts["notes"]),
         folders=facts.get("folders", {}),  # entries of sources that had none lack it
-        sides={int(side): count for side, count in facts.get("sides", {}).items()},
     )
 
 
