@@ -6,7 +6,7 @@ import hashlib
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Literal
 
 from dmtool.data.walk import some
@@ -48,36 +48,39 @@ def splits_of(keys: Iterable[str], config: DataBase, folders: Folders) -> Iterat
         yield given if given in ("val", "test") else _by_hash(key, val, test)
 
 
-def folders_of(pictures: Iterable[str]) -> dict[str, Split]:
-    """The folders that hold the splits of a set of pictures (paths below its root).
+def folders_of(pictures: Collection[str]) -> dict[str, Split]:
+    """The folders that hold the splits of a set of pictures (paths below its root), if they do.
 
-    They are taken as such if they name two splits or more, somewhere below what all pictures have
-    in common. Raises UserError if pictures stand outside of them, or if none is of train: whether
-    the user's test pictures may be trained on is nothing to guess.
+    Raises UserError if pictures stand outside of them, or if none is of train: whether the user's
+    test pictures may be trained on is nothing to guess.
     """
-    counts = Counter(posixpath.dirname(name) for name in pictures)
-    if not counts:
-        return {}
-    common = posixpath.commonpath(list(counts))
-    places = {folder: _place(folder, common) for folder in counts}
-    found = {place: named(posixpath.basename(place)) for place in places.values() if place}
-    splits = {place: split for place, split in found.items() if split}
-    if len(set(splits.values())) < 2:
-        return {}
-    if "train" not in splits.values():
+    splits = look_like_splits(pictures)
+    outside = [name for name in pictures if _given(name, splits) is None]
+    advice = "or say data.splits=hash to draw the splits from all pictures"
+    if splits and outside:
+        raise UserError(
+            f"{some(splits)} look like the splits of a data set, but {len(outside):,} pictures "
+            f"stand outside of them ({some(outside)}): move those into one of them, {advice}"
+        )
+    if splits and "train" not in splits.values():
         raise UserError(
             f"{some(splits)} look like the splits of a data set without its train split: add that, "
-            "or say data.splits=hash to draw the splits from all pictures"
-        )
-    outside = {folder or "the folder itself": counts[folder] for folder in counts
-               if not places[folder]}  # fmt: skip
-    if outside:
-        raise UserError(
-            f"{some(splits)} look like the splits of a data set, but {sum(outside.values())} "
-            f"pictures stand outside of them ({some(outside)}): move those into one of them, or "
-            "say data.splits=hash to draw the splits from all pictures"
+            f"{advice}"
         )
     return splits
+
+
+def look_like_splits(pictures: Iterable[str]) -> dict[str, Split]:
+    """The folders whose names say a split, if they say two or more; the outermost of each path.
+
+    What all pictures have in common says nothing.
+    """
+    places = {posixpath.dirname(name) for name in pictures}
+    common = posixpath.commonpath(list(places)) if places else ""
+    outermost = {place for place in (_place(folder, common) for folder in places) if place}
+    found = {place: named(posixpath.basename(place)) for place in sorted(outermost)}
+    splits = {place: split for place, split in found.items() if split}
+    return splits if len(set(splits.values())) > 1 else {}
 
 
 def named(folder: str) -> Split | None:

@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from dmtool.data import captions
+from dmtool.data.splits import look_like_splits
 from dmtool.data.walk import some, walk
 from dmtool.errors import UserError
 from dmtool.evaluate.sets import decoded
@@ -27,7 +28,7 @@ def captioned(folder: Path) -> list[tuple[Path, str]]:
     if not pictures:
         raise UserError("; ".join([f"{folder} has no pictures", *listing.notes]))
     places = captions.find(pictures, listing.others)
-    found = captions.read(folder, pictures, places, {})
+    found = captions.read(folder, pictures, places, look_like_splits(pictures))
     if found.bad:
         named = some(f"{name}: {reason}" for name, reason in found.bad.items())
         raise UserError(f"{len(found.bad):,} captions in {folder} cannot be used: {named}")

@@ -1,6 +1,7 @@
 """Folders that are the splits of a data set, against Hugging Face's own reading of them."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 from dmtool import migrate
 from dmtool.data import source, splits
 from dmtool.errors import UserError
+from dmtool.evaluate.captioned import captioned
 from dmtool.evaluate.reals import of_data
 
 NAMES = {"train": "train", "validation": "val", "test": "test"}
@@ -104,6 +106,10 @@ def test_their_names_are_no_captions_and_their_metadata_is_read(tmp_path, config
     for folder in ("train", "test"):
         for file in (tmp_path / folder).iterdir():
             file.unlink()
+    with pytest.raises(UserError, match="2 of 2 pictures in .* have no caption"):
+        fill(tmp_path / "plain", train=1, test=1)
+        captioned(tmp_path / "plain")
+    shutil.rmtree(tmp_path / "plain")
     captions = source.load(chosen).dataset["caption"]
     assert [each for (each,) in captions] == ["cats"] * 3 + ["dogs"]
 
@@ -133,7 +139,7 @@ def test_what_is_left_open_is_refused_and_one_split_is_none(tmp_path, config):
     chosen = config("folder", path=str(tmp_path))
     assert not source.load(chosen).folders
     fill(tmp_path, test=2, more=1)
-    with pytest.raises(UserError, match=r"1 pictures stand outside of them \(more\)"):
+    with pytest.raises(UserError, match=r"1 pictures stand outside of them \(more/0.png\)"):
         source.load(chosen)
     assert len(source.load(replace(chosen, splits="hash")).dataset) == 8
     fill(tmp_path / "other", val=1, test=1)
