@@ -106,7 +106,7 @@ def test_their_names_are_no_captions_and_their_metadata_is_read(tmp_path, config
     for folder in ("train", "test"):
         for file in (tmp_path / folder).iterdir():
             file.unlink()
-    with pytest.raises(UserError, match="2 of 2 pictures in .* have no caption"):
+    with pytest.raises(UserError, match=r"2 of 2 pictures in .* have no caption"):
         fill(tmp_path / "plain", train=1, test=1)
         captioned(tmp_path / "plain")
     shutil.rmtree(tmp_path / "plain")
