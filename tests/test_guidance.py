@@ -6,13 +6,15 @@ from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normal
 from diffusers.guiders.guider_utils import rescale_noise_cfg
 
 from dmtool.cond import Cond
+from dmtool.config import validate
 from dmtool.denoise import Denoiser, eps_from_x0, expand
 from dmtool.errors import UserError
 from dmtool.guidance import Bad, ClassifierFree, Projection, Tally, build
 from dmtool.guidance.classifier_free import rescaled
+from dmtool.hydra_main import composed
 from dmtool.noise import schedule
 from dmtool.samplers import Bound, ddim, ddpm, last
-from dmtool.schemas import Guidance, Interval, Perturbed, Projected
+from dmtool.schemas import Guidance, Interval, Perturbed, Projected, Sample
 
 
 class Network:
@@ -118,6 +120,22 @@ def test_projected_guidance_is_diffusers_over_a_trajectory(denoiser, eta, moment
             positive, negative, 4.0, buffer, eta, norm or 0.0, use_original_formulation=True
         )
         torch.testing.assert_close(guided(x, TIMES, POSITIVE), expected)
+
+
+def test_the_shipped_apg_bounds_the_length_of_the_guidance_as_its_paper_does(denoiser):
+    chosen = validate(composed("sample", ["guidance=apg"]), Sample).guidance
+    assert chosen.projected == Projected(eta=0.0, momentum=-0.5, norm=2.5)
+    loud = Denoiser(
+        lambda *seen: 50 * denoiser.network(*seen), denoiser.schedule, "x0", "flow_time"
+    )
+    positive = loud(X, TIMES, POSITIVE)
+    added = (build(chosen, loud, NEGATIVE, None)(X, TIMES, POSITIVE) - positive).flatten(1)
+    longest = (chosen.scale - 1) * 2.5
+    away = (
+        (positive - loud(X, TIMES, NEGATIVE.with_extras(**POSITIVE.extras))).flatten(1).norm(dim=1)
+    )
+    assert away.min() > 2.5 and added.norm(dim=1).max() <= longest + 1e-9
+    torch.testing.assert_close((added * positive.flatten(1)).sum(1), torch.zeros(4).double())
 
 
 def test_projected_guidance_of_nothing_is_classifier_free_guidance(denoiser):

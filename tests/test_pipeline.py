@@ -2,11 +2,13 @@
 
 import weakref
 
+import pytest
 import torch
 
 from dmtool import latents
 from dmtool.config import validate
 from dmtool.denoise import Denoiser
+from dmtool.errors import UserError
 from dmtool.hydra_main import composed
 from dmtool.noise import schedule
 from dmtool.pipeline import Pipeline
@@ -17,13 +19,19 @@ from dmtool.text.encoder import NoText
 CPU = torch.device("cpu")
 
 
-def test_pictures_are_made_as_they_are_taken_and_none_is_kept():
-    config = validate(composed("sample", ["sampler.steps=2", "guidance.scale=1"]), Sample)
-    pipeline = Pipeline(
-        card={"latent": {"channels": 3, "size": 4}},
-        denoiser=Denoiser(lambda x, level, cond: x.tanh(), schedule("flow"), "flow", "flow_time"),
+class Latents(latents.Pixels):
+    """Whitened latents, which happen to be their pictures' size."""
+
+    space_id = "of some autoencoder"
+
+
+def chain(*words, network=lambda x, level, cond: x.tanh(), prediction="flow", codec=None):
+    config = validate(composed("sample", ["sampler.steps=2", "guidance.scale=1", *words]), Sample)
+    return Pipeline(
+        card={"latent": {"channels": 3, "size": 4}, "sha256": "", "pictures_seen": 0},
+        denoiser=Denoiser(network, schedule("flow"), prediction, "flow_time"),
         text=NoText(),
-        codec=latents.load(None, CPU),
+        codec=codec or latents.load(None, CPU),
         upsampler=None,
         sampler=config.sampler,
         guidance=config.guidance,
@@ -31,6 +39,10 @@ def test_pictures_are_made_as_they_are_taken_and_none_is_kept():
         dtype=torch.float32,
         batch_size=4,
     )
+
+
+def test_pictures_are_made_as_they_are_taken_and_none_is_kept():
+    pipeline = chain()
     asked, alive = [], weakref.WeakSet()
 
     def requests():
@@ -45,3 +57,26 @@ def test_pictures_are_made_as_they_are_taken_and_none_is_kept():
         most = max(most, len(alive))
         assert len(asked) <= number + 4
     assert len(asked) == 40 and most <= 4
+
+
+@pytest.mark.parametrize(
+    ("words", "codec", "kind"),
+    [
+        ((), None, "static"),
+        (("sampler/threshold=dynamic",), None, "dynamic"),
+        (("sampler/threshold=none",), None, "none"),
+        ((), Latents(), "none"),
+    ],
+)
+def test_estimates_of_pictures_are_thresholded_and_those_of_latents_are_not(words, codec, kind):
+    loud = chain(*words, network=lambda x, level, cond: 4 * x, prediction="x0", codec=codec)
+    assert loud.settings()["sampler"]["threshold"]["kind"] == kind
+    _, first, last = loud.steps([Request("", (0, 0))])
+    assert (max(first.x_0.abs().max(), last.x_0.abs().max()) <= 1) == (kind != "none")
+    assert len(list(loud.pictures([Request("", (0, 0))]))) == 1
+
+
+@pytest.mark.parametrize("kind", ["static", "dynamic"])
+def test_a_threshold_of_latents_is_refused(kind):
+    with pytest.raises(UserError, match=f"threshold={kind} is for pictures"):
+        chain(f"sampler/threshold={kind}", codec=Latents())

@@ -1,11 +1,20 @@
 """The upsampler's conditioning, and what its network is given."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from dmtool.denoise import Denoiser
 from dmtool.noise import schedule
-from dmtool.schemas import NoThreshold, PlainSampler, UniformGrid
+from dmtool.samplers import picture_noise
+from dmtool.schemas import (
+    AutoThreshold,
+    NoThreshold,
+    PlainSampler,
+    StaticThreshold,
+    UniformGrid,
+)
 from dmtool.text.encoder import NoText
 from dmtool.upsampler import Upsampler, augmented, enlarge
 
@@ -83,3 +92,23 @@ def test_the_augmentation_has_a_seed_a_picture_and_one_draw_for_all_steps():
         torch.testing.assert_close(alone[0], together[i], rtol=0, atol=1e-6)
     same = chain(small()[:1].expand(2, -1, -1, -1), ["", ""], KEYS[:2])
     assert (same[0] - same[1]).abs().max() > 0.1
+
+
+def test_its_estimates_are_those_of_pictures_unless_told_otherwise():
+    """A network that is loud in the first of two steps, and repeats what it sees in the second."""
+
+    def network(x, level, cond):
+        return 5 * cond.extras["low_res"] if level[0] > 700 else x
+
+    def made(threshold):
+        denoiser = Denoiser(network, schedule("flow"), "x0", "flow_time")
+        settings = replace(SETTINGS, steps=2, threshold=threshold)
+        return Upsampler(denoiser, NoText(), 2, 0.0, settings)(small(), [""] * 3, KEYS)
+
+    assert torch.equal(made(AutoThreshold(kind="auto")), made(StaticThreshold(kind="static")))
+    eps = picture_noise(KEYS, "upsample")(torch.zeros(3, 3, 8, 12))
+    for threshold, x_0 in (
+        (StaticThreshold(kind="static"), (5 * enlarge(small(), 2)).clamp(-1, 1)),
+        (NoThreshold(kind="none"), 5 * enlarge(small(), 2)),
+    ):
+        torch.testing.assert_close(made(threshold), ((x_0 + eps) / 2).clamp(-1, 1))
