@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import takewhile
 
 import hydra
@@ -25,6 +27,7 @@ def run(name: str, task: Callable[[DictConfig], None], arguments: Sequence[str])
     """Compose `conf/name.yaml` with Hydra's `arguments` and call `task`; exits on errors."""
     with exit_codes():
         _refuse_sweeps_in_process_groups(arguments)
+        arguments = [named(word) for word in arguments]
         sys.argv = [f"dmtool {name.replace('_', '-')}", *arguments]
         main = hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")
         try:
@@ -43,29 +46,74 @@ def composed(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            return compose(name, list(overrides))
+            return compose(name, [named(word) for word in overrides])
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_explain(error, name)) from error
 
 
 def choices(word: str) -> list[str]:
     """The overrides that one with commas stands for, as in a sweep: a=1,2 -> a=1, a=2."""
+    word = named(word)
     try:
         override = OverridesParser.create().parse_override(word)
     except HydraException as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"cannot read {word!r} as key=value: {reason}") from error
+        raise UserError(_unreadable(word, str(error))) from error
     if not override.is_sweep_override():
         return [word]
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
+NAMES = frozenset(
+    {"run", "root", "init", "artifact", "device", "vae", "unet", "upsampler", "bad", "path", "name",
+     "weights", "backbone", "linear", "clip", "prompts", "project"}
+)  # fmt: skip
+"""The last parts of keys whose values are names, whatever number they look like, or paths."""
+
+
+def named(word: str) -> str:
+    """A word for Hydra in which a name is a name: run=0012, run=1_000 and run=1e5 stay as they are
+    typed, and a path's `~` is the user's home."""
+    match = re.fullmatch(r"(\+{0,2}(?:\w+\.)*(\w+))=(.+)", word, re.DOTALL)
+    if match is None or match[2] not in NAMES:
+        return word
+    several = re.fullmatch(r"[\w.+-]+(,[\w.+-]+)+", match[3])
+    texts = match[3].split(",") if several else [match[3]]
+    return f"{match[1]}={','.join(_name(text) for text in texts)}"
+
+
+def _name(text: str) -> str:
+    if re.match("~(/|$)", text):
+        return quoted(os.path.expanduser(text))
+    try:
+        value = _parsed(text)
+    except HydraException:  # said when all words are read
+        return text
+    return quoted(text) if isinstance(value, bool | int | float) else text
+
+
+def _unreadable(word: str, reason: str) -> str:
+    """That a word is no key=value, and how its very value is quoted."""
+    key, _, value = word.partition("=")
+    line = f"cannot read {word!r} as key=value: {reason.splitlines()[0]}"
+    for mark in "\"'":
+        right = f"{key}={_in_quotes(value, mark)}"
+        with suppress(HydraException):
+            if OverridesParser.create().parse_override(right).value() == value != "":
+                return f"{line}; in quotes: {shlex.quote(right)}"
+    return line
+
+
+def _in_quotes(text: str, mark: str) -> str:
+    inner = re.sub(rf"(\\*)({mark}|$)", lambda m: m[1] * 2 + (f"\\{mark}" if m[2] else ""), text)
+    return mark + inner.replace("${", "\\${") + mark
+
+
 def quoted(text: str) -> str:
     """A text as Hydra has to be given it as the value of one key, to be that text again."""
-    if re.fullmatch(r"[\w./+:@%-]+", text) and _parsed(text) == text:
-        return text
-    inner = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text)
-    return "'" + inner.replace("${", "\\${") + "'"
+    with suppress(HydraException):
+        if re.fullmatch(r"[\w./+:@%-]+", text) and _parsed(text) == text:
+            return text
+    return _in_quotes(text, "'")
 
 
 def _parsed(value: str) -> object:
@@ -91,7 +139,7 @@ def _explain(error: Exception, name: str) -> str:
     if isinstance(error, OmegaConfBaseException):
         return in_one_line(error)
     if isinstance(error, OverrideParseException):
-        return f"cannot read {error.override!r} as key=value: {lines[0]}"
+        return _unreadable(error.override or "", lines[0])
     unknown = re.search(r"Could not override '([^']+)'", lines[0])
     if unknown:
         return f"unknown key {unknown[1]!r}{_neighbour(unknown[1], name)}"

@@ -1,5 +1,7 @@
 """The command line. Typer owns the named options; all other words go to Hydra unchanged."""
 
+import os
+import re
 import signal
 import sys
 
@@ -15,6 +17,7 @@ def main() -> None:
     """The entry point. Output that nobody reads is dropped and ends nothing; the exit code tells of
     it, as pipes do, unless the command has another or trains."""
     streams.install()
+    sys.argv[1:] = [re.sub("^(--[a-z-]+=)(~.*)", _at_home, word) for word in sys.argv[1:]]
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
     trains = sys.argv[1:2] != [] and sys.argv[1].startswith("train-")
@@ -26,3 +29,8 @@ def main() -> None:
     if streams.finish() and not code and not trains:
         code = streams.CUT_OFF
     raise SystemExit(code)
+
+
+def _at_home(option: re.Match[str]) -> str:
+    """What shells leave of --out=~/x as it is."""
+    return option[1] + os.path.expanduser(option[2])

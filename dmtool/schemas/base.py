@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -21,13 +22,25 @@ Listed = BeforeValidator(lambda value: [value] if isinstance(value, str) else va
 """One word may stand for a list of it."""
 
 
+def _text(value: Any) -> Any:
+    """A whole number in a file of YAML is a name, too."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Name = Annotated[str, BeforeValidator(_text)]
+"""A name or a prompt, which may be of digits."""
+
+Location = Annotated[Name, AfterValidator(os.path.expanduser)]
+"""A path, or a name that may stand in its place: `~` is the user's home."""
+
+
 def _in_its_folder(name: str) -> str:
     if name in ("", ".", "..") or "/" in name:
         raise ValueError(f"{name!r} is no name of an artifact: it holds no '/'")
     return name
 
 
-ArtifactName = Annotated[str, AfterValidator(_in_its_folder)]
+ArtifactName = Annotated[Name, AfterValidator(_in_its_folder)]
 """Of a folder in a stage's `artifacts`."""
 
 

@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dmtool.schemas.base import ArtifactName, Count, Fraction, OneOf, Schema
+from dmtool.schemas.base import (
+    ArtifactName,
+    Count,
+    Fraction,
+    Location,
+    Name,
+    OneOf,
+    Schema,
+)
 from dmtool.schemas.extractors import Extractor
 from dmtool.schemas.parts import Data
 from dmtool.schemas.sampling import Sampler
@@ -30,8 +38,8 @@ class Lpips(Schema):
 
     kind: Literal["lpips"]
     network: Literal["alex", "vgg"]
-    backbone: str | None
-    linear: str | None
+    backbone: Location | None
+    linear: Location | None
 
 
 Perceptual = Annotated[PackagedPerceptual | Lpips, OneOf]
@@ -84,7 +92,7 @@ class FindDuplicates(Schema):
 
     data: Data
     resolution: Count
-    device: str
+    device: Name
     batch_size: Count
     extractor: Extractor
     threshold: Cosine
@@ -101,5 +109,5 @@ class EvalAlign(Tuned):
     split: Literal["train", "val", "test"]
     count: Count | None
     each: Count
-    clip: str | None
+    clip: Location | None
     extractor: Extractor

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from dmtool.schemas.base import Count, Natural, OneOf, Positive, Schema
+from dmtool.schemas.base import (
+    Count,
+    Location,
+    Natural,
+    OneOf,
+    Positive,
+    Schema,
+)
 
 Resize = Literal["tf1", "bilinear", "bilinear_antialias", "bicubic", "pillow_bicubic"]
 Mode = Literal["tf1", "pytorch-fid", "clean", "tm"]
@@ -18,7 +25,7 @@ class InceptionExtractor(Schema):
 
     kind: Literal["inception"]
     mode: Mode
-    weights: str | None
+    weights: Location | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +33,7 @@ class EffNetExtractor(Schema):
     """The packaged EfficientNet-Lite0; `weights`: a path, or null for the package's."""
 
     kind: Literal["effnet_lite0"]
-    weights: str | None
+    weights: Location | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +49,7 @@ class DinoExtractor(Schema):
     """DINOv2: `weights` is a transformers folder, a name in the hub's cache or a TorchScript."""
 
     kind: Literal["dinov2"]
-    weights: str
+    weights: Location
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +57,14 @@ class ClipExtractor(Schema):
     """CLIP's picture tower: `weights` is a transformers folder or a name in the hub's cache."""
 
     kind: Literal["clip"]
-    weights: str
+    weights: Location
 
 
 @dataclass(frozen=True, kw_only=True)
 class Own(Schema):
     """Any network: `size` in pixels, `mean` and `std` of pixels in [0, 1]."""
 
-    weights: str
+    weights: Location
     size: Count
     resize: Resize
     fit: Literal["squash", "crop"]

@@ -7,7 +7,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dmtool.schemas.base import Channel, Count, Fraction, Natural, OneOf, Schema
+from dmtool.schemas.base import (
+    Channel,
+    Count,
+    Fraction,
+    Location,
+    Name,
+    Natural,
+    OneOf,
+    Schema,
+)
 
 # --- data -----------------------------------------------------------------------------------------
 
@@ -47,7 +56,7 @@ class ShapesData(DataBase):
     seed: int
     min_objects: Annotated[int, Field(ge=1, le=3)]
     max_objects: Annotated[int, Field(ge=1, le=3)]
-    hold_out: list[str]
+    hold_out: list[Name]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,7 +71,7 @@ class FolderData(DataBase):
     """Your own pictures; `splits`: of folders that are called so, or of a hash of their keys."""
 
     kind: Literal["folder"]
-    path: str
+    path: Location
     splits: Literal["folders", "hash"]
 
 
@@ -86,7 +95,7 @@ class HFText(Schema):
     """A frozen CLIP text model, T5 encoder or BERT-like encoder from a folder or a hub name."""
 
     kind: Literal["hf"]
-    name: str
+    name: Location
     layers: list[int]
     max_length: Count
 

@@ -13,6 +13,8 @@ from dmtool.schemas.base import (
     Fraction,
     From,
     Listed,
+    Location,
+    Name,
     Natural,
     NonNegative,
     OneOf,
@@ -131,7 +133,7 @@ class Wandb(Schema):
     """`timeout`: the seconds that its server has to answer."""
 
     mode: Literal["offline", "online"]
-    project: str
+    project: Name
     timeout: Positive
 
 
@@ -147,9 +149,9 @@ class Place(Schema):
     """Where runs stand and what computes. `timeout`: seconds without a sign of life after which a
     process of several is lost."""
 
-    run: Annotated[str, Field(pattern=r"^[^\s]+$")]
-    root: str
-    device: str
+    run: Annotated[Location, Field(pattern=r"^[^\s]+$")]
+    root: Location
+    device: Name
     timeout: Positive
 
 
@@ -193,7 +195,7 @@ class Train(Machine):
     evaluate: Evaluate
     keep: Keep
     held_out: Count
-    init: str | None
+    init: Location | None
     track: Annotated[list[Literal["wandb", "tensorboard"]], Listed]
     wandb: Wandb
     alert: Alert
@@ -255,7 +257,7 @@ class TrainVae(Train):
 
 @dataclass(frozen=True, kw_only=True)
 class FromVae(Schema):
-    vae: str | None
+    vae: Location | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,7 +270,7 @@ class LatentShape(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class Preview(Schema):
-    prompts: list[str]
+    prompts: list[Name]
     seed: Natural
 
 

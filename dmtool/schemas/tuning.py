@@ -7,7 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dmtool.schemas.base import Count, Natural, NonNegative, Positive, Schema
+from dmtool.schemas.base import (
+    Count,
+    Location,
+    Natural,
+    NonNegative,
+    Positive,
+    Schema,
+)
 from dmtool.schemas.extractors import Extractor
 from dmtool.schemas.sampling import Sampler
 from dmtool.schemas.using import Use
@@ -30,7 +37,7 @@ class TuneSampler(Use):
     calls: Count
     reference: Sampler
     split: Literal["train", "val", "test"]
-    prompts: str | None
+    prompts: Location | None
     count: Count
     samplers: Annotated[tuple[str, ...], Field(min_length=1)]
     grids: Annotated[tuple[str, ...], Field(min_length=1)]

@@ -11,6 +11,8 @@ from dmtool.schemas.base import (
     Fraction,
     From,
     Listed,
+    Location,
+    Name,
     Natural,
     Positive,
     Schema,
@@ -38,9 +40,9 @@ class Upsample(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class FromUse(Schema):
-    unet: str | None
-    upsampler: str | None
-    bad: str | None
+    unet: Location | None
+    upsampler: Location | None
+    bad: Location | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +73,8 @@ class Tuned(Use):
 class Whose(Schema):
     """The keys that say whose defaults are meant, and whether."""
 
-    run: str
-    root: str
+    run: Location
+    root: Location
     from_: Annotated[FromUse, From]
     artifact: ArtifactName
     tuned: bool
@@ -176,7 +178,7 @@ class Stats(Schema):
     """`dmtool stats`: the statistics of a folder's features."""
 
     extractor: Extractor
-    device: str
+    device: Name
     batch_size: Count
     timeout: Positive
 
@@ -211,7 +213,7 @@ class FlowLikelihood(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class FromUnet(Schema):
-    unet: str | None
+    unet: Location | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,10 +238,10 @@ class EvalNll(Machine):
 class Lengths(Schema):
     """`dmtool ema`: other lengths of the average of a run's stage."""
 
-    run: str
-    root: str
+    run: Location
+    root: Location
     stage: Literal["vae", "unet", "upsampler"]
-    device: str
+    device: Name
 
 
 @dataclass(frozen=True, kw_only=True)
