@@ -3,7 +3,7 @@
     KIND/ADDRESS/entry.json        the key in full, and what makes the entry complete:
                                    `files` with the sha256 of each, or the number of `shards`
                  00012-SHA.safetensors   shard 12, named by its content (see `dmtool.shards`)
-                 verified.json  by shard, its size and time when it was last known to be whole
+                 verified.json  by file, its size and time when it was last known to be whole
     KIND/.ADDRESS.lock             byte 0 is held to make the entry, byte i + 1 to make shard i
 
 Whoever comes first makes what is missing; the others wait for the lock. It is the system's: if its
@@ -26,7 +26,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from dmtool import files
+from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
+
+from dmtool import files, reading
 from dmtool.errors import DISK_FULL, UserError
 
 RECORD, VERIFIED = "entry.json", "verified.json"
@@ -35,11 +37,23 @@ SHA = 16
 
 SHARD = re.compile(rf"(\d+)-[0-9a-f]{{{SHA}}}\.safetensors")
 
+MOST = 2**28
+"""Bytes of a record: a large entry has a hundred thousand shards."""
+
 log = logging.getLogger(__name__)
 
 
+class Record(TypedDict, total=False):
+    """What an entry's record may say."""
+
+    key: dict[str, Any]
+    files: dict[str, str]
+    shards: int
+
+
 class Shard(NamedTuple):
-    """The file of an intact shard, its size in bytes and the time (ns) of its last change."""
+    """The file of an intact shard, or another intact file of an entry, its size in bytes and the
+    time (ns) of its last change."""
 
     path: Path
     size: int
@@ -63,8 +77,8 @@ def digest(value: Any) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """The sha256 (hex) of a file's bytes."""
-    with open(path, "rb") as file:
+    """The sha256 (hex) of a file's bytes; reading.Unreadable if it is none."""
+    with reading.opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -73,18 +87,53 @@ def address(key: Mapping[str, Any]) -> str:
     return digest(key)[:24]
 
 
-def directory(kind: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
-    """The entry of `key`, filled by `build(path)` if it is not complete.
+def directory(
+    kind: str,
+    key: Mapping[str, Any],
+    build: Callable[[Path], None],
+    check: Callable[[Path], object] = os.path.isdir,
+) -> Path:
+    """The entry of `key`, filled by `build(path)` if it is not complete, or damaged.
 
     It is complete once the digests of its files are recorded: what a killed or failed builder
-    leaves is never used.
+    leaves is never used. `check(path)` raises reading.Unreadable for content that cannot be used.
+    A file is read as a shard is, see `verified`.
     """
     entry = root() / kind / address(key)
-    if "files" not in record(entry):
+    if not _whole(entry, check):
         with locked(entry):
-            if "files" not in record(entry):
+            if not _whole(entry, check):
                 _make(entry, key, build)
+    with suppress(UserError):  # what can only be read is read again each time
+        note(entry, filter(None, map(_there, _built(entry))))
     return entry
+
+
+def _whole(entry: Path, check: Callable[[Path], object]) -> bool:
+    digests = record(entry).get("files")
+    if digests is None:
+        return False
+    known, there = _noted(entry), {path.name for path in _built(entry)}
+    bad = there ^ digests.keys()
+    bad |= {name for name in digests if not _same(entry / name, digests[name], known)}
+    try:
+        check(entry)
+    except reading.Unreadable as error:
+        bad = bad or {str(error)}
+    if bad:
+        log.warning("%s is damaged (%s) and made anew", entry, ", ".join(sorted(bad)))
+    return not bad
+
+
+def _same(path: Path, sha: str, known: Mapping[str, Any]) -> bool:
+    """Whether a file has this digest, by its size and time if these are known."""
+    now = _there(path)
+    if now and known.get(path.name) == now.stamp:
+        return True
+    try:
+        return file_digest(path) == sha
+    except reading.Unreadable:
+        return False
 
 
 def sharded(kind: str, key: Mapping[str, Any], count: int) -> Path:
@@ -92,7 +141,9 @@ def sharded(kind: str, key: Mapping[str, Any], count: int) -> Path:
     entry = root() / kind / address(key)
     if "shards" not in record(entry):
         with locked(entry):
-            entry.mkdir(exist_ok=True)
+            if not entry.is_dir():
+                _remove(entry)
+                entry.mkdir()
             _write(entry / RECORD, _json({"key": dict(key), "shards": count}))
     return entry
 
@@ -115,7 +166,7 @@ def intact(shard: Path) -> bool:
     """Whether the file has the content that its name states."""
     try:
         return file_digest(shard)[:SHA] == shard.stem.split("-")[1]
-    except FileNotFoundError:  # found damaged and removed by another process
+    except reading.Unreadable:  # or found damaged and removed by another process
         return False
 
 
@@ -140,18 +191,22 @@ def there(entry: Path, number: int) -> Shard | None:
     shard = path and _checked(path, _noted(entry))
     if path and not shard:
         log.warning("%s is damaged and made anew", path)
-        path.unlink(missing_ok=True)
+        _remove(path)
     return shard or None
 
 
 def _checked(path: Path, known: Mapping[str, Any]) -> Shard | None:
     """The shard in a file if it is intact."""
+    shard = _there(path)
+    return shard if shard and (known.get(path.name) == shard.stamp or intact(path)) else None
+
+
+def _there(path: Path) -> Shard | None:
     try:
         status = path.stat()
-    except FileNotFoundError:  # found damaged and removed by another process
+    except OSError:  # found damaged and removed by another process, or a link to nowhere
         return None
-    shard = Shard(path, status.st_size, status.st_mtime_ns)
-    return shard if known.get(path.name) == shard.stamp or intact(path) else None
+    return Shard(path, status.st_size, status.st_mtime_ns)
 
 
 def note(entry: Path, whole: Iterable[Shard], doubted: Iterable[Path] = ()) -> None:
@@ -174,15 +229,16 @@ def _noted(entry: Path) -> dict[str, Any]:
 
 def record(entry: Path) -> dict[str, Any]:
     """What `entry.json` holds; nothing if it is not there or not readable."""
-    return _object(entry / RECORD)
+    return _object(entry / RECORD, Record)
 
 
-def _object(path: Path) -> dict[str, Any]:
+def _object(path: Path, schema: Any = dict[str, Any]) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+        found: dict[str, Any] = reading.read_json(path, limit=MOST)
+        reading.checked(found, schema, path)
+    except reading.Unreadable:
         return {}
-    return found if isinstance(found, dict) else {}
+    return found
 
 
 @contextmanager
@@ -217,18 +273,27 @@ def _lock(file: BinaryIO, first: int, length: int, wait: bool) -> bool:
 
 
 def _make(entry: Path, key: Mapping[str, Any], build: Callable[[Path], None]) -> None:
-    shutil.rmtree(entry, ignore_errors=True)
+    _remove(entry)
     entry.mkdir()
     try:
         _write(entry / RECORD, _json({"key": dict(key)}))
         build(entry)
-        built = [path for path in sorted(entry.rglob("*")) if path.is_file()]
-        digests = {str(path.relative_to(entry)): _synced(path) for path in built}
-        del digests[RECORD]
+        digests = {path.name: _synced(path) for path in _built(entry)}
         _write(entry / RECORD, _json({"key": dict(key), "files": digests}))
     except BaseException:
         shutil.rmtree(entry, ignore_errors=True)
         raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _built(entry: Path) -> list[Path]:
+    return [path for path in sorted(entry.iterdir()) if path.name not in (RECORD, VERIFIED)]
 
 
 def _synced(path: Path) -> str:
@@ -242,6 +307,8 @@ def _write(path: Path, content: bytes) -> None:
 
     With the machine's name in it, for machines that share a disk but not its locks.
     """
+    if path.is_dir():  # no file of ours
+        _remove(path)
     files.write(path, content, f".{path.name}-{platform.node()}")
 
 

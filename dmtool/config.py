@@ -15,6 +15,9 @@ from dmtool.errors import UserError
 
 T = TypeVar("T")
 
+SHOWN = 8
+"""Mistakes that a line names."""
+
 
 def conf_dir() -> Path:
     """The directory of YAML files: inside the installed package, or beside it in a checkout."""
@@ -41,8 +44,14 @@ def check(values: Mapping[str, Any], schema: type[T]) -> T:
     try:
         return TypeAdapter(schema).validate_python(values)
     except ValidationError as error:
-        lines = [_explain(item, dict(values)) for item in error.errors()]
-        raise UserError("; ".join(dict.fromkeys(lines))) from error
+        raise UserError(explained(error, dict(values))) from error
+
+
+def explained(error: ValidationError, values: Any) -> str:
+    """What is wrong with `values`, key by key, in one line."""
+    lines = list(dict.fromkeys(_explain(item, values) for item in error.errors()))
+    more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return "; ".join([*lines[:SHOWN], *more])
 
 
 def container(config: DictConfig | Mapping[str, Any], *, resolve: bool = False) -> dict[str, Any]:
@@ -83,18 +92,31 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{key}", value
 
 
-def _explain(item: Any, values: dict[str, Any]) -> str:
+def _explain(item: Any, values: Any) -> str:
     path, siblings = _locate(item["loc"], values)
     if item["type"] == "unexpected_keyword_argument":
         hint = nearest(path, values, siblings - {path.rpartition(".")[2]})
         return f"unknown key {path!r}{hint}"
     if item["type"] == "union_tag_invalid":
-        return f"{path}.kind={item['ctx']['tag']} is none of {item['ctx']['expected_tags']}"
+        key = ".".join(filter(None, [path, item["ctx"]["discriminator"].strip("'")]))
+        return f"{key}={item['ctx']['tag']} is none of {item['ctx']['expected_tags']}"
     if item["type"] == "missing":
         return f"the key {path!r} is missing"
     if item["type"] == "value_error":
         return f"{path + ': ' if path else ''}{item['ctx']['error']}"
-    return f"{path}={item['input']!r}: {item['msg'].replace('Input', 'it')}"
+    shown = f"{path}={short(item['input'])}" if path else short(item["input"])
+    return f"{shown}: {item['msg'].replace('Input', 'it')}"
+
+
+def short(value: Any, most: int = 100) -> str:
+    """A value as Python writes it, cut to so many characters."""
+    return cut(" ".join(repr(value).split()), most)
+
+
+def cut(value: Any, most: int = 200) -> str:
+    """A value's text, cut to so many characters."""
+    text = str(value)
+    return text if len(text) <= most else text[:most] + "..."
 
 
 def _locate(location: tuple[int | str, ...], values: Any) -> tuple[str, set[str]]:

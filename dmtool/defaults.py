@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from omegaconf import DictConfig
 
-from dmtool import old_defaults, runs, usual, words
+from dmtool import old_defaults, reading, runs, usual, words
 from dmtool.config import check, resolved
 from dmtool.errors import UserError
 from dmtool.runs import Artifact
@@ -82,11 +82,9 @@ def load(path: Path) -> Stored:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MOST:
-            raise ValueError(f"more than {MOST} bytes")
-        given = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged: delete it, or tune again") from error
+        given = reading.read_json(path, limit=MOST)
+    except reading.Unreadable as error:
+        raise UserError(f"{error}: delete it, or tune again") from error
     return given if isinstance(given, dict) else {}
 
 

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dmtool import runs
+from dmtool import results, runs
+from dmtool.config import leaves
 from dmtool.errors import RESUMABLE, Stopped, UserError
 from dmtool.runs import Artifact
 from dmtool.say import say
@@ -71,11 +72,9 @@ def _measured(folder: Path, split: str, unet: Artifact) -> bool:
     result = _read(folder, split)
     if result is None:
         return False
-    settings = result["settings"]
-    same = settings["checkpoint"] == unet.card["sha256"]
-    return bool(same and settings["guidance"]["scale"] == GUIDANCE)
+    found = dict(leaves(result.get("settings", {})))
+    return (found.get("checkpoint"), found.get("guidance.scale")) == (unet.card["sha256"], GUIDANCE)
 
 
-def _read(folder: Path, split: str) -> Any:
-    path = folder / "eval" / f"fid-{split}.json"
-    return json.loads(path.read_text()) if path.exists() else None
+def _read(folder: Path, split: str) -> dict[str, Any] | None:
+    return results.known(folder / "eval" / f"fid-{split}.json")

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from dmtool import fitting
 from dmtool.device import autocast
 from dmtool.nn.autoencoder import Autoencoder
 from dmtool.runs import Artifact
@@ -83,8 +84,7 @@ def load(artifact: Artifact | None, device: torch.device) -> Codec:
     """The codec of an autoencoder's artifact; pixels for None."""
     if artifact is None:
         return Pixels()
-    network = Autoencoder(**artifact.card["network"])
-    network.load_state_dict(artifact.tensors())
+    network = fitting.loaded(artifact, lambda: Autoencoder(**artifact.card["network"]))
     return Latents(network, artifact.card, device)
 
 

@@ -3,25 +3,77 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
 import statistics
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from dmtool import runs
+from dmtool import reading, runs
+from dmtool.config import short
+
+log = logging.getLogger(__name__)
 
 Line = dict[str, Any]
 """`pictures` and `seconds` (of training), and figures by name; or `alert` and what it says."""
 
 NAME = "metrics.jsonl"
+KINDS: dict[str, Any] = {"alert": str, "pictures": int}
+"""Of what is not a number."""
+COUNTS = {"pictures", "seconds", "skipped", "rollbacks"}
+"""Of what is never below zero."""
+MOST = 2**32
+"""Bytes of a log: ten million lines."""
 FIRST = ("loss", "pictures_per_second", "lr", "grad_norm")
 """Figures that are shown first, after them all others; held-out ones follow the loss."""
 
 
 def read(path: Path) -> list[Line]:
-    """The whole lines of a file that may be growing, or was cut by a kill; none if it is absent."""
-    if not path.exists():
+    """The whole lines of a file that may be growing, or was cut by a kill; none if it is absent.
+
+    Lines that say something else are left out, and the first of them is named in a warning.
+    """
+    try:
+        content = reading.read_bytes(path, MOST)
+    except reading.Missing:
         return []
-    return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+    *whole, growing = content.split(b"\n")
+    lines, bad = list[Line](), list[str]()
+    for number, text in enumerate([*whole, growing] if growing.endswith(b"}") else whole, 1):
+        try:
+            lines += [_line(text)] if text.strip() else []
+        except ValueError as error:
+            bad.append(f"line {number}: {error}")
+    if bad:
+        _warn(f"{path}: {len(bad)} lines are damaged and left out; the first is {bad[0]}")
+    return lines
+
+
+def _line(text: bytes) -> Line:
+    """ValueError if it is none."""
+    try:
+        line = json.loads(text.decode())
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    if not isinstance(line, dict) or not {"pictures", "seconds"} <= line.keys():
+        raise ValueError("it has no pictures and seconds")
+    for name, value in line.items():
+        kind = KINDS.get(name, int | float)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ValueError(f"{name} is {short(value)}")
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise ValueError(f"{name} is too large")
+    for name in COUNTS & line.keys():
+        if not 0 <= line[name] < math.inf:
+            raise ValueError(f"{name} is {line[name]}")
+    return line
+
+
+@lru_cache
+def _warn(text: str) -> None:
+    """Once: watching reads the file over and over."""
+    log.warning("%s", text)
 
 
 def append(path: Path, line: Line) -> None:

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dmtool import denoise, guidance, latents, network, runs, text
+from dmtool import denoise, fitting, guidance, latents, network, runs, text
 from dmtool.blend import Prompt
 from dmtool.cond import Cond
 from dmtool.data.transforms import to_image, to_uint8
@@ -258,8 +258,7 @@ def load_denoiser(artifact: Artifact, device: torch.device) -> tuple[Denoiser, T
     """The denoiser of an artifact and the text encoder that it was trained with."""
     card = artifact.card
     encoder = text.from_card(card["text"], device, artifact.path)
-    predictor = network.build(card["network"], encoder)
-    predictor.load_state_dict(artifact.tensors())
+    predictor = fitting.loaded(artifact, lambda: network.build(card["network"], encoder))
     predictor.to(device).eval().requires_grad_(False)
     return denoise.build(network.Sampling(predictor), card["noise"]), encoder
 
@@ -268,7 +267,14 @@ def load_codec(artifact: Artifact, device: torch.device) -> Codec:
     """The decoder of the space that a noise predictor was trained in."""
     if "vae" not in artifact.card["parents"]:
         return latents.load(None, device)
-    return latents.load(parent_vae(artifact), device)
+    codec, card = latents.load(parent_vae(artifact), device), artifact.card
+    made = codec.factor * card["latent"]["size"]
+    if (codec.channels, made) != (card["latent"]["channels"], card["resolution"]):
+        raise UserError(
+            f"{artifact.path} paints {card['latent']} for pictures of {card['resolution']}, and "
+            f"its autoencoder makes {codec.channels} channels at 1/{codec.factor} of the size"
+        )
+    return codec
 
 
 def parent_vae(artifact: Artifact) -> Artifact:

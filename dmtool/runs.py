@@ -23,16 +23,21 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from dmtool import files, migrate
-from dmtool.cache import file_digest
+from dmtool import files, migrate, reading
+from dmtool.cache import digest, file_digest
 from dmtool.errors import UserError
 from dmtool.schemas import STAGES
+from dmtool.schemas.card import ROLES, Card
 
 if TYPE_CHECKING:  # what only looks at a run need not wait for torch
     from torch import Tensor
 
 FORMAT = migrate.CARD.now
 """Version of the card's format."""
+
+SEAL = "card_sha256"
+"""The digest of the rest of the card: of what was damaged nothing is used. Cards that are older
+have none, and who changes one by hand takes it out."""
 
 Fill = Callable[[Path], None]
 """Writes files into a directory."""
@@ -51,12 +56,20 @@ class Artifact:
 
     def tensors(self) -> dict[str, Tensor]:
         """The averaged weights, on the CPU; UserError if the file is damaged or missing."""
-        file = self.path / "model.safetensors"
-        if not file.is_file():
-            raise UserError(f"{file} is missing: copy the whole directory, or train again")
+        file = self._weights()
         if file_digest(file) != self.card["sha256"]:
             raise UserError(f"{file} is damaged: its sha256 is not the one in card.json")
         return read_tensors(file)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Those of the weights, from the file's header alone; UserError if it is damaged."""
+        return read_shapes(self._weights())
+
+    def _weights(self) -> Path:
+        file = self.path / "model.safetensors"
+        if not file.is_file():
+            raise UserError(f"{file} is missing: copy the whole directory, or train again")
+        return file
 
     def reference(self, relative_to: Path) -> dict[str, str]:
         """How a child's card names this parent: place (relative), role, sha256."""
@@ -81,7 +94,7 @@ def find(run: str, stage: str, root: str | Path = "runs", name: str = "default")
         raise UserError(f"there is no run {run!r}: {folder} does not exist{_others(Path(root))}")
     path = folder / stage / "artifacts" / name
     if path.is_dir():
-        return load(path)
+        return _in_role(load(path), ROLES[stage])
     if name != "default" and path.parent.is_dir():
         names = sorted(other.name for other in path.parent.glob("[!.]*"))
         raise UserError(f"{folder / stage} has no artifact {name!r}; there are: {', '.join(names)}")
@@ -94,14 +107,19 @@ def find(run: str, stage: str, root: str | Path = "runs", name: str = "default")
 
 
 def load(path: Path) -> Artifact:
-    """The artifact in a directory; UserError if it is not one that this version reads."""
+    """The artifact in a directory; UserError if it is not one that this version reads, or its card
+    is damaged, was changed since it was written, or contradicts itself."""
+    file = path / "card.json"
     try:
-        card = json.loads((path / "card.json").read_text())
-    except (FileNotFoundError, NotADirectoryError) as error:
+        card = reading.read_json(file)
+    except reading.Missing as error:
         raise UserError(f"{path} is not an artifact: it has no card.json") from error
-    except ValueError as error:  # not JSON, or not even text
-        raise UserError(f"{path / 'card.json'} is damaged: {error}") from error
-    return Artifact(path, migrate.CARD.read(card if isinstance(card, dict) else {}, path))
+    card = card if isinstance(card, dict) else {}
+    if SEAL in card and _seal(card) != card[SEAL]:
+        raise UserError(f"{file} is damaged: it is not what was written (its {SEAL} differs)")
+    today = migrate.CARD.read(card, path)
+    reading.checked(today, Card, file)
+    return Artifact(path, today)
 
 
 def nothing(folder: Path) -> None:
@@ -116,7 +134,8 @@ def save(
     def fill(folder: Path) -> None:
         write_tensors(folder / "model.safetensors", tensors)
         whole = {"format": FORMAT, **card, "sha256": file_digest(folder / "model.safetensors")}
-        (folder / "card.json").write_text(json.dumps(whole, indent=1) + "\n")
+        sealed = whole | {SEAL: _seal(whole)}
+        (folder / "card.json").write_text(json.dumps(sealed, indent=1) + "\n")
         more(folder)
 
     replace_directory(path, fill)
@@ -132,7 +151,7 @@ def parent(artifact: Artifact, name: str) -> Artifact:
             f"{artifact.path} was trained on the {name} artifact in {path.resolve()}, "
             "which is gone: put it back, or train again"
         )
-    return load(path)
+    return _in_role(load(path), reference["role"])
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -148,7 +167,19 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
     try:
         return load_file(path)
-    except (SafetensorError, FileNotFoundError) as error:
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is damaged or missing: {error}") from error
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of a safetensors file's tensors, of which nothing else is read."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            names = file.keys()
+            return {name: tuple(file.get_slice(name).get_shape()) for name in names}
+    except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is damaged or missing: {error}") from error
 
 
@@ -192,6 +223,16 @@ def write_text(path: Path, text: str) -> None:
     """Write a small file atomically, synced to the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write(path, text.encode(), f".{path.name}.{os.getpid()}{PARTIAL}")
+
+
+def _seal(card: Mapping[str, Any]) -> str:
+    return digest({key: value for key, value in card.items() if key != SEAL})
+
+
+def _in_role(artifact: Artifact, role: str) -> Artifact:
+    if artifact.card["role"] != role:
+        raise UserError(f"{artifact.path} is of the role {artifact.card['role']}, not {role}")
+    return artifact
 
 
 def _old(path: Path) -> Path:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
-from dmtool import migrate, runs
-from dmtool.config import container
+from dmtool import migrate, reading, runs
 from dmtool.errors import UserError
 
 NAME = "config.yaml"
@@ -17,12 +16,14 @@ NAME = "config.yaml"
 def read(folder: Path) -> dict[str, Any]:
     """The values that a stage's `config.yaml` stands for today.
 
-    UserError if it is missing, or of a format that this version does not read.
+    UserError if it is missing, damaged, or of a format that this version does not read.
     """
     path = folder / NAME
-    if not path.is_file():
-        raise UserError(f"{path} is missing: it says how the run was trained")
-    values = migrate.CONFIG.read(container(cast(DictConfig, OmegaConf.load(path))), path)
+    try:
+        found = reading.read_yaml(path)
+    except reading.Missing as error:
+        raise UserError(f"{path} is missing: it says how the run was trained") from error
+    values = migrate.CONFIG.read(found, path)
     del values["format"]
     return values
 

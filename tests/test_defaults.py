@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from cards import PREDICTOR, SHA
 
 from dmtool import defaults, runs, words
 from dmtool.config import check, container, validate
@@ -19,7 +20,9 @@ SAID = ["sampler=unipc", "sampler.steps=null", "sampler.calls=8", "sampler/grid=
 def artifact(tmp_path):
     folder = tmp_path / "runs/mine/unet/artifacts/default"
     folder.mkdir(parents=True)
-    (folder / "card.json").write_text(json.dumps({"format": runs.FORMAT, "sha256": "ab"}))
+    (folder / "card.json").write_text(
+        json.dumps(PREDICTOR | {"format": runs.FORMAT, "sha256": SHA})
+    )
     return runs.load(folder)
 
 
@@ -60,7 +63,7 @@ def test_words_belong_to_groups():
 def test_what_the_user_says_replaces_what_is_stored_of_its_group(artifact, begun, capsys):
     stored, plain = settings(*SAID), sampled()
     defaults.write(defaults.file(artifact), artifact, stored, {"why": "a test"})
-    assert defaults.read(artifact) == defaults.Stored("ab", stored, {"why": "a test"})
+    assert defaults.read(artifact) == defaults.Stored(SHA, stored, {"why": "a test"})
     config = begun()
     assert (config.sampler, config.guidance) == (stored.sampler, stored.guidance)
     assert "defaults of this artifact: sampler=unipc" in capsys.readouterr().err
@@ -119,7 +122,7 @@ def test_a_new_option_has_its_usual_value_in_an_older_file(artifact, begun):
 
 
 def test_files_with_words_are_read_as_settings(artifact, begun):
-    old = {"sha256": "ab", "words": SAID, "found": {"by": "an older dmtool"}}
+    old = {"sha256": SHA, "words": SAID, "found": {"by": "an older dmtool"}}
     defaults.file(artifact).write_text(json.dumps(old))
     assert begun().sampler == settings(*SAID).sampler
     assert begun().guidance == settings(*SAID).guidance
@@ -132,9 +135,15 @@ def test_files_with_words_are_read_as_settings(artifact, begun):
 def test_those_of_other_weights_are_not_used(artifact, begun):
     path = defaults.file(artifact)
     defaults.write(path, artifact, settings(*SAID), {})
-    path.write_text(path.read_text().replace('"ab"', '"cd"'))
+    path.write_text(path.read_text().replace(SHA, "cd"))
     assert defaults.read(artifact) is None and begun().sampler == sampled().sampler
-    for damaged in ("{}", "[1]", "{", "[" * 100_000, '{"sha256": "ab", "words": 3, "found": {}}'):
+    for damaged in (
+        "{}",
+        "[1]",
+        "{",
+        "[" * 100_000,
+        json.dumps({"sha256": SHA, "words": 3, "found": {}}),
+    ):
         path.write_text(damaged)
         with pytest.raises(UserError, match=r"defaults.json is .*delete it"):
             begun()
@@ -174,9 +183,9 @@ def test_nothing_but_settings_comes_from_a_file(artifact, tmp_path, attack, kind
     canary = tmp_path / "canary"
     attack = attack.replace("CANARY", str(canary))
     key, _, value = attack.partition("=")
-    content = {"sha256": "ab", "words": ["sampler.steps=9", attack], "found": {}}
+    content = {"sha256": SHA, "words": ["sampler.steps=9", attack], "found": {}}
     if kind != "words":
-        content = {"format": 2, "sha256": "ab", "found": {}}
+        content = {"format": 2, "sha256": SHA, "found": {}}
         content |= {key: value} if kind == "key" else {"sampler": {"kind": attack, "grid": {}}}
     defaults.file(artifact).write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"defaults\.json is no file of defaults: "):

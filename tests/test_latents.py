@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from cards import VAE
 from torch import nn
 
 from dmtool import shards
@@ -30,7 +31,7 @@ def pictures():
 
 def card(measured):
     latent = {"channels": 5, "whitening": measured}
-    return {"network": ARGUMENTS, "latent": latent, "factor": 4, "space_id": "abc"}
+    return VAE | {"network": ARGUMENTS, "latent": latent, "factor": 4}
 
 
 @torch.no_grad()

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from cards import PREDICTOR, VAE
 
 from dmtool import runs
 from dmtool.errors import UserError
 from dmtool.runs import FORMAT, find, load, parent, replace_directory, save
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.tensor(3)}
-CARD = {"role": "autoencoder", "kind": "kl"}
+CARD = VAE
 
 
 def content(path):
@@ -24,7 +25,8 @@ def artifact(tmp_path):
 
 
 def test_what_is_saved_is_found_and_loaded_from_anywhere(artifact, tmp_path, monkeypatch):
-    whole = artifact.card | CARD | {"format": FORMAT}
+    sums = {name: artifact.card[name] for name in ("sha256", "card_sha256")}
+    whole = CARD | {"format": FORMAT} | sums
     for run, root in (("demo", tmp_path), (str(tmp_path / "demo"), "elsewhere")):
         found = find(run, "vae", root)
         assert found.card == whole == artifact.card
@@ -44,7 +46,7 @@ def test_a_failure_while_writing_leaves_the_old_one_and_no_litter(artifact, erro
         raise error
 
     with pytest.raises(error):
-        save(artifact.path, {"a": torch.zeros(1)}, {"role": "another"}, fail)
+        save(artifact.path, {"a": torch.zeros(1)}, PREDICTOR, fail)
     with pytest.raises(error):
         save(artifact.path.with_name("new"), TENSORS, CARD, fail)
     assert content(artifact.path) == before
@@ -122,7 +124,8 @@ def test_what_is_missing_is_said_with_what_to_type(artifact, tmp_path):
 
 def test_a_parent_is_found_where_the_run_was_moved_to(artifact, tmp_path):
     path = tmp_path / "demo/unet/artifacts/default"
-    child = save(path, TENSORS, CARD | {"parents": {"vae": artifact.reference(path)}})
+    card = PREDICTOR | {"space_id": VAE["space_id"], "produces": "latents"}
+    child = save(path, TENSORS, card | {"parents": {"vae": artifact.reference(path)}})
     assert child.card["parents"]["vae"]["sha256"] == artifact.card["sha256"]
     moved = (tmp_path / "demo").rename(tmp_path / "moved")
     child = find("moved", "unet", tmp_path)

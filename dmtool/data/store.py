@@ -8,19 +8,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
 from datasets import Dataset, Features, Image, List, Value
 
-from dmtool import cache
-from dmtool.data.splits import Folders
+from dmtool import cache, reading
+from dmtool.data.splits import Folders, Split
 
 VERSION = 1
 """Part of every source's cache key: raise it when what is written changes."""
 
 FEATURES = Features({"image": Image(), "caption": List(Value("string")), "key": Value("string")})
 BATCH_ROWS, BATCH_BYTES = 1000, 64 * 2**20
+
+ROWS, FACTS = "data.arrow", "source.json"
+MOST_FACTS = 2**28
+"""Bytes: each bad file of a large set is named."""
 
 
 class Example(NamedTuple):
@@ -56,6 +60,17 @@ class Source:
     folders: Folders = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What the cache keeps beside the rows; entries of sources that had no folders lack them."""
+
+    bad: list[tuple[str, str]]
+    notes: list[str]
+    attribution: str
+    fingerprint: str
+    folders: dict[str, Split] = field(default_factory=dict)
+
+
 @dataclass
 class Findings:
     """What a builder has to say beside its examples; filled while they are drawn from it."""
@@ -79,21 +94,25 @@ def stored(
     def write(path: Path) -> None:
         _write(path, build, Findings(dict(folders)))
 
-    path = cache.directory("data", {"version": VERSION, **key}, write)
-    facts = json.loads((path / "source.json").read_text())
+    path = cache.directory("data", {"version": VERSION, **key}, write, check=_facts)
+    facts = _facts(path)
     return Source(
-        dataset=Dataset.from_file(str(path / "data.arrow")),
-        bad=tuple(BadFile(*item) for item in facts["bad"]),
-        attribution=facts["attribution"],
-        fingerprint=facts["fingerprint"],
-        notes=tuple(facts["notes"]),
-        folders=facts.get("folders", {}),  # entries of sources that had none lack it
+        dataset=Dataset.from_file(str(path / ROWS)),
+        bad=tuple(BadFile(*item) for item in facts.bad),
+        attribution=facts.attribution,
+        fingerprint=facts.fingerprint,
+        notes=tuple(facts.notes),
+        folders=facts.folders,
     )
+
+
+def _facts(path: Path) -> Facts:
+    return cast(Facts, reading.read_json(path / FACTS, Facts, MOST_FACTS))
 
 
 def _write(path: Path, build: Callable[[Findings], Iterable[Example]], findings: Findings) -> None:
     schema, content = FEATURES.arrow_schema, hashlib.sha256()
-    with pa.OSFile(str(path / "data.arrow"), "wb") as file, pa.ipc.new_stream(file, schema) as out:
+    with pa.OSFile(str(path / ROWS), "wb") as file, pa.ipc.new_stream(file, schema) as out:
         for batch in _batches(build(findings)):
             for example in batch:
                 content.update(_digest(example))
@@ -101,7 +120,8 @@ def _write(path: Path, build: Callable[[Findings], Iterable[Example]], findings:
     if findings.folders:
         content.update(json.dumps(findings.folders, sort_keys=True).encode())
     facts = {**asdict(findings), "fingerprint": content.hexdigest()}
-    (path / "source.json").write_text(json.dumps(facts, indent=1))
+    text = json.dumps(facts, indent=1, ensure_ascii=False)
+    (path / FACTS).write_bytes(text.encode(errors="backslashreplace"))  # names of files are bytes
 
 
 def _digest(example: Example) -> bytes:

@@ -63,5 +63,5 @@ def _prompt(path: Path) -> str:
     try:
         with Image.open(path) as image:
             return str(image.info.get("prompt", ""))
-    except (OSError, ValueError):  # unreadable: named when it is read
+    except Exception:  # decoders raise anything: what is unreadable is named when it is read
         return ""

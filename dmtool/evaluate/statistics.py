@@ -15,25 +15,36 @@ import io
 import json
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
-from dmtool import files
+from dmtool import files, reading
 from dmtool.cache import file_digest
+from dmtool.config import cut, short
 from dmtool.errors import UserError
+from dmtool.evaluate import arrays as arrays_of
 from dmtool.evaluate import sample, sets
+from dmtool.evaluate.arrays import Arrays
 from dmtool.evaluate.features import FeatureExtractor
 from dmtool.evaluate.frechet import Moments
 from dmtool.evaluate.sample import Sample
 
-Arrays = dict[str, NDArray[Any]]
-
 NAMES = {"mu", "sigma", "feats", "arr_0", "n", "extractor"}
+MOST_TEXT = 2**22
+"""Bytes of a text among the arrays."""
 UNKNOWN = 2
 """Stands for the number of pictures where a file does not say it: the covariance is then right."""
+
+
+class Described(TypedDict):
+    """What a file says of its extractor, as far as it is compared."""
+
+    name: str
+    sha256: str
+    protocol: dict[str, Any]
 
 
 def write(
@@ -68,38 +79,22 @@ def read(path: Path, extractor: FeatureExtractor, batch_size: int) -> Sample:
     Raises UserError if it cannot be read, holds Python objects (a pickle), or was made with another
     extractor.
     """
-    arrays = _arrays(path)
+    arrays, held = arrays_of.read(path, NAMES)
+    if not {"mu", "sigma"} <= arrays.keys() and not {"feats", "arr_0"} & arrays.keys():
+        raise UserError(f"{path} holds {held}: it needs mu and sigma, or feats, or arr_0 (images)")
     if "arr_0" in arrays and "mu" not in arrays:
         images = sets.Images(path, _images(path, arrays["arr_0"]), file_digest(path))
         return sample.of(images, extractor, batch_size)
     notes = _trust(path, arrays, extractor)
-    facts = {"place": str(path), "files": str(arrays.get("files", ""))}
+    facts = {"place": str(path), "files": _text(path, arrays, "files")}
     if "feats" in arrays:
-        rows = torch.from_numpy(_finite(path, "feats", arrays["feats"]).astype(np.float32))
-        _fits(path, rows.shape[-1], extractor)
+        feats = _finite(path, "feats", arrays["feats"])
+        if feats.ndim != 2 or len(feats) < 2:
+            raise UserError(f"feats in {path} is {list(feats.shape)}: [n, d], n at least 2")
+        _fits(path, feats.shape[1], extractor)
+        rows = torch.from_numpy(feats.astype(np.float32))
         return Sample(len(rows), [rows], facts=facts, notes=notes)
     return Sample(*_moments(path, arrays, extractor, notes), facts=facts, notes=notes)
-
-
-def _arrays(path: Path) -> Arrays:
-    """The arrays that are known; nothing in the file can run code."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise UserError(f"{path} is a single array, not an .npz of mu and sigma")
-            arrays = {name: file[name] for name in file.files if name in NAMES}
-            held = file.files
-    except (ValueError, OSError, BadZipFile, EOFError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(
-            f"{path} cannot be read as an .npz of arrays ({str(error).splitlines()[0]}); pickles "
-            "are refused, since loading one can run code: write it anew with numpy.savez(FILE, "
-            "mu=mu, sigma=sigma)"
-        ) from error
-    if not {"mu", "sigma"} <= arrays.keys() and not {"feats", "arr_0"} & arrays.keys():
-        raise UserError(f"{path} holds {held}: it needs mu and sigma, or feats, or arr_0 (images)")
-    return arrays
 
 
 def _images(path: Path, images: NDArray[Any]) -> NDArray[np.uint8]:
@@ -118,28 +113,50 @@ def _trust(path: Path, arrays: Arrays, extractor: FeatureExtractor) -> list[str]
             f"{path} does not say which network and mode it was made with: it is taken on trust "
             f"for {extractor.name}"
         ]
-    theirs, ours = json.loads(str(arrays["extractor"])), extractor.describe()
+    place, ours = f"extractor in {path}", extractor.describe()
+    theirs = reading.parsed(_text(path, arrays, "extractor"), place)
+    reading.checked(theirs, Described, place)
     for key in ("name", "sha256", "protocol"):
         if theirs[key] != ours[key]:
             raise UserError(
-                f"{path} was made with another extractor: its {key} is {theirs[key]}, this one's "
-                f"is {ours[key]}"
+                f"{path} was made with another extractor: its {key} is {cut(theirs[key])}, this "
+                f"one's is {cut(ours[key])}"
             )
     return []
+
+
+def _text(path: Path, arrays: Arrays, name: str) -> str:
+    """A text that stands among the arrays, "" if it does not."""
+    found = arrays.get(name, np.array(""))
+    if found.dtype.kind != "U" or found.ndim or found.nbytes > MOST_TEXT:
+        raise UserError(f"{name} in {path} is no text")
+    try:
+        return str(found)
+    except ValueError as error:  # beyond Unicode
+        raise UserError(f"{name} in {path} is no text: {error}") from error
 
 
 def _moments(
     path: Path, arrays: Arrays, extractor: FeatureExtractor, notes: list[str]
 ) -> tuple[int | None, None, Moments]:
-    mean, covariance = (_finite(path, name, arrays[name]) for name in ("mu", "sigma"))
+    mean, covariance = arrays["mu"], arrays["sigma"]
     _fits(path, mean.size, extractor)
     if mean.ndim != 1 or covariance.shape != (mean.size, mean.size):
         raise UserError(f"{path}: sigma {covariance.shape} is no covariance of mu {mean.shape}")
-    n = int(arrays["n"]) if "n" in arrays else None
+    mean, covariance = _finite(path, "mu", mean), _finite(path, "sigma", covariance)
+    if not np.allclose(covariance, covariance.T, rtol=1e-3, atol=1e-6 * np.abs(covariance).max()):
+        raise UserError(f"{path}: sigma is no covariance: it is not symmetric")
+    n = _count(path, arrays["n"]) if "n" in arrays else None
     if n is None:
         notes.append(f"{path} does not say of how many pictures it was made")
     count = n or UNKNOWN
     return n, None, Moments(count, mean, covariance * (count - 1))
+
+
+def _count(path: Path, found: NDArray[Any]) -> int:
+    if found.ndim or found.dtype.kind not in "iu" or found < 2:
+        raise UserError(f"n in {path} is {short(found)}: a number of pictures, at least 2")
+    return int(found)
 
 
 def _finite(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.float64]:

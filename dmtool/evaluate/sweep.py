@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dmtool import cache, defaults, outputs, pipeline, plot, processes, runs, words
+from dmtool import cache, defaults, outputs, pipeline, plot, processes, results, runs, words
 from dmtool.device import pick_device
 from dmtool.errors import UserError
 from dmtool.evaluate import compare, fid, sweep_plot
@@ -68,12 +68,12 @@ def sweep(said: Sequence[str], axes: Axes, keep: bool, out: Path | None) -> None
         outputs.file(out / "sweep.png", outputs.PICTURE)
     configs = [_config(each) for each in settings]
     with processes.started(pick_device(configs[0].device), configs[0].timeout) as group:
-        results = [_measured(config, group) for config in configs]
+        found = [_measured(config, group) for config in configs]
         if group.main:
-            compare.check("the sweep", results, force=False)
-            points = _points(settings, configs, results, axes)
+            compare.check("the sweep", found, force=False)
+            points = _points(settings, configs, found, axes)
             folder = out or runs.run_dir(configs[0].run, configs[0].root) / "eval"
-            _write(folder, points, results[0], axes)
+            _write(folder, points, found[0], axes)
             if keep:
                 _keep(points)
 
@@ -88,8 +88,9 @@ def _measured(config: EvalFid, group: Group) -> dict[str, Any]:
     key |= {"checkpoints": _checkpoints(config), "dmtool": own_version()}
     folder = runs.run_dir(config.run, config.root) / "eval" / "sweep"
     path = folder / f"{cache.address(key)[:16]}.json"
-    if path.is_file():
-        return dict(json.loads(path.read_text()))
+    known = results.known(path)
+    if known is not None:
+        return known
     result = fid.measure(config, group)
     if group.main:
         runs.write_text(path, json.dumps(result, indent=1) + "\n")
@@ -109,10 +110,10 @@ def _checkpoints(config: EvalFid) -> list[str]:
 def _points(
     settings: Sequence[Setting],
     configs: Sequence[EvalFid],
-    results: Sequence[dict[str, Any]],
+    found: Sequence[dict[str, Any]],
     axes: Axes,
 ) -> list[Point]:
-    figures = [axes.of(result) for result in results]
+    figures = [axes.of(result) for result in found]
     best = front(*zip(*figures, strict=True))
     return [
         Point(setting, config, *values, on_front)
@@ -129,8 +130,8 @@ def _write(folder: Path, points: Sequence[Point], result: dict[str, Any], axes: 
         }
         for point in points
     }  # fmt: skip
-    record = {k: v for k, v in result.items() if k not in ("figures", "warnings", "settings")}
-    text = json.dumps(record | {"group": axes.group, "figures": figures}, indent=1)
+    rest = {k: v for k, v in result.items() if k not in ("figures", "warnings", "settings")}
+    text = json.dumps(rest | {"group": axes.group, "figures": figures}, indent=1)
     runs.write_text(folder / "sweep.json", text + "\n")
     drawn = plot.page([sweep_plot.panel(points, names)], inches=(6.4, 4.2))
     plot.write(drawn, folder / "sweep.png")

@@ -9,13 +9,16 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from dmtool import runs
+from pydantic import Field
+
+from dmtool import reading, runs
 from dmtool.config import container, leaves
 from dmtool.errors import UserError
 from dmtool.hydra_main import composed
 from dmtool.metrics import Line
+from dmtool.schemas.card import Finite, Seen
 from dmtool.train.start import FREE
 
 FORMAT = 1
@@ -26,6 +29,8 @@ RATES = 4
 machine has another speed) it is not compared; by this factor the demo's loss differed by 0.03."""
 IRRELEVANT = FREE | {"seed", "dtype", "from", "ema", "data.workers", "data.memory_mb"}
 """Settings that leave the curve within its band."""
+MOST = 2**26
+"""Bytes of a curve's file."""
 PACKED = Path(__file__).parents[1] / "curves"
 
 
@@ -33,11 +38,25 @@ PACKED = Path(__file__).parents[1] / "curves"
 class Point:
     """The mean loss since the point before, what it may be, and the learning rate."""
 
-    pictures: int
-    loss: float
-    low: float
-    high: float
-    lr: float
+    pictures: Seen
+    loss: Finite
+    low: Finite
+    high: Finite
+    lr: Finite
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A curve's file."""
+
+    format: int
+    stage: Literal["vae", "unet", "upsampler"]
+    settings: dict[str, Any]
+    points: Annotated[list[Point], Field(min_length=1)]
+
+    def __post_init__(self) -> None:
+        if any(a.pictures >= b.pictures for a, b in pairwise(self.points)):
+            raise ValueError("points are not in the order of their pictures")
 
 
 class Pair(NamedTuple):
@@ -73,7 +92,7 @@ class Curve:
 
     def pairs(self, lines: list[Line]) -> list[Pair]:
         """The run and the reference between the numbers of pictures at which both logged."""
-        own = [_point(line) for line in lines if "loss" in line]
+        own = [_point(line) for line in lines if {"loss", "lr"} <= line.keys()]
         common = sorted({p.pictures for p in own} & {p.pictures for p in self.points})
         return [
             _pair(_between(own, *span), _between(self.points, *span))
@@ -90,15 +109,12 @@ class Curve:
 def read(path: Path) -> Curve:
     """The curve in a file; UserError if it is none that this version reads."""
     try:
-        values = json.loads(path.read_text())
-        points = [Point(**point) for point in values["points"]]
-        number = values["format"]
-        curve = Curve(path.stem, values["stage"], values["settings"], points)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = reading.read_json(path, Stored, MOST)
+    except reading.Unreadable as error:
         raise UserError(f"{path} is no curve of dmtool check-run --write: {error}") from error
-    if number != FORMAT:
-        raise UserError(f"{path} has format {number}, this dmtool reads {FORMAT}")
-    return curve
+    if found.format != FORMAT:
+        raise UserError(f"{path} has format {found.format}, this dmtool reads {FORMAT}")
+    return Curve(path.stem, found.stage, found.settings, found.points)
 
 
 def packed(stage: str) -> list[Curve]:
@@ -108,7 +124,7 @@ def packed(stage: str) -> list[Curve]:
 
 def from_run(name: str, stage: str, config: Mapping[str, Any], lines: list[Line]) -> Curve:
     """The curve of a run, with a band around it; UserError if it is of no use."""
-    points = [_point(line) for line in lines if "loss" in line]
+    points = [_point(line) for line in lines if {"loss", "lr"} <= line.keys()]
     if not points or not all(math.isfinite(point.loss) for point in points):
         raise UserError("a curve is made of a run whose loss is finite, and was logged")
     return Curve(name, stage, settings(config), points)

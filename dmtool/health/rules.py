@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from dmtool import metrics
-from dmtool.config import check
-from dmtool.schemas import HasOptim
+from dmtool.schemas import Optim, Recovery
+from dmtool.schemas.base import Count
 from dmtool.train import optim
 from dmtool.watch.seen import Seen
 
@@ -49,7 +49,7 @@ def _skipped(seen: Seen) -> Finding | None:
     if not counts:
         return None
     pictures, count = counts[-1]
-    share = count * seen.config["batch_size"] / pictures
+    share = count * seen.part("batch_size", Count) / max(pictures, 1)
     return Finding(share <= SKIPS, f"{count:.0f} steps were skipped: {share:.2%}")
 
 
@@ -91,10 +91,10 @@ def _rate(seen: Seen) -> Finding | None:
     lines = [line for line in seen.lines if "lr" in line]
     if not lines:
         return None
-    config, line = check({"optim": seen.config["optim"]}, HasOptim).optim, lines[-1]
-    before = line["pictures"] - seen.config["batch_size"]
+    config, line = seen.part("optim", Optim), lines[-1]
+    before = line["pictures"] - seen.part("batch_size", Count)
     factor = optim.factor(config, line["pictures"], seen.fraction(before, line["seconds"]))
-    factor *= seen.config["recovery"]["lr_factor"] ** line.get("rollbacks", 0)
+    factor *= seen.part("recovery", Recovery).lr_factor ** line.get("rollbacks", 0)
     text = (
         f"the learning rate is {line['lr']:.3g} at {line['pictures']:,} pictures, "
         f"the schedule says {config.lr * factor:.3g}"

@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from dmtool import reading
 from dmtool import runs as directories
 from dmtool.config import leaves
 from dmtool.evaluate import compare
@@ -24,6 +25,8 @@ from dmtool.runs import Artifact
 
 SHOWN = 40
 """Pictures of a run on its page, at most."""
+MOST_PICTURE = 2**28
+"""Bytes."""
 
 
 def report(names: Sequence[str], root: str, out: Path | None, force: bool) -> Path:
@@ -118,7 +121,7 @@ def _origin(artifact: Artifact) -> list[str]:
 
 def _picture(path: Path, folder: Path) -> dict[str, str]:
     kind = mimetypes.guess_type(path.name)[0] or "image/webp"
-    data = base64.b64encode(path.read_bytes()).decode()
+    data = base64.b64encode(reading.read_bytes(path, MOST_PICTURE)).decode()
     return {"title": str(path.relative_to(folder)), "source": f"data:{kind};base64,{data}"}
 
 

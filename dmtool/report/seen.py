@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dmtool import metrics, runs
+from dmtool import metrics, reading, runs
 from dmtool.errors import UserError
 from dmtool.info import fits
+from dmtool.results import read as read_result
 from dmtool.runs import Artifact
 from dmtool.schemas import STAGES
 from dmtool.watch.seen import stages
@@ -57,9 +57,7 @@ def look(run: str, root: str) -> Run:
     begun = stages(run, root)
     folder = runs.run_dir(run, root)
     order = [*(name for name in STAGES if name in begun), *sorted(set(begun) - set(STAGES))]
-    results = {
-        path.stem: json.loads(path.read_text()) for path in _own(folder, folder.glob("eval/*.json"))
-    }
+    results = {path.stem: read_result(path) for path in _own(folder, folder.glob("eval/*.json"))}
     whole = {name: result for name, result in results.items() if "figures" in result}
     return Run(
         folder.resolve().name, folder, [_stage(folder / n) for n in order], whole,
@@ -73,7 +71,7 @@ def _stage(folder: Path) -> Stage:
     (config,) = _own(folder, [folder / "config.yaml"])
     return Stage(
         folder.name,
-        config.read_text(),
+        reading.read_text(config, reading.CONFIG),
         metrics.read(folder / metrics.NAME),
         {path.name: runs.load(path) for path in artifacts},
         previews[-1] if previews else None,
@@ -84,7 +82,7 @@ def _pictures(folder: Path) -> Iterator[Path]:
     """Sheets of samples, what evaluations have drawn, films; single samples are left out."""
     for pattern in ("*-sheet.png", "eval/**/*", "*-film/*"):
         found = [path for path in folder.glob(pattern) if path.suffix in PICTURES]
-        yield from _own(folder, found)
+        yield from (path for path in _own(folder, found) if path.is_file())
 
 
 def _own(folder: Path, paths: Iterable[Path]) -> list[Path]:

@@ -129,10 +129,9 @@ Text = Annotated[MiniLMText | HFText | ScratchText | NoText, OneOf]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vae(Schema):
-    """A KL autoencoder. It makes the picture smaller by patch * 2 ** (len(widths) - 1)."""
+class VaeNetwork(Schema):
+    """All arguments of an autoencoder. It makes the picture smaller by `factor`."""
 
-    kind: Literal["kl"]
     patch: Count
     widths: Annotated[list[Count], Field(min_length=1)]
     encoder_blocks: Count
@@ -150,10 +149,16 @@ class Vae(Schema):
 
 
 @dataclass(frozen=True, kw_only=True)
-class UNet(Schema):
-    """A text-conditional U-Net of the Stable Diffusion family; one entry of each list a level."""
+class Vae(VaeNetwork):
+    """A KL autoencoder."""
 
-    kind: Literal["unet"]
+    kind: Literal["kl"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetShape(Schema):
+    """What is chosen of a U-Net, and stands in its card; one entry of each list a level."""
+
     patch: Count
     widths: Annotated[list[Count], Field(min_length=1)]
     blocks: list[Count]
@@ -163,7 +168,6 @@ class UNet(Schema):
     groups: Count
     modulation: Literal["add", "scale_shift"]
     gate: Literal["gelu", "silu"]
-    pooled: bool
     text_width: Count | None
     dropout: Annotated[float, Field(ge=0, lt=1)]
 
@@ -179,6 +183,14 @@ class UNet(Schema):
     @property
     def factor(self) -> int:
         return int(self.patch * 2 ** (len(self.widths) - 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNet(UNetShape):
+    """A text-conditional U-Net of the Stable Diffusion family."""
+
+    kind: Literal["unet"]
+    pooled: bool
 
 
 def _divisible(name: str, values: list[int], by_name: str, by: int) -> None:

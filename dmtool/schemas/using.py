@@ -22,7 +22,6 @@ from dmtool.schemas.base import (
 from dmtool.schemas.extractors import Extractor
 from dmtool.schemas.guidance import Guidance
 from dmtool.schemas.noise import Noise
-from dmtool.schemas.optim import Optim
 from dmtool.schemas.parts import Data
 from dmtool.schemas.sampling import Grid, Sampler, ends_clean
 from dmtool.schemas.training import Machine, Place
@@ -257,10 +256,3 @@ class HasData(Schema):
     """The data section alone, as `dmtool data` takes it."""
 
     data: Data
-
-
-@dataclass(frozen=True, kw_only=True)
-class HasOptim(Schema):
-    """The optimizer's section alone."""
-
-    optim: Optim

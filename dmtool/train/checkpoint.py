@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
-from dmtool import runs
+from dmtool import reading, runs
 from dmtool.cache import file_digest
 from dmtool.device import asynchronous, locks_pages
 from dmtool.errors import UserError
@@ -32,6 +34,10 @@ log = logging.getLogger(__name__)
 TENSORS = ("model.safetensors", "ema.safetensors", "optimizer.safetensors")
 SUMS = "SHA256SUMS"
 """The files' checksums, as `sha256sum -c` reads them."""
+STATE = "state.json"
+MOST = 2**26
+"""Bytes of the state."""
+NUMBER = re.compile(r"\d{12,}\Z", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -63,10 +69,19 @@ class Progress:
     good: int | None = None
     rollbacks: int = 0
 
-    def load(self, saved: dict[str, Any]) -> None:
+    def load(self, saved: Progress) -> None:
         """Take up the progress of a checkpoint."""
-        best = saved["best"] and Best(**saved["best"])
-        vars(self).update(saved | {"best": best})
+        vars(self).update(vars(saved))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What state.json says; `files` are the checkpoint's others, by name."""
+
+    progress: Progress
+    groups: list[list[dict[str, Any]]]
+    scaler: dict[str, Any]
+    files: list[Annotated[str, Field(pattern=r"^[\w-][\w.-]*$")]] = field(default_factory=list)
 
 
 def nothing() -> None:
@@ -114,8 +129,8 @@ class HostCopy:
     def _seal(self, path: Path, sums: dict[str, str]) -> None:
         """Add the state, and the checksums of all."""
         state = {"progress": asdict(self.progress), "files": [*sums], **self.settings}
-        (path / "state.json").write_text(json.dumps(state))
-        sums = {**sums, "state.json": file_digest(path / "state.json")}
+        (path / STATE).write_text(json.dumps(state))
+        sums = {**sums, STATE: file_digest(path / STATE)}
         (path / SUMS).write_text("\n".join(f"{digest}  {name}" for name, digest in sums.items()))
 
 
@@ -203,27 +218,27 @@ class State:
 
     def load(self, path: Path) -> None:
         """Take up a checkpoint; ValueError, KeyError or OSError if it is damaged."""
-        shards = _verify(path)
-        state = json.loads((path / "state.json").read_text())
+        state, shards = _verified(path)
         if shards or self.team:
             self._load_parts(path, state)
         else:
-            self.network.load_state_dict(runs.read_tensors(path / "model.safetensors"))
-            self.ema.load(runs.read_tensors(path / "ema.safetensors"))
-            optim_state.unflatten(
-                self.optimizers, runs.read_tensors(path / "optimizer.safetensors"), state
-            )
-        self.scaler.load_state_dict(state["scaler"])
-        self.progress.load(state["progress"])
+            weights, averages, tensors = (runs.read_tensors(path / name) for name in TENSORS)
+            _check_shapes(self.network.state_dict(), weights)
+            _check_shapes(self.ema.state(), averages)
+            self.network.load_state_dict(weights)
+            self.ema.load(averages)
+            optim_state.unflatten(self.optimizers, tensors, state.groups)
+        self.scaler.load_state_dict(state.scaler)
+        self.progress.load(state.progress)
 
-    def _load_parts(self, path: Path, state: dict[str, Any]) -> None:
+    def _load_parts(self, path: Path, state: Stored) -> None:
         """Whether it was written whole or in shards, by however many processes."""
         weights = _united({"model": self.network.state_dict(), "ema": self.ema.state()})
         stored = team.stored(path)
         rest = {name: tensor for name, tensor in stored.items() if name not in weights}
         tensors = optim_state.empty(self.optimizers, rest)
         team.read(path, weights | tensors)
-        optim_state.unflatten(self.optimizers, tensors, state)
+        optim_state.unflatten(self.optimizers, tensors, state.groups)
 
 
 def retained(saved: Sequence[int], keep: Keep, best: Best | None) -> set[int]:
@@ -241,24 +256,30 @@ def retained(saved: Sequence[int], keep: Keep, best: Best | None) -> set[int]:
 
 
 def _all(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*") if path.name.isdigit() and path.is_dir())
+    return sorted(path for path in folder.glob("*") if NUMBER.match(path.name) and path.is_dir())
 
 
-def _verify(path: Path) -> bool:
-    """Whether a checkpoint is in shards; UserError, or OSError, if a file is not as written."""
-    lines = (path / SUMS).read_text().splitlines()
+def _verified(path: Path) -> tuple[Stored, bool]:
+    """A checkpoint's state, and whether it is in shards; UserError if a file is not as written."""
+    lines = reading.read_text(path / SUMS).splitlines()
     sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     shards = TENSORS[0] not in sums
-    _check(path, "state.json", sums)
-    names = json.loads((path / "state.json").read_text())["files"] if shards else TENSORS
-    for name in names:
+    _check(path, STATE, sums)
+    state = reading.read_json(path / STATE, Stored, MOST)
+    for name in state.files if shards else TENSORS:
         _check(path, name, sums)
-    return shards
+    return state, shards
 
 
 def _check(path: Path, name: str, sums: dict[str, str]) -> None:
     if file_digest(path / name) != sums.get(name):
         raise UserError(f"{name} is damaged")
+
+
+def _check_shapes(own: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> None:
+    for name in sorted(own.keys() | stored.keys()):
+        if name not in own or name not in stored or own[name].shape != stored[name].shape:
+            raise UserError(f"{name} is that of another network")
 
 
 def _put_aside(path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from dmtool import runs, saved
+from dmtool import fitting, runs, saved
 from dmtool.config import check
 from dmtool.device import autocast, pick_device, pick_dtype
 from dmtool.errors import UserError
@@ -95,6 +95,11 @@ class Averages:
     def apply(self, found: Fit) -> None:
         """Give the network the weights of a fit."""
         weights = posthoc.combine(self.snapshots, found.weights)
+        reason = fitting.difference(
+            self.stage.network.state_dict(), {name: x.shape for name, x in weights.items()}
+        )
+        if reason:
+            raise UserError(f"{self.folder}: the snapshots are of another network: {reason}")
         self.stage.network.load_state_dict(weights)
 
     @torch.no_grad()

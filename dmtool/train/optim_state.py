@@ -37,11 +37,13 @@ def empty(optimizers: list[Optimizer], stored: dict[str, Tensor]) -> dict[str, T
     return made
 
 
-def unflatten(optimizers: list[Optimizer], tensors: dict[str, Tensor], saved: Any) -> None:
+def unflatten(
+    optimizers: list[Optimizer], tensors: dict[str, Tensor], saved: list[list[dict[str, Any]]]
+) -> None:
     """Give the optimizers the state in these tensors, and the groups of a checkpoint's state."""
     states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
     for key, value in tensors.items():
         i, parameter, name = key.split(".", 2)
         states[int(i)].setdefault(int(parameter), {})[name] = value
-    for optimizer, state, groups in zip(optimizers, states, saved["groups"], strict=True):
+    for optimizer, state, groups in zip(optimizers, states, saved, strict=True):
         optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -97,6 +97,8 @@ def combine(snapshots: Sequence[Snapshot], weights: Array) -> dict[str, Tensor]:
     total: dict[str, Tensor] = {}
     for snapshot, weight in zip(snapshots, weights.tolist(), strict=True):
         for name, tensor in snapshot.tensors().items():
+            if name in total and total[name].shape != tensor.shape:
+                raise UserError(f"{snapshot.file}: {name} is that of another network")
             if not tensor.is_floating_point():
                 total[name] = tensor
             elif name in total:

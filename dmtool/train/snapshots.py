@@ -6,6 +6,7 @@ RUN/STAGE/snapshots/PICTURES/  0.05.safetensors  0.1.safetensors ...  sha256.jso
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dmtool import runs
+from dmtool import reading, runs
 from dmtool.cache import file_digest
 from dmtool.errors import UserError
 
+SUMS = "sha256.json"
+NUMBER, WIDTH = re.compile(r"\d{12,}", re.ASCII), re.compile(r"\d+(\.\d+)?(e-\d+)?", re.ASCII)
 KEPT = 16
 """Moments kept at most, beside the newest: they then lie within a sixteenth to an eighth of the
 training of each other, and widths from 0.04 to 0.17 can be reconstructed (see `posthoc`)."""
@@ -32,8 +35,8 @@ class Snapshot:
 
     def tensors(self) -> dict[str, Tensor]:
         """The averaged weights as they are stored; UserError if the file is damaged or missing."""
-        recorded = json.loads((self.file.parent / "sha256.json").read_text())
-        if not self.file.is_file() or file_digest(self.file) != recorded[self.file.name]:
+        recorded = reading.read_json(self.file.parent / SUMS, dict[str, str])
+        if not self.file.is_file() or file_digest(self.file) != recorded.get(self.file.name):
             raise UserError(f"{self.file} is damaged or missing: delete {self.file.parent}")
         return runs.read_tensors(self.file)
 
@@ -48,7 +51,7 @@ def save(
             stored = {name: half(tensor) for name, tensor in weights.items()}
             runs.write_tensors(path / f"{sigma_rel}.safetensors", stored)
         sums = {file.name: file_digest(file) for file in path.iterdir()}
-        (path / "sha256.json").write_text(json.dumps(sums))
+        (path / SUMS).write_text(json.dumps(sums))
 
     runs.replace_directory(folder / f"{pictures:012d}", fill)
     moments = _moments(folder)
@@ -92,8 +95,9 @@ def find(folder: Path) -> list[Snapshot]:
         Snapshot(moment, float(file.stem), file)
         for moment, path in sorted(_moments(folder).items())
         for file in sorted(path.glob("*.safetensors"))
+        if WIDTH.fullmatch(file.stem)
     ]
 
 
 def _moments(folder: Path) -> dict[int, Path]:
-    return {int(path.name): path for path in folder.glob("*") if path.name.isdigit()}
+    return {int(path.name): path for path in folder.glob("*") if NUMBER.fullmatch(path.name)}

@@ -16,7 +16,7 @@ import numpy as np
 from accelerate.tracking import TensorBoardTracker, WandBTracker
 from PIL import Image
 
-from dmtool import runs
+from dmtool import reading, runs
 from dmtool.errors import UserError, require
 from dmtool.say import say
 from dmtool.schemas import Train
@@ -148,4 +148,4 @@ def _identity(path: Path) -> str:
     """The wandb run's id, kept in the run directory: another run of the same name has another."""
     if not path.exists():
         runs.write_text(path, uuid.uuid4().hex)
-    return path.read_text()
+    return reading.read_text(path)

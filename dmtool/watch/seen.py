@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from dmtool import metrics, runs, saved
+from dmtool import metrics, reading, runs, saved
 from dmtool.errors import UserError
 from dmtool.schemas import Limit
 
@@ -33,7 +32,12 @@ class Seen:
 
     def fraction(self, pictures: int, seconds: float) -> float:
         """Progress in [0, 1] at that moment, by the limits of its config."""
-        return min(1.0, Limit(**self.config["limit"]).fraction(pictures, seconds))
+        return min(1.0, self.part("limit", Limit).fraction(pictures, seconds))
+
+    def part(self, name: str, schema: Any) -> Any:
+        """A section of the config; UserError if it is none."""
+        place = f"{self.folder / 'config.yaml'}: {name}"
+        return reading.checked(self.config.get(name), schema, place)
 
     @property
     def silent(self) -> bool:
@@ -53,7 +57,7 @@ class Seen:
             try:
                 with Image.open(path) as image:
                     return path, image.convert("RGB")
-            except OSError:  # it is being written
+            except Exception:  # it is being written, or damaged: decoders raise anything
                 continue
         return None
 
@@ -94,6 +98,6 @@ def _written(folder: Path) -> float:
 
 def _complete(folder: Path, lines: list[metrics.Line]) -> bool:
     """By the card of what was exported last, unless the run has gone on since."""
-    path = folder / "artifacts" / "default" / "card.json"
-    card = json.loads(path.read_text()) if path.exists() else {"complete": False}
+    path = folder / "artifacts" / "default"
+    card = runs.load(path).card if (path / "card.json").exists() else {"complete": False}
     return bool(card["complete"]) and card["pictures_seen"] >= lines[-1]["pictures"]

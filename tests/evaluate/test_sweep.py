@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from cards import PREDICTOR, UPSAMPLER
 
 from dmtool import defaults, runs
 from dmtool.config import validate
@@ -54,8 +55,7 @@ def test_no_point_beats_one_on_the_front_and_some_point_there_beats_each_other()
 @pytest.fixture
 def measured(tmp_path, monkeypatch):
     """A run whose figures are a formula of guidance, and the settings that were measured."""
-    card = {"role": "noise predictor", "parents": {}}
-    runs.save(tmp_path / "r/unet/artifacts/default", {}, card)
+    runs.save(tmp_path / "r/unet/artifacts/default", {}, PREDICTOR)
     seen = []
 
     def measure(config, group):
@@ -104,6 +104,7 @@ def test_another_upsampler_or_bad_model_is_measured_anew(measured, role, name, w
     axes, folder = sweep.Axes("all", "fd", "r@1"), root / "r" / role / "artifacts" / name
     words = ["run=r", f"root={root}", "guidance.scale=1,2", *words]
     for value in (0.0, 0.0, 1.0):
-        runs.save(folder, {"weight": torch.full((2,), value)}, {"role": role, "parents": {}})
+        card = {"upsampler": UPSAMPLER, "unet": PREDICTOR}[role]
+        runs.save(folder, {"weight": torch.full((2,), value)}, card)
         sweep.sweep(words, axes, False, None)
     assert seen == [1, 2, 1, 2]

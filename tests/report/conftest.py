@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from cards import PREDICTOR, SHA, TEXT
 from PIL import Image
 from written import NASTY
 
@@ -26,10 +27,12 @@ def run(tmp_path):
             f"{json.dumps(line)}\n" for line in [*lines, {"pictures": 1000, "val_loss": 2}]
         )
         (stage / "metrics.jsonl").write_text(text)
-        card = {"role": "noise predictor", "pictures_seen": 1000, "resolution": 8,
-                "data": {"fingerprint": "f" * 64, "attribution": f"by {NASTY}"},
-                "parents": {"vae": {"sha256": "a" * 64, "path": "gone", "role": "autoencoder"}},
-                "text": {"name": "words"}}  # fmt: skip
+        parent = {"sha256": "a" * 64, "path": "gone", "role": "autoencoder"}
+        card = PREDICTOR | {
+            "data": {"fingerprint": "f" * 64, "attribution": f"by {NASTY}"},
+            "text": TEXT | {"name": "words"}, "parents": {"vae": parent}, "space_id": SHA,
+            "produces": "latents",
+        }  # fmt: skip
         runs.save(stage / "artifacts" / "default", {}, card)
         for path in (folder / "samples-sheet.png", stage / "previews" / "000001000.png"):
             Image.new("RGB", (8, 8), "red").save(path)

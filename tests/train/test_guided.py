@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from cards import SHA
 from tiny import trainer
 
 import dmtool
@@ -19,10 +20,11 @@ def run(tmp_path_factory):
     root = tmp_path_factory.mktemp("run")
     trainer("unet", root, "limit.pictures=16").run()
     good = runs.find(str(root), "unet")
+    parent = {"path": "gone", "role": "autoencoder", "sha256": SHA}
     worse = {name: tensor * 0.9 for name, tensor in good.tensors().items()}
     others = {
         "early": {},
-        "other_latent": {"space_id": "another"},
+        "other_latent": {"space_id": SHA, "produces": "latents", "parents": {"vae": parent}},
         "other_noise": {"noise": {**good.card["noise"], "shift": 3.0}},
     }
     for name, changes in others.items():
@@ -77,7 +79,7 @@ def test_a_bad_model_changes_the_picture_and_is_named(run):
     ("words", "said"),
     [
         (["guidance.bad=default"], "very model"),
-        (["guidance.bad=other_latent"], "space_id another"),
+        (["guidance.bad=other_latent"], "space_id aaaa"),
         (["guidance.bad=other_noise"], "same schedule"),
         (["guidance.bad=absent"], "there are: default, early"),
         (["guidance.bad=null"], "give both or neither"),
