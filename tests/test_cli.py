@@ -84,7 +84,7 @@ def test_help_answers_at_once(dmtool, tmp_path):
         (["ema", "--search", "0.1;0.2"], "numbers with commas"),
         (["train-vae", "ema.half_life=9"], "unknown key 'ema.half_life'"),
         (["info", "nope"], "there is no run 'nope'"),
-        (["reconstruct", "nope.png", "run=nope"], "there is no run 'nope'"),
+        (["reconstruct", "nope.png", "run=nope"], "nope.png: there is no such picture"),
     ],
 )
 def test_a_mistake_is_one_clear_line(dmtool, tmp_path, words, says):
