@@ -76,8 +76,9 @@ def find(pictures: Collection[str], others: Iterable[str]) -> Places:
     kept = [name for name in others if suffix(name) in KINDS]
     tables = sorted(n for n in kept if posixpath.basename(n).lower() in metadata.NAMES)
     beside = _beside(pictures, kept)
-    used = {sidecar for several in beside.values() for sidecar in several}
-    notes = _unused([name for name in kept if name not in {*tables, *used}])
+    used = sorted({sidecar for several in beside.values() for sidecar in several})
+    taken = {*tables, *used}
+    notes = _unused([name for name in kept if name not in taken])
     if tables:
         if used:
             notes.append(f"{len(used):,} files beside pictures were left aside ({some(used)}): "
@@ -156,7 +157,7 @@ def _from_metadata(root: Path, files: list[str], pictures: set[str]) -> Captions
         both = [posixpath.basename(name) for name in files if posixpath.dirname(name) == folder]
         raise UserError(f"both {' and '.join(both)} stand in {root / folder}: keep one")
     for name in files:
-        for row in metadata.rows(root / name):
+        for row in metadata.rows(root, name):
             columns.update(row.values.keys())
             picture, reason = _named(row, root, posixpath.dirname(name), pictures)
             slashed += not reason and "\\" in row.file_name and "\\" not in picture

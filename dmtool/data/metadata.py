@@ -60,23 +60,25 @@ class Row(NamedTuple):
         return texts
 
 
-def rows(path: Path) -> Iterator[Row]:
-    """The rows of a metadata file; UserError, with the line's number, where it is damaged.
+def rows(root: Path, name: str) -> Iterator[Row]:
+    """The rows of a metadata file below a folder; UserError, with the line's number, where it is
+    damaged.
 
     What is not UTF-8 passes as surrogates, so that the row's other columns still name the file.
     """
-    if suffix(path.name) == ".parquet":
-        yield from _parquet_rows(path)
+    path = root / name
+    if suffix(name) == ".parquet":
+        yield from _parquet_rows(path, name)
         return
     encoding = encoding_of(path)
     errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
     with open(path, encoding=encoding, errors=errors, newline="") as file:
-        read = _json_rows if suffix(path.name) == ".jsonl" else _csv_rows
+        read = _json_rows if suffix(name) == ".jsonl" else _csv_rows
         try:
-            yield from read(file, path.name)
+            yield from read(file, name)
         except UnicodeDecodeError as error:
             raise UserError(
-                f"{path.name} begins as {encoding.upper()} and is none: save it as UTF-8"
+                f"{name} begins as {encoding.upper()} and is none: save it as UTF-8"
             ) from error
 
 
@@ -146,22 +148,22 @@ def _too_many(place: str, cells: list[str], columns: int) -> str:
     )
 
 
-def _parquet_rows(path: Path) -> Iterator[Row]:
+def _parquet_rows(path: Path, name: str) -> Iterator[Row]:
     try:
         with parquet.ParquetFile(path) as file:
             names = file.schema_arrow.names
-            wanted = [name for name in (FILE, *TEXTS) if name in names]
+            wanted = [column for column in (FILE, *TEXTS) if column in names]
             if FILE not in wanted or len(wanted) == 1:
                 missing = FILE if FILE not in wanted else " or ".join(map(repr, TEXTS))
-                raise UserError(f"{path.name}: no column {missing} ({listed(names)})")
+                raise UserError(f"{name}: no column {missing} ({listed(names)})")
             number = 0
             for batch in file.iter_batches(columns=wanted):
                 for values in batch.to_pylist():
                     number += 1
-                    yield Row(f"{path.name}, row {number}", values)
+                    yield Row(f"{name}, row {number}", values)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{path.name} cannot be read as Parquet: {reason}") from error
+        raise UserError(f"{name} cannot be read as Parquet: {reason}") from error
 
 
 def _short(value: object) -> str:

@@ -1,5 +1,7 @@
 import hashlib
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,6 +36,18 @@ def test_adding_pictures_moves_none_and_growing_test_takes_only_from_the_others(
     assert {key for key, name in large.items() if name == "test"} <= {
         key for key, name in more.items() if name == "test"
     }
+
+
+def test_entries_of_before_there_were_folders_are_read(config):
+    shapes = config("shapes", count=30, size=16, seed=5)
+    now = source.load(shapes)
+    file = Path(now.dataset.cache_files[0]["filename"]).with_name("source.json")
+    facts = json.loads(file.read_text())
+    assert facts.pop("folders") == {}
+    file.write_text(json.dumps(facts))
+    again = source.load(shapes)
+    assert again.fingerprint == now.fingerprint and not again.folders
+    assert source.by_row(again, shapes) == source.by_row(now, shapes)
 
 
 def test_an_empty_train_split_is_refused(config):
