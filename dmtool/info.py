@@ -25,6 +25,7 @@ ROWS: list[Row] = [
     ("pictures seen", lambda card: f"{card['pictures_seen']:,}"),
     ("complete", lambda card: "yes" if card["complete"] else "no"),
     ("metrics", lambda card: _metrics(card["metrics"])),
+    ("metrics of", lambda card: _pictures_of(card["data"]["validated_on"])),
     ("data", lambda card: _short(card["data"]["fingerprint"])),
     ("weights", lambda card: _short(card["sha256"])),
 ]
@@ -84,6 +85,10 @@ def _latent(latent: dict[str, Any] | None) -> str | None:
 
 def _noise(noise: dict[str, str] | None) -> str | None:
     return f"{noise['kind']}, predicts {noise['prediction']}" if noise else None
+
+
+def _pictures_of(split: str | None) -> str | None:
+    return {"val": "held-out pictures", "train": "training pictures"}.get(split or "")
 
 
 def _metrics(metrics: dict[str, float]) -> str:

@@ -100,6 +100,7 @@ CONFIG = Format(
             new("data.hold_out", [], kind="shapes"),
             new("loss.saturating", False, beside="kl"),
             new("data.splits", "hash", kind="folder"),
+            new("other_pictures", "refuse", beside="every"),
         ],
     },
 )  # fmt: skip
@@ -108,6 +109,9 @@ CARD = Format(
     steps={
         3: [
             new("network.outputs", 1, beside="text_dim"),
+            new("data.pictures", None),
+            new("data.validated_on", None),
+            new("data.earlier", []),
         ],
     },
 )

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby, islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -280,13 +281,18 @@ def load_codec(artifact: Artifact, device: torch.device) -> Codec:
 def parent_vae(artifact: Artifact) -> Artifact:
     """The autoencoder that a noise predictor was trained on; UserError if it is another now."""
     vae = runs.parent(artifact, "vae")
-    now, then = vae.card["space_id"], artifact.card["space_id"]
+    check_space(vae, artifact.card, artifact.path)
+    return vae
+
+
+def check_space(vae: Artifact, card: dict[str, Any], place: Path) -> None:
+    """UserError if what has this card, and stands there, was trained in another latent space."""
+    now, then = vae.card["space_id"], card["space_id"]
     if now != then:
         raise UserError(
-            f"{vae.path.resolve()} has the latent space {now}, but {artifact.path} was trained on "
+            f"{vae.path.resolve()} has the latent space {now}, but {place} was trained on "
             f"{then}: train it again, or put that autoencoder back"
         )
-    return vae
 
 
 def find_upsampler(config: Use, resolution: int, device: torch.device) -> Upsampler | None:

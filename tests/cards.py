@@ -2,7 +2,8 @@
 
 SHA = "a" * 64
 COMMON = {
-    "data": {"fingerprint": "f" * 64, "attribution": ""},
+    "data": {"fingerprint": "f" * 64, "attribution": "", "pictures": 1, "earlier": [],
+             "validated_on": "val"},
     "pictures_seen": 1000, "complete": True, "metrics": {"val_loss": 0.5},
     "ema": {"kind": "power", "sigma_rel": 0.05}, "parents": {},
 }  # fmt: skip

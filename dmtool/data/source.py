@@ -13,7 +13,7 @@ from dmtool.data.store import BadFile, Source
 from dmtool.errors import UserError
 from dmtool.schemas import Data, DataBase, EmojiData, FolderData
 
-__all__ = ["BadFile", "Source", "Split", "load", "split", "splits"]
+__all__ = ["BadFile", "Source", "Split", "held_out", "load", "split", "splits"]
 
 SHOWN = 3
 """Bad files that a line names."""
@@ -59,6 +59,11 @@ def by_row(source: Source, config: DataBase) -> list[Split]:
     """Each picture's split: the one answer that training and evaluation go by."""
     keys = source.dataset.select_columns("key").with_format("arrow")[:]["key"].to_pylist()
     return list(splits_of(keys, config, source.folders))
+
+
+def held_out(val_pictures: int, least: int = 1) -> Split:
+    """The split that a training's figures are of: val, or train if that has fewer than `least`."""
+    return "val" if val_pictures >= least else "train"
 
 
 def _build(config: Data) -> Source:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -49,7 +50,8 @@ class Source:
     `dataset` has the columns `image`, `caption` (a list of strings, possibly empty) and `key`;
     `fingerprint` is the sha256 of all of its content, and of `folders` if these say the splits;
     `notes` are sentences that the user should read once (which captions were found, what was left
-    aside).
+    aside). `earlier` are the sets that a run saw before this one took their place: {fingerprint,
+    pictures_seen until then}.
     """
 
     dataset: Dataset
@@ -58,6 +60,14 @@ class Source:
     fingerprint: str
     notes: tuple[str, ...] = ()
     folders: Folders = field(default_factory=dict)
+    earlier: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def keys(self) -> list[str]:
+        """The pictures' keys, in their order."""
+        column = self.dataset.select_columns("key").with_format("arrow")[:]["key"]
+        keys: list[str] = column.to_pylist()
+        return keys
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,31 @@ def stored(
     def write(path: Path) -> None:
         _write(path, build, Findings(dict(folders)))
 
-    path = cache.directory("data", {"version": VERSION, **key}, write, check=_facts)
+    key = {"version": VERSION, **key}
+    return _opened(cache.directory("data", key, write, check=_facts))
+
+
+def known(fingerprint: str) -> Source | None:
+    """The source of that content if the cache holds it, wherever it was read from."""
+    for entry in sorted((cache.root() / "data").glob("[!.]*")):
+        record = cache.record(entry)
+        if "files" in record and record["key"].get("version") == VERSION:
+            with suppress(
+                reading.Unreadable
+            ):  # a damaged one is made anew when it is asked for by its key
+                if _facts(entry).fingerprint == fingerprint:
+                    return _opened(entry)
+    return None
+
+
+def digests(source: Source) -> Iterator[tuple[str, bytes]]:
+    """The key of each example, and a digest of all of it."""
+    for batch in source.dataset.with_format("arrow").iter(BATCH_ROWS):
+        for row in batch.to_pylist():
+            yield row["key"], _digest(Example(row["key"], row["caption"], row["image"]["bytes"]))
+
+
+def _opened(path: Path) -> Source:
     facts = _facts(path)
     return Source(
         dataset=Dataset.from_file(str(path / ROWS)),

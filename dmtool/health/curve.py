@@ -19,7 +19,7 @@ from dmtool.errors import UserError
 from dmtool.hydra_main import composed
 from dmtool.metrics import Line
 from dmtool.schemas.card import Finite, Seen
-from dmtool.train.start import FREE
+from dmtool.train.begun import FREE
 
 FORMAT = 1
 TOLERANCE = 0.15
@@ -27,7 +27,7 @@ TOLERANCE = 0.15
 RATES = 4
 """Where a run's learning rate differs by more than this factor (its limit is another, or its
 machine has another speed) it is not compared; by this factor the demo's loss differed by 0.03."""
-IRRELEVANT = FREE | {"seed", "dtype", "from", "ema", "data.workers", "data.memory_mb"}
+IRRELEVANT = FREE | {"seed", "dtype", "from", "ema"}
 """Settings that leave the curve within its band."""
 MOST = 2**26
 """Bytes of a curve's file."""
@@ -81,9 +81,9 @@ class Curve:
 
         What the curve does not know, because it is older, must have its default.
         """
-        own = settings(config)
-        theirs = default_settings(self.stage) | self.settings
-        keys = sorted(own.keys() | self.settings.keys())
+        own, known = settings(config), settings(self.settings)
+        theirs = default_settings(self.stage) | known
+        keys = sorted(own.keys() | known.keys())
         return [
             f"{key}={own.get(key)} (there {theirs.get(key)})"
             for key in keys

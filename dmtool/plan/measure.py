@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from dmtool import runs
+from dmtool.data.source import Source
 from dmtool.plan import memory, outline
 from dmtool.plan.forecast import Costs, Sizes
 from dmtool.plan.loading import Few, Loading, loading
@@ -56,7 +57,7 @@ def measure(name: str, config: Train) -> Measured:
     """
     kept, apart = _Kept(name), _apart(name, config)
     with TemporaryDirectory(dir=config.root, prefix=".dmtool-plan-") as root:
-        start.train(name, replace(apart, root=root), kept.build, kept.trainer)
+        start.train(name, replace(apart, root=root), kept.build, trainer=kept.trainer)
         return _found(kept, _sizes(Path(root) / config.run / name))
 
 
@@ -70,8 +71,8 @@ class _Kept:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def build(self, config: Train, device: torch.device) -> Any:
-        self.stage = BUILD[self.name](config, device)
+    def build(self, config: Train, device: torch.device, loaded: Source) -> Any:
+        self.stage = BUILD[self.name](config, device, loaded)
         self.loading = loading(self.stage.examples, config)
         self.stage.examples = Few(self.stage.examples, self.loading.rows)
         return self.stage

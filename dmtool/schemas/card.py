@@ -173,9 +173,23 @@ class UnetLatent(Open):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures(Open):
+class Earlier(Schema):
+    """Pictures that a run saw before others took their place, after `pictures_seen`."""
+
     fingerprint: Words
+    pictures_seen: Seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures(Open):
+    """`pictures`: how many; `validated_on`: the split that held-out figures are of. Older cards do
+    not know."""
+
+    fingerprint: Words
+    pictures: Natural | None
     attribution: Words
+    earlier: list[Earlier]
+    validated_on: Literal["val", "train"] | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -195,6 +195,7 @@ class Train(Machine):
     evaluate: Evaluate
     keep: Keep
     held_out: Count
+    other_pictures: Literal["refuse", "accept"]
     init: Location | None
     track: Annotated[list[Literal["wandb", "tensorboard"]], Listed]
     wandb: Wandb

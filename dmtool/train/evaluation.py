@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from dmtool.data.source import Split
+from dmtool.data import source
 from dmtool.evaluate import extractors, features, generated, reals
 from dmtool.evaluate.generated import Reference
 from dmtool.evaluate.lot import Lot
@@ -26,9 +26,8 @@ class Evaluation:
         self.extractor = extractors.load(chosen.extractor, device)
         known = reals.of_data(config.data, stage.resolution)
         self.real = known.features(self.extractor, batch_size)
-        held_out: Split = "val" if (known.splits == "val").sum() > 1 else "train"
         self.lot = Lot(known.keys, chosen.max_real, config.seed)
-        rows = known.rows(chosen.count, held_out)
+        rows = known.rows(chosen.count, source.held_out(len(known.of("val")), least=2))
         captions = [known.captions[row] for row in rows]
         self.fixed = Fixed(rows, captions, known.pictures, batch_size)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dmtool import runs
 from dmtool.data.source import Source
+from dmtool.text import TextEncoder
 from dmtool.train.examples import Batch, Examples, Fixed
 
 
@@ -21,6 +22,16 @@ class Stage(Protocol):
 
     @property
     def source(self) -> Source: ...
+
+    @property
+    def val_pictures(self) -> int:
+        """How many the val split has. Without any, `validate` is of training pictures."""
+        ...
+
+    @property
+    def text(self) -> TextEncoder | None:
+        """What reads captions, if they are read."""
+        ...
 
     @property
     def network(self) -> nn.Module: ...

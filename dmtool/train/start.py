@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -13,67 +13,84 @@ from accelerate import Accelerator
 from pydantic import TypeAdapter
 
 from dmtool import processes, runs, saved
-from dmtool.data.source import Source, report
+from dmtool.data import source
+from dmtool.data.source import Source, held_out
 from dmtool.device import pick_device
 from dmtool.errors import UserError
 from dmtool.network import for_use
 from dmtool.processes import Group
+from dmtool.runs import Artifact
 from dmtool.say import say
 from dmtool.schemas import Train
-from dmtool.train import parallel, trackers
+from dmtool.train import begun, lock, parallel, trackers
 from dmtool.train.loop import Trainer
 from dmtool.train.stage import Stage
 
 C = TypeVar("C", bound=Train)
 MakeTrainer = Callable[[Stage, Train, Path, Accelerator, Group], Trainer]
 
-FREE = {"limit", "every", "evaluate", "keep", "track", "wandb", "alert", "root", "run", "device",
-        "preview", "sampler", "guidance", "accumulation", "parallel", "compute", "init", "held_out",
-        "timeout"}  # fmt: skip
-"""Settings that may differ when a run goes on: they change nothing in what is learned
-(`compute` its rounding)."""
-
 
 def train(
     name: str,
     config: C,
-    build: Callable[[C, torch.device], Stage],
+    build: Callable[[C, torch.device, Source], Stage],
+    parent: Callable[[C], Artifact | None] = lambda _: None,
     trainer: MakeTrainer = Trainer,
 ) -> None:
-    """Train a stage in `root/run/name`, from the beginning or from where it was left."""
+    """Train a stage in `root/run/name`, from the beginning or from where it was left.
+
+    `parent` finds the artifact that it is trained on, if it is.
+    """
     trackers.check_installed(config)
     parallel.refuse_other_engines()
     device = pick_device(config.device)
     with processes.started(device, config.timeout) as group:
         accelerator = _accelerator(device, group)
-        _train(name, config, build, trainer, accelerator, group)
+        folder = runs.run_dir(config.run, config.root) / name
+        with _alone(folder, group):
+            stage = _built(folder, config, build, parent(config), accelerator.device)
+            if group.main:
+                saved.write(folder, _complete(config))
+            if config.init:
+                _start_from(stage, runs.find(config.init, name, config.root))
+            if group.main:
+                say(*(f"{name}: {line}" for line in _report(stage, config)))
+            trainer(stage, config, folder, accelerator, group).run()
     accelerator.end_training()
 
 
-def _train(
-    name: str,
+@contextmanager
+def _alone(folder: Path, group: Group) -> Iterator[None]:
+    """Within it no other command trains in the directory, where all has been put right."""
+    with lock.held(folder) if group.main else nullcontext():
+        if group.main:
+            for place in ("", "checkpoints", "artifacts", "snapshots"):
+                runs.recover(folder / place)
+        group.wait()
+        yield
+
+
+def _built(
+    folder: Path,
     config: C,
-    build: Callable[[C, torch.device], Stage],
-    trainer: MakeTrainer,
-    accelerator: Accelerator,
-    group: Group,
-) -> None:
-    folder = runs.run_dir(config.run, config.root) / name
-    if group.main:
-        for place in ("", "checkpoints", "artifacts", "snapshots"):
-            runs.recover(folder / place)
-    group.wait()
-    complete = _complete(config)
-    _check_unchanged(folder, complete)
+    build: Callable[[C, torch.device, Source], Stage],
+    parent: Artifact | None,
+    device: torch.device,
+) -> Stage:
+    """The stage, as it was if it goes on; all processes fill the caches together."""
+    before = begun.find(folder)
+    if before:
+        before.check_settings(_complete(config))
+        if parent:
+            before.check_parent(parent)
+    loaded = source.load(config.data)
+    if before:
+        loaded = before.check_pictures(loaded, config.other_pictures == "accept")
     torch.manual_seed(config.seed)
-    stage = build(config, accelerator.device)  # all processes fill the caches together
-    if group.main:
-        saved.write(folder, complete)
-    if config.init:
-        _start_from(stage, runs.find(config.init, name, config.root))
-    if group.main:
-        say(*(f"{name}: {line}" for line in report(stage.source)))
-    trainer(stage, config, folder, accelerator, group).run()
+    stage = build(config, device, loaded)
+    if before:
+        before.check_text(stage.text)
+    return stage
 
 
 def _accelerator(device: torch.device, group: Group) -> Accelerator:
@@ -88,29 +105,29 @@ def _complete(config: Train) -> dict[str, Any]:
     return cast(dict[str, Any], values)
 
 
-def _check_unchanged(folder: Path, new: dict[str, Any]) -> None:
-    """Refuse to go on with a config that would change the run."""
-    if (folder / saved.NAME).exists() and any((folder / "checkpoints").glob("[0-9]*")):
-        old = saved.read(folder)
-        changed = [key for key in new if key not in FREE and old.get(key) != new[key]]
-        if changed:
-            values = "; ".join(
-                f"{key}: {_short(old.get(key))} -> {_short(new[key])}" for key in changed
-            )
-            raise UserError(
-                f"{folder} was begun with another config ({values}); take another run=, or delete "
-                f"{folder} to begin anew"
-            )
+def data_card(source: Source, val_pictures: int) -> dict[str, Any]:
+    """What a card says of the pictures that a stage was trained on, and those of its figures."""
+    return {
+        "fingerprint": source.fingerprint,
+        "pictures": len(source.dataset),
+        "attribution": source.attribution,
+        "earlier": list(source.earlier),
+        "validated_on": held_out(val_pictures),
+    }
 
 
-def data_card(source: Source) -> dict[str, Any]:
-    """What a card says of the pictures that a stage was trained on."""
-    return {"fingerprint": source.fingerprint, "attribution": source.attribution}
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 200 else text[:200] + "..."
+def _report(stage: Stage, config: Train) -> list[str]:
+    """What a user should know before training."""
+    lines = source.report(stage.source)
+    figures = [*config.figures] if held_out(stage.val_pictures) == "train" else []
+    figures += config.evaluated if held_out(stage.val_pictures, 2) == "train" else []
+    if figures:
+        lines.append(
+            f"{', '.join(figures)} will be of training pictures, and tell nothing of others: the "
+            f"val split has {stage.val_pictures} pictures; raise data.val ({config.data.val}), or "
+            "add pictures"
+        )
+    return lines
 
 
 def _start_from(stage: Stage, artifact: runs.Artifact) -> None:

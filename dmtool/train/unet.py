@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dmtool import denoise, latents, network, runs, text
 from dmtool.data import source
 from dmtool.data.pictures import Pictures
+from dmtool.data.source import Source, held_out
 from dmtool.data.transforms import to_tensor
 from dmtool.device import pick_dtype
 from dmtool.errors import UserError
@@ -35,7 +36,17 @@ from dmtool.train.start import train as train_stage
 
 def train(config: TrainUnet) -> None:
     """Train the noise predictor of a run."""
-    train_stage("unet", config, UnetStage)
+    train_stage("unet", config, UnetStage, autoencoder)
+
+
+def autoencoder(config: TrainUnet) -> Artifact | None:
+    """What makes the latents that a noise predictor is trained on, if it is not trained on pixels;
+    UserError if there is none, or of another shape than `latent` says."""
+    if config.codec == "pixels":
+        return None
+    vae = runs.find(config.from_.vae or config.run, "vae", config.root)
+    check_shape(vae, config.latent)
+    return vae
 
 
 def check_shape(vae: Artifact, wanted: LatentShape | None) -> None:
@@ -119,14 +130,16 @@ class UnetStage:
 
     name = "unet"
 
-    def __init__(self, config: TrainUnet, device: torch.device) -> None:
+    def __init__(
+        self, config: TrainUnet, device: torch.device, loaded: Source | None = None
+    ) -> None:
         self.config, self.device = config, device
         self.dtype = pick_dtype(config.dtype, device)
-        self.vae = self._parent()
+        self.vae = autoencoder(config)
         self.codec = latents.load(self.vae, device)
         self.sampler = settled(config.sampler, pictures=self.vae is None)
         self.resolution = self._resolution()
-        self.source = source.load(config.data)
+        self.source = loaded or source.load(config.data)
         split = source.splits(self.source, config.data)
         captions = [caption for row in split["train"]["caption"] for caption in row]
         self.text = text.load(config.text, device, captions)
@@ -143,17 +156,10 @@ class UnetStage:
         train_captions = Captions(split["train"]["caption"], self.text)
         self.examples = UnetExamples(clean, train_captions, config, self.denoiser.schedule)
         train_captions.standardise(self.network)
-        held_out: source.Split = "val" if len(split["val"]) else "train"
-        self.held_out = self._clean(split[held_out], held_out)
-        self.held_out_captions = Captions(split[held_out]["caption"], self.text)
-
-    def _parent(self) -> Artifact | None:
-        config = self.config
-        if config.codec == "pixels":
-            return None
-        vae = runs.find(config.from_.vae or config.run, "vae", config.root)
-        check_shape(vae, config.latent)
-        return vae
+        self.val_pictures = len(split["val"])
+        held = held_out(self.val_pictures)
+        self.held_out = self._clean(split[held], held)
+        self.held_out_captions = Captions(split[held]["caption"], self.text)
 
     def _resolution(self) -> int:
         chosen = self.config.resolution
@@ -249,7 +255,7 @@ class UnetStage:
             "produces": "pictures" if self.vae is None else "latents",
             "noise": self.process,
             "text": self.text.card(),
-            "data": data_card(self.source),
+            "data": data_card(self.source, self.val_pictures),
             "parents": {"vae": self.vae.reference(folder)} if self.vae else {},
         }
         return card, self.text.save

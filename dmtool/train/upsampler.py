@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dmtool import denoise, network, text
 from dmtool.data import source
 from dmtool.data.pictures import Pictures
+from dmtool.data.source import Source, held_out
 from dmtool.data.transforms import to_tensor, to_uint8
 from dmtool.evaluate.quality import psnr
 from dmtool.latents import BINS
@@ -82,10 +83,12 @@ class UpsamplerStage:
 
     name = "upsampler"
 
-    def __init__(self, config: TrainUpsampler, device: torch.device) -> None:
+    def __init__(
+        self, config: TrainUpsampler, device: torch.device, loaded: Source | None = None
+    ) -> None:
         self.config, self.device = config, device
         self.resolution = config.resolution
-        self.source = source.load(config.data)
+        self.source = loaded or source.load(config.data)
         split = source.splits(self.source, config.data)
         captions = [caption for row in split["train"]["caption"] for caption in row]
         self.text = text.load(config.text, device, captions)
@@ -99,9 +102,10 @@ class UpsamplerStage:
         train_captions.standardise(self.network)
         schedule = denoise.build(self.network, self.process).schedule
         self.examples = UpsamplerExamples(pictures, train_captions, config, schedule)
-        held_out = split["val"] if len(split["val"]) else split["train"]
-        self.held_out = Pictures(held_out, config.data, config.resolution, config.seed)
-        self.held_out_captions = [row[0] if row else "" for row in held_out["caption"]]
+        self.val_pictures = len(split["val"])
+        held = split[held_out(self.val_pictures)]
+        self.held_out = Pictures(held, config.data, config.resolution, config.seed)
+        self.held_out_captions = [row[0] if row else "" for row in held["caption"]]
 
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         large = to_tensor(batch["image"])
@@ -164,7 +168,7 @@ class UpsamplerStage:
             "produces": "pictures",
             "noise": self.process,
             "text": self.text.card(),
-            "data": data_card(self.source),
+            "data": data_card(self.source, self.val_pictures),
             "parents": {},
         }
         return card, self.text.save

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from dmtool.cache import digest
 from dmtool.data import source
 from dmtool.data.pictures import Pictures
+from dmtool.data.source import Source, held_out
 from dmtool.data.transforms import to_tensor, to_uint8
 from dmtool.evaluate.quality import psnr, ssim
 from dmtool.latents import whitening
@@ -76,21 +77,24 @@ class VaeStage:
     """See `train.stage.Stage`."""
 
     name = "vae"
+    text = None
 
-    def __init__(self, config: TrainVae, device: torch.device) -> None:
+    def __init__(
+        self, config: TrainVae, device: torch.device, loaded: Source | None = None
+    ) -> None:
         self.config, self.device = config, device
         self.resolution = config.resolution
-        loaded = source.load(config.data)
-        self.source = loaded
+        self.source = loaded or source.load(config.data)
         self.arguments = arguments(config)
         self.network = Autoencoder(**self.arguments)
-        split = source.splits(loaded, config.data)
+        split = source.splits(self.source, config.data)
         size = config.resolution // config.vae.factor
         self.pictures = Pictures(split["train"], config.data, config.resolution, config.seed)
         latent = (config.vae.latent_channels, size, size)
         self.examples = VaeExamples(self.pictures, config.seed, latent)
-        held_out = split["val"] if len(split["val"]) else split["train"]
-        self.held_out = Pictures(held_out, config.data, config.resolution, config.seed)
+        self.val_pictures = len(split["val"])
+        held = split[held_out(self.val_pictures)]
+        self.held_out = Pictures(held, config.data, config.resolution, config.seed)
 
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         x = to_tensor(batch["image"])
@@ -141,7 +145,7 @@ class VaeStage:
             "space_id": self._space_id(measured),
             "consumes": "pictures",
             "produces": "latents",
-            "data": data_card(self.source),
+            "data": data_card(self.source, self.val_pictures),
             "parents": {},
         }
         return card, nothing

@@ -29,7 +29,8 @@ def run(tmp_path):
         (stage / "metrics.jsonl").write_text(text)
         parent = {"sha256": "a" * 64, "path": "gone", "role": "autoencoder"}
         card = PREDICTOR | {
-            "data": {"fingerprint": "f" * 64, "attribution": f"by {NASTY}"},
+            "data": {"fingerprint": "f" * 64, "attribution": f"by {NASTY}", "pictures": 1,
+                     "earlier": [], "validated_on": None},
             "text": TEXT | {"name": "words"}, "parents": {"vae": parent}, "space_id": SHA,
             "produces": "latents",
         }  # fmt: skip
