@@ -113,9 +113,7 @@ def _whole(entry: Path, check: Callable[[Path], object]) -> bool:
     digests = record(entry).get("files")
     if digests is None:
         return False
-    known, there = _noted(entry), {path.name for path in _built(entry)}
-    bad = there ^ digests.keys()
-    bad |= {name for name in digests if not _same(entry / name, digests[name], known)}
+    bad = _damaged(entry, digests)
     try:
         check(entry)
     except reading.Unreadable as error:
@@ -123,6 +121,19 @@ def _whole(entry: Path, check: Callable[[Path], object]) -> bool:
     if bad:
         log.warning("%s is damaged (%s) and made anew", entry, ", ".join(sorted(bad)))
     return not bad
+
+
+def sound(entry: Path) -> bool:
+    """Whether an entry is complete and its files are as they were written."""
+    digests = record(entry).get("files")
+    return digests is not None and not _damaged(entry, digests)
+
+
+def _damaged(entry: Path, digests: Mapping[str, str]) -> set[str]:
+    """The files that are missing, or not as they were written, or nobody's."""
+    known, there = _noted(entry), {path.name for path in _built(entry)}
+    changed = {name for name in digests if not _same(entry / name, digests[name], known)}
+    return changed | (there ^ digests.keys())
 
 
 def _same(path: Path, sha: str, known: Mapping[str, Any]) -> bool:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
+from dataclasses import replace
+from typing import Any, get_args
 
 from datasets import Dataset
 
-from dmtool.data import emoji, folder, shapes
+from dmtool.data import difference, emoji, folder, shapes, store
 from dmtool.data.splits import Split, splits_of
 from dmtool.data.store import BadFile, Source
 from dmtool.errors import UserError
 from dmtool.schemas import Data, DataBase, EmojiData, FolderData
 
-__all__ = ["BadFile", "Source", "Split", "held_out", "load", "split", "splits"]
+__all__ = ["BadFile", "Source", "Split", "again", "held_out", "load", "split", "splits"]
 
 SHOWN = 3
 """Bad files that a line names."""
@@ -30,6 +31,39 @@ def load(config: Data) -> Source:
     if not len(source.dataset):
         raise UserError("; ".join(["the data set has no pictures", *source.notes]))
     return source
+
+
+def again(config: Data, card: dict[str, Any], path: str | None) -> Source:
+    """The very pictures that a run was trained on: `config` is its data section, `card` what its
+    card says of them.
+
+    From the cache, wherever they were read from; else from where they stood, or stand now: `path`.
+    UserError if they are not there, or are others.
+    """
+    if path is None and (found := store.known(card["fingerprint"])):
+        return replace(found, earlier=tuple(card["earlier"]))
+    loaded = _there(config, path)
+    if loaded.fingerprint != card["fingerprint"]:
+        raise UserError(
+            f"these are not the pictures that the run was trained on "
+            f"({difference.told(card['fingerprint'], card['pictures'], loaded)}; fingerprint "
+            f"{card['fingerprint']}, now {loaded.fingerprint}): give their place as data.path=DIR"
+        )
+    return replace(loaded, earlier=tuple(card["earlier"]))
+
+
+def _there(config: Data, path: str | None) -> Source:
+    if path is None:
+        try:
+            return load(config)
+        except UserError as error:
+            raise UserError(
+                f"the cache no longer holds the pictures that the run was trained on, and {error}; "
+                "if they stand elsewhere now, add data.path=DIR"
+            ) from error
+    if not isinstance(config, FolderData):
+        raise UserError(f"data.path={path}: the run was trained on data={config.kind}, no folder")
+    return load(replace(config, path=path))
 
 
 def split(source: Source, config: DataBase, name: Split) -> Dataset:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -111,14 +110,19 @@ def stored(
 def known(fingerprint: str) -> Source | None:
     """The source of that content if the cache holds it, wherever it was read from."""
     for entry in sorted((cache.root() / "data").glob("[!.]*")):
-        record = cache.record(entry)
-        if "files" in record and record["key"].get("version") == VERSION:
-            with suppress(
-                reading.Unreadable
-            ):  # a damaged one is made anew when it is asked for by its key
-                if _facts(entry).fingerprint == fingerprint:
-                    return _opened(entry)
+        if _holds(entry, fingerprint) and cache.sound(entry):
+            return _opened(entry)
     return None
+
+
+def _holds(entry: Path, fingerprint: str) -> bool:
+    """Whether an entry, which may be damaged, is of today and says that it has this content."""
+    key = cache.record(entry).get("key")
+    try:
+        said = _facts(entry).fingerprint
+    except reading.Unreadable:
+        return False
+    return said == fingerprint and isinstance(key, dict) and key.get("version") == VERSION
 
 
 def digests(source: Source) -> Iterator[tuple[str, bytes]]:

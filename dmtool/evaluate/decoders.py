@@ -77,7 +77,9 @@ def run(
         artifact = runs.find(config.run, stage, config.root, config.artifact)
         decoder = build(artifact, device)
         size = decoder.resolution
-        real = reals.of_run(artifact.card, config.run, stage, config.root, size)
+        real = reals.of_run(
+            artifact.card, runs.run_dir(config.run, config.root) / stage, config.data, size
+        )
         rows = real.rows(config.count, config.split)
         extractor = extractors.load(config.extractor, device)
         meter = Meter(extractor, perceptual.load(config.perceptual, size, device))

@@ -39,7 +39,9 @@ def run(config: EvalNll, out: Path | None) -> None:
         denoiser, text = pipeline.load_denoiser(artifact, device)
         model = Model(config, denoiser, text, pipeline.load_codec(artifact, device), device)
         run, size = config.from_.unet or config.run, artifact.card["resolution"]
-        real = reals.of_run(artifact.card, run, "unet", config.root, size)
+        real = reals.of_run(
+            artifact.card, runs.run_dir(run, config.root) / "unet", config.data, size
+        )
         mine = group.share(real.rows(config.count, config.split))
         bar = tqdm(model.figures(real, mine), total=len(mine), desc="measuring", unit="pic",
                    disable=group.silent)  # fmt: skip

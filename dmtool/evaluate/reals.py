@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar, cast
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -17,12 +18,12 @@ from dmtool import cache, runs, saved, shards
 from dmtool.config import check
 from dmtool.data import source
 from dmtool.data.pictures import Pictures
-from dmtool.data.source import Split
+from dmtool.data.source import Source, Split
 from dmtool.errors import UserError
 from dmtool.evaluate import features
 from dmtool.evaluate.features import FeatureExtractor
 from dmtool.pipeline import Pipeline
-from dmtool.schemas import Data, HasData, Use
+from dmtool.schemas import Data, DataPlace, FromUse, HasData
 
 T = TypeVar("T")
 
@@ -87,28 +88,46 @@ class Reals:
         return {"data": self.fingerprint, **how}
 
 
-def of_run(card: dict[str, Any], run: str, stage: str, root: str, resolution: int) -> Reals:
-    """The pictures that a run's stage was trained on; UserError if they have changed since."""
-    chosen = saved.read(runs.run_dir(run, root) / stage)["data"]
-    found = of_data(check({"data": chosen}, HasData).data, resolution)
-    trained_on = card["data"]["fingerprint"]
-    if found.fingerprint != trained_on:
-        raise UserError(
-            f"the pictures have changed since training: their fingerprint is {found.fingerprint}, "
-            f"the run's is {trained_on}"
-        )
-    return found
+class Chained(Protocol):
+    """The config of a command that measures a chain of a run on the run's pictures."""
+
+    @property
+    def run(self) -> str: ...
+
+    @property
+    def root(self) -> str: ...
+
+    @property
+    def from_(self) -> FromUse: ...
+
+    @property
+    def data(self) -> DataPlace: ...
 
 
-def of_chain(chain: Pipeline, config: Use) -> Reals:
+def of_run(card: dict[str, Any], stage: Path, place: DataPlace, resolution: int) -> Reals:
+    """The pictures that the stage with this card, in the directory `stage`, was trained on.
+
+    UserError as `data.source.again`.
+    """
+    config = check({"data": saved.read(stage)["data"]}, HasData).data
+    return of_source(source.again(config, card["data"], place.path), config, resolution)
+
+
+def of_chain(chain: Pipeline, config: Chained) -> Reals:
     """The pictures that a chain's noise predictor was trained on, at the size that it makes."""
     size = chain.card["resolution"] * (chain.upsampler.factor if chain.upsampler else 1)
-    return of_run(chain.card, config.from_.unet or config.run, "unet", config.root, size)
+    stage = runs.run_dir(config.from_.unet or config.run, config.root) / "unet"
+    return of_run(chain.card, stage, config.data, size)
 
 
 def of_data(config: Data, resolution: int) -> Reals:
+    """The pictures that a config names, at one size."""
+    return of_source(source.load(config), config, resolution)
+
+
+def of_source(loaded: Source, config: Data, resolution: int) -> Reals:
     """The pictures of a source at one size, as they are measured: not mirrored, centre crops."""
-    loaded, still = source.load(config), replace(config, flip=False, crop="center")
+    still = replace(config, flip=False, crop="center")
     return Reals(
         pictures=Pictures(loaded.dataset, still, resolution, seed=0),
         keys=_column(loaded.dataset, "key"),

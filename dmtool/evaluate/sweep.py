@@ -20,7 +20,7 @@ from dmtool.processes import Group
 from dmtool.say import say
 from dmtool.schemas import Defaults, Enlarging, EvalFid
 
-NEUTRAL = ("root", "device", "timeout", "batch_size")
+NEUTRAL = ("root", "device", "timeout", "batch_size", "data")
 """Settings that no figure depends on."""
 
 

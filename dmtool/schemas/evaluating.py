@@ -20,7 +20,7 @@ from dmtool.schemas.extractors import Extractor
 from dmtool.schemas.parts import Data
 from dmtool.schemas.sampling import Sampler
 from dmtool.schemas.training import Machine
-from dmtool.schemas.using import Tuned
+from dmtool.schemas.using import OnData, Tuned
 
 Cosine = Annotated[float, Field(gt=0, le=1)]
 
@@ -46,7 +46,7 @@ Perceptual = Annotated[PackagedPerceptual | Lpips, OneOf]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalDecoder(Machine):
+class EvalDecoder(Machine, OnData):
     """What is made of `count` real pictures of a split (null: all of them), beside them."""
 
     dtype: Literal["auto", "fp32", "bf16", "fp16"]
@@ -72,7 +72,7 @@ class EvalUpsampler(EvalDecoder):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalMemory(Tuned):
+class EvalMemory(Tuned, OnData):
     """`dmtool eval-memory`: pictures for `count` captions of a split, and their neighbours.
 
     `threshold`: the cosine of features from which two pictures are near duplicates, of which
@@ -99,7 +99,7 @@ class FindDuplicates(Schema):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalAlign(Tuned):
+class EvalAlign(Tuned, OnData):
     """`dmtool eval-align`: pictures for `count` captions of a split (null: all of them).
 
     Or for the set `prompts`, with `each` prompts a task; `clip`: a CLIP model's folder, or null.

@@ -75,6 +75,13 @@ class FolderData(DataBase):
     splits: Literal["folders", "hash"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class DataPlace(Schema):
+    """Where a run's folder of pictures stands now; null: in the cache, or where it stood."""
+
+    path: Location | None
+
+
 Data = Annotated[EmojiData | ShapesData | FolderData, OneOf]
 
 

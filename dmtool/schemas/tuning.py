@@ -17,7 +17,7 @@ from dmtool.schemas.base import (
 )
 from dmtool.schemas.extractors import Extractor
 from dmtool.schemas.sampling import Sampler
-from dmtool.schemas.using import Use
+from dmtool.schemas.using import OnData, Use
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Guided(Schema):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneSampler(Use):
+class TuneSampler(Use, OnData):
     """`dmtool tune-sampler`; each of `samplers` and `grids` is a kind, perhaps with Hydra's words
     for its options."""
 

@@ -22,7 +22,7 @@ from dmtool.schemas.base import (
 from dmtool.schemas.extractors import Extractor
 from dmtool.schemas.guidance import Guidance
 from dmtool.schemas.noise import Noise
-from dmtool.schemas.parts import Data
+from dmtool.schemas.parts import Data, DataPlace
 from dmtool.schemas.sampling import Grid, Sampler, ends_clean
 from dmtool.schemas.training import Machine, Place
 
@@ -59,6 +59,13 @@ class Use(Machine):
     def __post_init__(self) -> None:
         if self.from_.bad is not None and self.guidance.bad is None:
             raise ValueError("from.bad is the run of guidance.bad: name its artifact there, too")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnData(Schema):
+    """What commands share that read the pictures that a run was trained on."""
+
+    data: DataPlace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +166,7 @@ class Upscale(OneStage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalFid(Tuned):
+class EvalFid(Tuned, OnData):
     """`dmtool eval-fid`: pictures for `count` captions of a split (null: all of them).
 
     Measures of all pairs take `max_real` real pictures at most (null: all of them).
@@ -216,7 +223,7 @@ class FromUnet(Schema):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalNll(Machine):
+class EvalNll(Machine, OnData):
     """`dmtool eval-nll`: the likelihood of `count` pictures of a split (null: all of them)."""
 
     from_: Annotated[FromUnet, From]
@@ -234,7 +241,7 @@ class EvalNll(Machine):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lengths(Schema):
+class Lengths(OnData):
     """`dmtool ema`: other lengths of the average of a run's stage."""
 
     run: Location

@@ -11,15 +11,17 @@ import torch
 
 from dmtool import fitting, runs, saved
 from dmtool.config import check
+from dmtool.data import source
 from dmtool.device import autocast, pick_device, pick_dtype
 from dmtool.errors import UserError
 from dmtool.network import for_use
 from dmtool.say import say
-from dmtool.schemas import STAGES, Lengths, Train
+from dmtool.schemas import STAGES, Lengths, Train, TrainUnet
 from dmtool.train import posthoc, snapshots
+from dmtool.train.begun import Begun
 from dmtool.train.posthoc import Fit
 from dmtool.train.stage import Stage
-from dmtool.train.unet import UnetStage
+from dmtool.train.unet import UnetStage, autoencoder
 from dmtool.train.upsampler import UpsamplerStage
 from dmtool.train.vae import VaeStage
 
@@ -74,15 +76,20 @@ class Averages:
                 f"{self.folder} has no snapshots: it was trained with ema.snapshots=[], or has not "
                 "come to the first one (every.snapshot)"
             )
-        self._build = BUILD[config.stage]
+        self._build, self.place = BUILD[config.stage], config.data.path
         self.train = self._trained_as(STAGES[config.stage])
         self.device = pick_device(config.device)
 
     @cached_property
     def stage(self) -> Stage:
-        """Built when it is first needed: wrong widths are refused before that."""
+        """As it was trained; built when first needed: wrong widths are refused before that."""
+        before = Begun(self.folder, {}, self.default.card)
+        if isinstance(self.train, TrainUnet) and (vae := autoencoder(self.train)):
+            before.check_parent(vae)
+        loaded = source.again(self.train.data, self.default.card["data"], self.place)
         torch.manual_seed(self.train.seed)
-        stage = self._build(self.train, self.device)
+        stage = self._build(self.train, self.device, loaded)
+        before.check_text(stage.text)
         stage.network.to(self.device).eval()
         return stage
 

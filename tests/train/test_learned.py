@@ -16,7 +16,7 @@ from dmtool.config import validate
 from dmtool.data.transforms import to_tensor
 from dmtool.errors import UserError
 from dmtool.evaluate import nll, reals
-from dmtool.schemas import EvalNll
+from dmtool.schemas import DataPlace, EvalNll
 from dmtool.train import start
 
 PLAIN = ["noise=cosine", "noise/variance=learned", "optim=muon", "optim.matrices=all",
@@ -144,7 +144,7 @@ def test_a_network_that_says_nothing_makes_standard_normal_pictures(tmp_path, sp
     vae = runs.find(str(tmp_path), "vae") if space == "latents" else None
     codec = latents.load(vae, torch.device("cpu"))
     size = artifact.card["resolution"]
-    real = reals.of_run(artifact.card, str(tmp_path), "unet", "runs", size)
+    real = reals.of_run(artifact.card, tmp_path / "unet", DataPlace(path=None), size)
     x = codec.encode(to_tensor(real.take(real.rows(6, "train"))))
     nats = (x.square().mean().item() + math.log(2 * math.pi)) / 2
     scale = math.log2(127.5)
