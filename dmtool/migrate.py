@@ -100,6 +100,8 @@ CONFIG = Format(
             new("data.hold_out", [], kind="shapes"),
             new("loss.saturating", False, beside="kl"),
             new("data.splits", "hash", kind="folder"),
+            new("text.dtype", "fp32", kind="hf"),
+            new("text.padding", "native", kind="hf"),
         ],
     },
 )  # fmt: skip
@@ -108,6 +110,8 @@ CARD = Format(
     steps={
         3: [
             new("network.outputs", 1, beside="text_dim"),
+            new("text.config.dtype", "fp32", kind="hf"),
+            new("text.config.padding", "native", kind="hf"),
         ],
     },
 )
