@@ -101,6 +101,8 @@ CONFIG = Format(
             new("loss.saturating", False, beside="kl"),
             new("data.splits", "hash", kind="folder"),
             new("other_pictures", "refuse", beside="every"),
+            new("text.dtype", "fp32", kind="hf"),
+            new("text.padding", "native", kind="hf"),
         ],
     },
 )  # fmt: skip
@@ -112,6 +114,8 @@ CARD = Format(
             new("data.pictures", None),
             new("data.validated_on", None),
             new("data.earlier", []),
+            new("text.config.dtype", "fp32", kind="hf"),
+            new("text.config.padding", "native", kind="hf"),
         ],
     },
 )

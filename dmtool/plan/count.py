@@ -27,7 +27,8 @@ class Count:
     """Of one training: numbers of weights, FLOPs a picture (a multiplication and an addition are
     two), and bytes.
 
-    `network`, `averages` and `optimizer` are the bytes of a checkpoint's three files.
+    `network`, `averages` and `optimizer` are the bytes of a checkpoint's three files, `encoder`
+    those of the frozen weights.
     """
 
     trainable: int
@@ -37,6 +38,7 @@ class Count:
     network: int
     averages: int
     optimizer: int
+    encoder: int
 
     @property
     def flops(self) -> int:
@@ -50,16 +52,17 @@ class Count:
 
     @property
     def resident(self) -> int:
-        """Bytes that stay on a GPU in training: weights, as much for their gradients, averages,
-        the optimizer's state, and frozen weights in float32."""
-        return self.checkpoint + self.network + 4 * self.frozen
+        """Bytes that stay on a GPU in training: weights, as much for their gradients, averages and
+        the optimizer's state. A frozen text encoder is away by then."""
+        return self.checkpoint + self.network
 
     def memory(self, kept: int) -> int:
         """Bytes that a GPU needs when a forward pass has `kept` some.
 
-        When nothing is kept, live weights are put aside to look at the averaged ones.
+        When nothing is kept, live weights are put aside to look at the averaged ones. Before all
+        that, captions are encoded.
         """
-        return self.resident + max(kept, self.network)
+        return max(self.resident + max(kept, self.network), self.encoder)
 
 
 def count(outline: Outline, config: Train) -> Count:
@@ -75,6 +78,7 @@ def count(outline: Outline, config: Train) -> Count:
             network=size(network.state_dict().values()),
             averages=_averages(network, config),
             optimizer=_optimizer(network, config),
+            encoder=outline.frozen_bytes,
         )
 
 

@@ -25,11 +25,13 @@ Inputs = tuple[Any, ...]
 @dataclass(frozen=True)
 class Outline:
     """`build` makes the network with fresh weights on the current device, `inputs(n)` the
-    arguments for n pictures; `frozen` counts the text encoder's weights that are not trained."""
+    arguments for n pictures; `frozen` counts the text encoder's weights that are not trained, which
+    take `frozen_bytes`."""
 
     build: Callable[[], nn.Module]
     inputs: Callable[[int], Inputs]
     frozen: int
+    frozen_bytes: int
 
 
 class Text(network.TextShape, Protocol):
@@ -43,6 +45,9 @@ class Text(network.TextShape, Protocol):
 
     @property
     def frozen(self) -> int: ...
+
+    @property
+    def frozen_bytes(self) -> int: ...
 
 
 def of_config(config: Train) -> Outline:
@@ -68,7 +73,7 @@ def of_vae(config: TrainVae) -> Outline:
         noise = torch.randn(n, config.vae.latent_channels, latent, latent)
         return torch.rand(n, 3, size, size), noise
 
-    return Outline(lambda: Autoencoder(**vae.arguments(config)), inputs, 0)
+    return Outline(lambda: Autoencoder(**vae.arguments(config)), inputs, 0, 0)
 
 
 def of_unet(
@@ -82,7 +87,8 @@ def of_unet(
         x_t = torch.randn(n, space.channels, size, size)
         return x_t, torch.rand(n), _cond(text, n, length)
 
-    return Outline(lambda: network.build(arguments, text), inputs, text.frozen)
+    frozen = text.frozen, text.frozen_bytes
+    return Outline(lambda: network.build(arguments, text), inputs, *frozen)
 
 
 def of_upsampler(config: TrainUpsampler, text: Text, length: int) -> Outline:
@@ -95,7 +101,8 @@ def of_upsampler(config: TrainUpsampler, text: Text, length: int) -> Outline:
         cond = _cond(text, n, length).with_extras(low_res=x_t, low_res_level=level)
         return x_t, level, cond
 
-    return Outline(lambda: network.build(arguments, text), inputs, text.frozen)
+    frozen = text.frozen, text.frozen_bytes
+    return Outline(lambda: network.build(arguments, text), inputs, *frozen)
 
 
 def _cond(text: Text, n: int, length: int) -> Cond:

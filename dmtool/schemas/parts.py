@@ -99,12 +99,18 @@ class MiniLMText(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class HFText(Schema):
-    """A frozen CLIP text model, T5 encoder or BERT-like encoder from a folder or a hub name."""
+    """A frozen CLIP text model, T5 encoder or BERT-like encoder from a folder or a hub name.
+
+    `dtype` is what it computes in. `padding`: `native` has CLIP's padding heard like text, as in
+    Stable Diffusion; masked is that of all others, and of CLIP with `masked`.
+    """
 
     kind: Literal["hf"]
     name: Location
     layers: list[int]
     max_length: Count
+    dtype: Literal["fp32", "bf16", "fp16"]
+    padding: Literal["masked", "native"]
 
 
 @dataclass(frozen=True, kw_only=True)

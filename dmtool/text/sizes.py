@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from dmtool.device import DTYPES
 from dmtool.errors import UserError
 from dmtool.nn.text import TextTransformer
 from dmtool.schemas import HFText, MiniLMText, ScratchText, Text
@@ -31,13 +32,15 @@ KNOWN: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Sizes:
-    """See `network.TextShape`; `frozen` counts weights that are used and not trained."""
+    """See `network.TextShape`; `frozen` counts weights that are used and not trained, and
+    `frozen_bytes` what they take."""
 
     dim: int
     pooled_dim: int
     max_length: int
     trainable: bool
     frozen: int
+    frozen_bytes: int
     network: Callable[[], TextTransformer | None]
 
 
@@ -52,7 +55,7 @@ def sizes(config: Text) -> Sizes:
         return _frozen(config, pretrained.configuration(pretrained.minilm_folder()))
     if isinstance(config, HFText):
         return _frozen(config, pretrained.configuration(_place(config.name)))
-    return Sizes(0, 0, 0, False, 0, lambda: None)
+    return Sizes(0, 0, 0, False, 0, 0, lambda: None)
 
 
 def _place(name: str) -> Path | dict[str, Any]:
@@ -69,7 +72,9 @@ def _frozen(config: MiniLMText | HFText, network: Any) -> Sizes:
     with torch.device("meta"):
         model = pretrained.unloaded(network)
     width, weights = network.hidden_size, sum(p.numel() for p in model.parameters())
-    return Sizes(len(layers) * width, width, config.max_length, False, weights, lambda: None)
+    dtype = DTYPES[config.dtype] if isinstance(config, HFText) else torch.float32
+    frozen = weights, weights * dtype.itemsize
+    return Sizes(len(layers) * width, width, config.max_length, False, *frozen, lambda: None)
 
 
 def _scratch(config: ScratchText) -> Sizes:
@@ -77,4 +82,4 @@ def _scratch(config: ScratchText) -> Sizes:
     tokens = scratch.Bytes.size if config.tokenizer == "bytes" else config.vocabulary
     c, width = config, config.width
     network = partial(TextTransformer, tokens, width, c.depth, c.heads, c.max_length)
-    return Sizes(width, width, c.max_length, True, 0, network)
+    return Sizes(width, width, c.max_length, True, 0, 0, network)

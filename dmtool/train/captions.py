@@ -18,14 +18,18 @@ NULL = -1
 """The index of the null caption."""
 
 
+def flat(captions: Sequence[Sequence[str]]) -> list[str]:
+    """All captions of all rows."""
+    return [caption for row in captions for caption in row]
+
+
 class Captions:
     """Encoded (or tokenised) once; a row without a caption has the null caption."""
 
     def __init__(self, captions: Sequence[Sequence[str]], encoder: TextEncoder) -> None:
         self.counts = torch.tensor([len(row) for row in captions])
         self.first = torch.tensor([0, *accumulate(self.counts.tolist())][:-1])
-        flat = [caption for row in captions for caption in row]
-        self.states = text.cached_states(encoder, flat)
+        self.states = text.cached_states(encoder, flat(captions))
 
     def cond(
         self, places: list[Place], pick: Tensor | None = None, drop: Tensor | None = None

@@ -26,7 +26,7 @@ from dmtool.request import Request
 from dmtool.runs import Artifact, Fill
 from dmtool.schemas import LatentShape, TrainUnet
 from dmtool.sheet import contact_sheet
-from dmtool.train.captions import Captions
+from dmtool.train.captions import Captions, flat
 from dmtool.train.examples import Batch, Fixed, Place, normals, uniforms
 from dmtool.train.objective import Objective, outputs, uncertainty
 from dmtool.train.process import draw_times, process_card
@@ -141,7 +141,7 @@ class UnetStage:
         self.resolution = self._resolution()
         self.source = loaded or source.load(config.data)
         split = source.splits(self.source, config.data)
-        captions = [caption for row in split["train"]["caption"] for caption in row]
+        captions = flat(split["train"]["caption"])
         self.text = text.load(config.text, device, captions)
         if self.text.dim and not captions:
             raise UserError("the pictures have no captions: add some, or train with text=none")
@@ -160,6 +160,7 @@ class UnetStage:
         held = held_out(self.val_pictures)
         self.held_out = self._clean(split[held], held)
         self.held_out_captions = Captions(split[held]["caption"], self.text)
+        self.text = text.away(self.text, config.preview.prompts, flat(split["val"]["caption"]))
 
     def _resolution(self) -> int:
         chosen = self.config.resolution

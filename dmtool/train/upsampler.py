@@ -21,7 +21,7 @@ from dmtool.noise import Schedule
 from dmtool.runs import Fill
 from dmtool.schemas import TrainUpsampler
 from dmtool.sheet import tile
-from dmtool.train.captions import Captions
+from dmtool.train.captions import Captions, flat
 from dmtool.train.examples import Batch, Fixed, Place, in_order, normals, uniforms
 from dmtool.train.objective import Objective, uncertainty
 from dmtool.train.process import draw_times, process_card
@@ -90,7 +90,7 @@ class UpsamplerStage:
         self.resolution = config.resolution
         self.source = loaded or source.load(config.data)
         split = source.splits(self.source, config.data)
-        captions = [caption for row in split["train"]["caption"] for caption in row]
+        captions = flat(split["train"]["caption"])
         self.text = text.load(config.text, device, captions)
         self.arguments = arguments(config, self.text)
         self.network = network.build(self.arguments, self.text, uncertainty(config.noise))
@@ -106,6 +106,7 @@ class UpsamplerStage:
         held = split[held_out(self.val_pictures)]
         self.held_out = Pictures(held, config.data, config.resolution, config.seed)
         self.held_out_captions = [row[0] if row else "" for row in held["caption"]]
+        self.text = text.away(self.text, flat(split["val"]["caption"]))
 
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         large = to_tensor(batch["image"])

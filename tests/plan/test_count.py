@@ -1,5 +1,7 @@
 """What is counted without computing: against counts by hand, and a real training's files."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -35,16 +37,18 @@ def test_what_a_picture_keeps_for_the_backward_pass():
         lambda: nn.Sequential(nn.Linear(10, 30), nn.ReLU(), nn.Linear(30, 1)),
         lambda n: (torch.randn(n, 10),),
         frozen=0,
+        frozen_bytes=0,
     )
     assert kept(plain, torch.device("cpu"), torch.float32) == 4 * (10 + 30)
     assert kept(plain, torch.device("meta"), torch.bfloat16) == 2 * (10 + 30)
 
 
 def test_memory_by_hand():
-    each = Count(1, 2, 1, 1, network=10, averages=20, optimizer=40)
-    # weights, gradients, averages, the optimizer's state, frozen weights, and activations
-    assert each.memory(100) == 10 + 10 + 20 + 40 + 8 + 100
-    assert each.memory(0) == 10 + 10 + 20 + 40 + 8 + 10, "weights put aside for the averages"
+    each = Count(1, 2, 1, 1, network=10, averages=20, optimizer=40, encoder=8)
+    # weights, gradients, averages, the optimizer's state, and activations
+    assert each.memory(100) == 10 + 10 + 20 + 40 + 100
+    assert each.memory(0) == 10 + 10 + 20 + 40 + 10, "weights put aside for the averages"
+    assert replace(each, encoder=1000).memory(0) == 1000, "a large text encoder, before all that"
 
 
 def test_a_checkpoint_has_the_size_that_was_counted(config, tmp_path):

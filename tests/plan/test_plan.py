@@ -53,7 +53,8 @@ def test_a_shape_that_nobody_states_is_asked_for(tmp_path):
     x_t, _, cond = outline.of_config(stated).inputs(2)
     assert x_t.shape == (2, 8, 8, 8) and cond.states.shape == (2, 128, 768)
     with pytest.raises(UserError, match="text encoder 'nobody/knows'"):
-        text = HFText(kind="hf", name="nobody/knows", layers=[-1], max_length=9)
+        how = {"max_length": 9, "dtype": "bf16", "padding": "masked"}
+        text = HFText(kind="hf", name="nobody/knows", layers=[-1], **how)
         outline.of_config(replace(stated, text=text))
 
 

@@ -19,7 +19,8 @@ def encoder(request):
         return text.load(ScratchText(kind="scratch", tokenizer="bytes", vocabulary=300, width=8,
                                      depth=1, heads=2, max_length=64))  # fmt: skip
     name = str(request.getfixturevalue(request.param))
-    return text.load(HFText(kind="hf", name=name, layers=[0, -1], max_length=20))
+    how = {"max_length": 20, "dtype": "fp32", "padding": "native"}
+    return text.load(HFText(kind="hf", name=name, layers=[0, -1], **how))
 
 
 def heard(cond, row):

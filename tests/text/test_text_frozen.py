@@ -9,19 +9,30 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from dmtool import text
+from dmtool import migrate, text
 from dmtool.errors import UserError
 from dmtool.evaluate import extractors
 from dmtool.evaluate.record import shared_networks
 from dmtool.schemas import ClipExtractor, HFText, MiniLMText
+from dmtool.text.cache import _identity
 
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
 CAPTIONS = ["red heart", "", "man pilot dark skin tone", "größe 日本語 ❤️ of a ü"]
 
 
-def _load(folder, layers=(-1,), max_length=20):
-    config = HFText(kind="hf", name=str(folder), layers=list(layers), max_length=max_length)
-    return text.load(config)
+def _config(folder, layers=(-1,), max_length=20, dtype="fp32", padding="native"):
+    return HFText(
+        kind="hf",
+        name=str(folder),
+        layers=list(layers),
+        max_length=max_length,
+        dtype=dtype,
+        padding=padding,
+    )
+
+
+def _load(*given, **named):
+    return text.load(_config(*given, **named))
 
 
 def _minilm(max_length=128):
@@ -50,6 +61,53 @@ def test_clip_is_used_as_in_stable_diffusion(clip):
     assert cond.mask.shape == (4, 20) and cond.mask.all()
     end = (ids == tokenizer.eos_token_id).int().argmax(1)
     _close(cond.pooled, out.last_hidden_state[torch.arange(4), end])
+
+
+def test_clips_masked_padding_is_none_at_all(clip):
+    """Attention is causal: what a caption's own tokens are does not hang on what comes after."""
+    native, masked = _load(clip), _load(clip, padding="masked")
+    (tokens,), _ = masked.clipped(["red heart"])
+    whole, short = native.encode(CAPTIONS), masked.encode(CAPTIONS)
+    assert short.states.shape[1] == 20 and whole.mask.all() and not short.mask.all()
+    _near(short.states[short.mask], whole.states[short.mask])
+    assert not short.states[~short.mask].any()
+    _close(short.pooled, whole.pooled)
+    assert masked.encode(["red heart"]).states.shape[1] == len(tokens) < 20
+    spans = masked.spans(["red heart"])
+    assert len(spans[0]) == len(tokens)
+
+
+@pytest.mark.parametrize("family", ["clip", "t5", "bert"])
+def test_an_encoder_computes_in_the_type_that_its_card_names(family, request):
+    folder = request.getfixturevalue(family)
+    exact, half = _load(folder), _load(folder, dtype="bf16")
+    assert {p.dtype for p in half._model.parameters()} == {torch.bfloat16}
+    assert half.frozen_bytes * 2 == exact.frozen_bytes == 4 * exact.frozen
+    a, b = (encoder.encode(CAPTIONS) for encoder in (exact, half))
+    assert b.states.dtype == b.pooled.dtype == torch.float32
+    error = (a.states - b.states).norm() / a.states.norm()
+    assert 1e-4 < error < 0.1 and _identity(half) != _identity(exact)
+    assert text.from_card(half.card()).card()["config"]["dtype"] == "bf16"
+
+
+def test_t5_is_not_computed_in_float16(t5, clip):
+    with pytest.raises(UserError, match=r"text.dtype=fp16: T5 encoders overflow"):
+        _load(t5, dtype="fp16")
+    assert _load(clip, dtype="fp16").encode(CAPTIONS).states.isfinite().all()
+    with torch.autocast("cpu", torch.float16):  # of the noise predictor
+        large = _load(t5)
+        large._model.shared.weight.data *= 3e4
+        assert large.encode(CAPTIONS).states.isfinite().all()
+
+
+def test_cards_of_before_mean_what_they_did(clip):
+    encoder, card = _load(clip), _load(clip).card()
+    old = {"kind": "hf", "name": str(clip), "layers": [-1], "max_length": 20}
+    card = migrate.CARD.migrate({"text": {**card, "config": old}}, 2)["text"]
+    assert torch.equal(text.from_card(card).encode(["a"]).states, encoder.encode(["a"]).states)
+    assert migrate.CONFIG.migrate({"text": old}, 1)["text"] == {
+        **old, "dtype": "fp32", "padding": "native"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("family", ["t5", "bert"])

@@ -16,7 +16,8 @@ INDICES = [3, 0, -1, 1, 2, 2]
 
 
 def _load(folder, layers=(0, -1)) -> TextEncoder:
-    return text.load(HFText(kind="hf", name=str(folder), layers=list(layers), max_length=16))
+    how = {"max_length": 16, "dtype": "fp32", "padding": "native"}
+    return text.load(HFText(kind="hf", name=str(folder), layers=list(layers), **how))
 
 
 def _states(encoder, captions=CAPTIONS) -> text.States:

@@ -61,7 +61,8 @@ def encoder(request):
         config = validate(SCRATCH | {"tokenizer": request.param}, ScratchText)
         return load(config, captions=["red heart", "dark skin tone"])
     name = str(request.getfixturevalue(request.param))
-    config = {"kind": "hf", "name": name, "layers": [-1, -2], "max_length": 24}
+    config = {"kind": "hf", "name": name, "layers": [-1, -2], "max_length": 24, "dtype": "fp32",
+              "padding": "native"}  # fmt: skip
     return load(validate(config, HFText))
 
 
