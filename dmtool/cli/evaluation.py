@@ -11,6 +11,9 @@ import typer
 from dmtool.cli.app import HYDRA, OVERRIDES, app
 from dmtool.errors import UserError, exit_codes, interruptible
 
+APART = ("run", "split")
+"""The keys that say where the jobs of a sweep write."""
+
 Out = Annotated[str | None, typer.Option(help="JSON file; default: in RUN/eval.")]
 
 
@@ -28,7 +31,8 @@ def eval_fid(
         if (real is None) != (fake is None):
             raise UserError("--real and --fake go together: two folders of pictures")
     task = partial(tasks.eval_fid, real=real, fake=fake, out=out)
-    hydra_main.run("eval_fid", task, context.args)
+    apart = None if real and not out else APART
+    hydra_main.run("eval_fid", task, context.args, apart=apart, out=out)
 
 
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)
@@ -42,7 +46,7 @@ def stats(
     from dmtool import hydra_main, tasks
 
     task = partial(tasks.stats, pictures=pictures, out=out, rows=rows)
-    hydra_main.run("stats", task, context.args)
+    hydra_main.run("stats", task, context.args, apart=(), out=out)
 
 
 @app.command("eval-nll", context_settings=HYDRA, epilog=OVERRIDES)
@@ -50,7 +54,8 @@ def eval_nll(context: typer.Context, out: Out = None) -> None:
     """Measure how probable real pictures are to a run's noise predictor, in bits per dimension."""
     from dmtool import hydra_main, tasks
 
-    hydra_main.run("eval_nll", partial(tasks.eval_nll, out=out), context.args)
+    task = partial(tasks.eval_nll, out=out)
+    hydra_main.run("eval_nll", task, context.args, apart=APART, out=out)
 
 
 @app.command("eval-vae", context_settings=HYDRA, epilog=OVERRIDES)
@@ -58,7 +63,8 @@ def eval_vae(context: typer.Context, out: Out = None) -> None:
     """Measure a run's autoencoder: real pictures beside their reconstructions."""
     from dmtool import hydra_main, tasks
 
-    hydra_main.run("eval_vae", partial(tasks.eval_vae, out=out), context.args)
+    task = partial(tasks.eval_vae, out=out)
+    hydra_main.run("eval_vae", task, context.args, apart=APART, out=out)
 
 
 @app.command("eval-upsampler", context_settings=HYDRA, epilog=OVERRIDES)
@@ -66,7 +72,8 @@ def eval_upsampler(context: typer.Context, out: Out = None) -> None:
     """Measure a run's upsampler beside bicubic and Lanczos enlargement."""
     from dmtool import hydra_main, tasks
 
-    hydra_main.run("eval_upsampler", partial(tasks.eval_upsampler, out=out), context.args)
+    task = partial(tasks.eval_upsampler, out=out)
+    hydra_main.run("eval_upsampler", task, context.args, apart=APART, out=out)
 
 
 @app.command("eval-memory", context_settings=HYDRA, epilog=OVERRIDES)
@@ -74,7 +81,8 @@ def eval_memory(context: typer.Context, out: Out = None) -> None:
     """Compare a run's samples with the training pictures nearest to them."""
     from dmtool import hydra_main, tasks
 
-    hydra_main.run("eval_memory", partial(tasks.eval_memory, out=out), context.args)
+    task = partial(tasks.eval_memory, out=out)
+    hydra_main.run("eval_memory", task, context.args, apart=APART, out=out)
 
 
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)
@@ -85,7 +93,8 @@ def duplicates(
     """List and draw pictures of a source that are nearly alike."""
     from dmtool import hydra_main, tasks
 
-    hydra_main.run("duplicates", partial(tasks.duplicates, out=out), context.args)
+    task = partial(tasks.duplicates, out=out)
+    hydra_main.run("duplicates", task, context.args, apart=("data",), out=out)
 
 
 @app.command("eval-align", context_settings=HYDRA, epilog=OVERRIDES)
@@ -97,7 +106,10 @@ def eval_align(
     """Measure whether a run's pictures, or a folder's, show their captions."""
     from dmtool import hydra_main, tasks
 
-    hydra_main.run("eval_align", partial(tasks.eval_align, fake=fake, out=out), context.args)
+    task, apart = partial(tasks.eval_align, fake=fake, out=out), (*APART, "prompts")
+    hydra_main.run(
+        "eval_align", task, context.args, apart=None if fake and not out else apart, out=out
+    )
 
 
 @app.command("eval-sweep", context_settings=HYDRA)

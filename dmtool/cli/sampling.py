@@ -71,7 +71,8 @@ def sample(
             outpaint=around, vary=vary, frames=interpolate, to_seed=to_seed,
         )  # fmt: skip
         words = context.args + seed_word(seed) + _strength_word(strength, wanted)
-    hydra_main.run("sample", partial(tasks.sample, wanted=wanted), words)
+    task = partial(tasks.sample, wanted=wanted)
+    hydra_main.run("sample", task, words, apart=("run",), out=out)
 
 
 def _strength_word(strength: float | None, wanted: Wanted) -> list[str]:
@@ -99,7 +100,8 @@ def tune_sampler(
     with exit_codes():
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise UserError("tune-sampler is the work of one process: start it without a launcher")
-    hydra_main.run("tune_sampler", partial(tasks.tune_sampler, out=out), context.args)
+    task = partial(tasks.tune_sampler, out=out)
+    hydra_main.run("tune_sampler", task, context.args, apart=("run", "artifact"), out=out)
 
 
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)
@@ -112,7 +114,8 @@ def reconstruct(
     from dmtool import hydra_main, tasks
 
     files, overrides = sort_words([*words, *context.args])
-    hydra_main.run("reconstruct", partial(tasks.reconstruct, files=files, out=out), overrides)
+    task = partial(tasks.reconstruct, files=files, out=out)
+    hydra_main.run("reconstruct", task, overrides, apart=("run",), out=out)
 
 
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)
@@ -128,4 +131,4 @@ def upscale(
 
     files, overrides = sort_words([*words, *context.args])
     task = partial(tasks.upscale, files=files, prompt=prompt, out=out)
-    hydra_main.run("upscale", task, overrides + seed_word(seed))
+    hydra_main.run("upscale", task, overrides + seed_word(seed), apart=("run",), out=out)
