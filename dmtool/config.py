@@ -99,7 +99,7 @@ def _explain(item: Any, values: Any) -> str:
         return f"unknown key {path!r}{hint}"
     if item["type"] == "union_tag_invalid":
         key = ".".join(filter(None, [path, item["ctx"]["discriminator"].strip("'")]))
-        return f"{key}={item['ctx']['tag']} is none of {item['ctx']['expected_tags']}"
+        return f"{key}={cut(item['ctx']['tag'])} is none of {item['ctx']['expected_tags']}"
     if item["type"] == "missing":
         return f"the key {path!r} is missing"
     if item["type"] == "value_error":
