@@ -26,6 +26,7 @@ ROWS: list[Row] = [
     ("complete", lambda card: "yes" if card["complete"] else "no"),
     ("metrics", lambda card: _metrics(card["metrics"])),
     ("data", lambda card: _short(card["data"]["fingerprint"])),
+    ("colours", lambda card: f"profiles: {card['data']['transform']['profiles']}"),
     ("weights", lambda card: _short(card["sha256"])),
 ]
 

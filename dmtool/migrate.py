@@ -100,6 +100,7 @@ CONFIG = Format(
             new("data.hold_out", [], kind="shapes"),
             new("loss.saturating", False, beside="kl"),
             new("data.splits", "hash", kind="folder"),
+            new("data.profiles", "ignore"),
         ],
     },
 )  # fmt: skip
@@ -108,6 +109,7 @@ CARD = Format(
     steps={
         3: [
             new("network.outputs", 1, beside="text_dim"),
+            new("data.transform", {"profiles": "ignore"}),
         ],
     },
 )

@@ -14,9 +14,11 @@ import pyarrow as pa
 from datasets import Dataset, Features, Image, List, Value
 
 from dmtool import cache, reading
+from dmtool.data.headers import Headers
 from dmtool.data.splits import Folders, Split
+from dmtool.schemas import DataBase
 
-VERSION = 1
+VERSION = 2
 """Part of every source's cache key: raise it when what is written changes."""
 
 FEATURES = Features({"image": Image(), "caption": List(Value("string")), "key": Value("string")})
@@ -49,7 +51,8 @@ class Source:
     `dataset` has the columns `image`, `caption` (a list of strings, possibly empty) and `key`;
     `fingerprint` is the sha256 of all of its content, and of `folders` if these say the splits;
     `notes` are sentences that the user should read once (which captions were found, what was left
-    aside).
+    aside); `sides` has the length of each picture's shorter side in pixels, with the number of
+    pictures of that length; `profiled` is the number of pictures whose colour profile is not sRGB.
     """
 
     dataset: Dataset
@@ -58,6 +61,22 @@ class Source:
     fingerprint: str
     notes: tuple[str, ...] = ()
     folders: Folders = field(default_factory=dict)
+    sides: Mapping[int, int] = field(default_factory=dict)
+    profiled: int = 0
+
+    def colours(self, config: DataBase) -> dict[str, str]:
+        """What profiles do to the pictures, if anything: part of the address of what is made of
+        them."""
+        converted = self.profiled and config.profiles == "convert"
+        return {"profiles": "convert"} if converted else {}
+
+    def enlarged(self, resolution: int) -> str:
+        """What is to be said of pictures that are smaller; nothing if there are none."""
+        count = sum(many for side, many in self.sides.items() if side < resolution)
+        return (
+            f"{count:,} of {len(self.dataset):,} pictures are smaller than {resolution} pixels and "
+            "are enlarged to that, which makes them blurred"
+        ) * bool(count)
 
 
 @dataclass(frozen=True)
@@ -68,6 +87,8 @@ class Facts:
     notes: list[str]
     attribution: str
     fingerprint: str
+    sides: dict[int, int]
+    profiled: int
     folders: dict[str, Split] = field(default_factory=dict)
 
 
@@ -103,6 +124,8 @@ def stored(
         fingerprint=facts.fingerprint,
         notes=tuple(facts.notes),
         folders=facts.folders,
+        sides=facts.sides,
+        profiled=facts.profiled,
     )
 
 
@@ -111,15 +134,19 @@ def _facts(path: Path) -> Facts:
 
 
 def _write(path: Path, build: Callable[[Findings], Iterable[Example]], findings: Findings) -> None:
+    headers = Headers()
     schema, content = FEATURES.arrow_schema, hashlib.sha256()
     with pa.OSFile(str(path / ROWS), "wb") as file, pa.ipc.new_stream(file, schema) as out:
         for batch in _batches(build(findings)):
             for example in batch:
                 content.update(_digest(example))
+                headers.add(example.key, example.picture)
             out.write_batch(_record_batch(batch, schema))
     if findings.folders:
         content.update(json.dumps(findings.folders, sort_keys=True).encode())
-    facts = {**asdict(findings), "fingerprint": content.hexdigest()}
+    findings.notes += headers.notes()
+    seen = {"sides": headers.sides, "profiled": headers.profiled}
+    facts = {**asdict(findings), "fingerprint": content.hexdigest(), **seen}
     text = json.dumps(facts, indent=1, ensure_ascii=False)
     (path / FACTS).write_bytes(text.encode(errors="backslashreplace"))  # names of files are bytes
 

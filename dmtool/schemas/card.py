@@ -173,9 +173,15 @@ class UnetLatent(Open):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Transform(Open):
+    profiles: Literal["convert", "ignore"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pictures(Open):
     fingerprint: Words
     attribution: Words
+    transform: Transform
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from dmtool.errors import UserError
 from dmtool.network import for_use
 from dmtool.processes import Group
 from dmtool.say import say
-from dmtool.schemas import Train
+from dmtool.schemas import DataBase, Train
 from dmtool.train import parallel, trackers
 from dmtool.train.loop import Trainer
 from dmtool.train.stage import Stage
@@ -67,12 +67,14 @@ def _train(
     _check_unchanged(folder, complete)
     torch.manual_seed(config.seed)
     stage = build(config, accelerator.device)  # all processes fill the caches together
+    _check_colours(folder, stage.source, config.data)
     if group.main:
         saved.write(folder, complete)
     if config.init:
         _start_from(stage, runs.find(config.init, name, config.root))
     if group.main:
-        say(*(f"{name}: {line}" for line in report(stage.source)))
+        said = [*report(stage.source), stage.source.enlarged(stage.resolution)]
+        say(*(f"{name}: {line}" for line in said if line))
     trainer(stage, config, folder, accelerator, group).run()
 
 
@@ -92,6 +94,7 @@ def _check_unchanged(folder: Path, new: dict[str, Any]) -> None:
     """Refuse to go on with a config that would change the run."""
     if (folder / saved.NAME).exists() and any((folder / "checkpoints").glob("[0-9]*")):
         old = saved.read(folder)
+        old["data"]["profiles"] = new["data"]["profiles"]  # looked at when the pictures are there
         changed = [key for key in new if key not in FREE and old.get(key) != new[key]]
         if changed:
             values = "; ".join(
@@ -103,9 +106,25 @@ def _check_unchanged(folder: Path, new: dict[str, Any]) -> None:
             )
 
 
-def data_card(source: Source) -> dict[str, Any]:
-    """What a card says of the pictures that a stage was trained on."""
-    return {"fingerprint": source.fingerprint, "attribution": source.attribution}
+def _check_colours(folder: Path, source: Source, config: DataBase) -> None:
+    """Refuse to go on with other colours, where pictures have profiles that make a difference."""
+    if source.profiled and any((folder / "checkpoints").glob("[0-9]*")):
+        then = saved.read(folder)["data"]["profiles"]
+        if then != config.profiles:
+            raise UserError(
+                f"{folder} was begun with data.profiles={then}, and {source.profiled:,} pictures "
+                f"have colour profiles: give data.profiles={then}, or take another run="
+            )
+
+
+def data_card(source: Source, config: DataBase) -> dict[str, Any]:
+    """What a card says of the pictures that a stage was trained on, and of what became of them."""
+    transform = {name: getattr(config, name) for name in ("profiles", "crop", "flip")}
+    return {
+        "fingerprint": source.fingerprint,
+        "attribution": source.attribution,
+        "transform": {**transform, "background": list(config.background)},
+    }
 
 
 def _short(value: Any) -> str:

@@ -164,7 +164,7 @@ class UpsamplerStage:
             "produces": "pictures",
             "noise": self.process,
             "text": self.text.card(),
-            "data": data_card(self.source),
+            "data": data_card(self.source, config.data),
             "parents": {},
         }
         return card, self.text.save

@@ -141,7 +141,7 @@ class VaeStage:
             "space_id": self._space_id(measured),
             "consumes": "pictures",
             "produces": "latents",
-            "data": data_card(self.source),
+            "data": data_card(self.source, config.data),
             "parents": {},
         }
         return card, nothing
