@@ -8,17 +8,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d, pad
 
-from dmtool.data.transforms import read, resize, to_image, to_pixels, to_tensor
+from dmtool.data.transforms import (
+    MAX_PIXELS,
+    Profiles,
+    alpha,
+    read,
+    read_alpha,
+    resize,
+    to_image,
+    to_pixels,
+    to_rgb,
+    to_tensor,
+)
 from dmtool.errors import UserError
 from dmtool.latents import Codec
 from dmtool.samplers import Given
+from dmtool.wanted import MaskFrom
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+HALF = 128  # of a mask: from here on it is more white than black
+GREYISH = 32  # that channels of a grey picture may differ by
+
+Colour = tuple[int, int, int]
+Source = Path | str | Image.Image
 
 Borders = tuple[int, int, int, int]
 """Left, top, right, bottom, in pixels of the picture that is given."""
@@ -39,13 +57,19 @@ class Edit:
     jump: int
     settings: dict[str, Any]
 
+    @property
+    def share(self) -> float:
+        """How much of the picture is painted anew, in [0, 1]."""
+        return 1.0 if self.mask is None else float(np.asarray(self.mask).mean()) / 255
+
     @classmethod
     def read(
         cls,
-        init: Path | str | Image.Image,
+        init: Source,
         strength: float,
         *,
-        mask: Path | str | Image.Image | None = None,
+        mask: Source | None = None,
+        mask_from: MaskFrom = MaskFrom.WHITE,
         outpaint: Borders | None = None,
         repeats: int = 1,
         jump: int = 1,
@@ -56,26 +80,29 @@ class Edit:
             init: the picture; transparent parts are white.
             strength: share of the sampler's steps, the last ones, that it goes through, in (0, 1].
             mask: white where the picture is painted anew, black where it is kept, of its size.
+            mask_from: ALPHA if it is instead painted where the mask is transparent.
             outpaint: borders that are added to the picture and painted.
             repeats, jump: with a mask or borders each stretch of `jump` steps is walked `repeats`
                 times (RePaint).
 
         Raises UserError for a picture that cannot be read or is, with its borders, not square, and
-        for a mask of another size.
+        for a mask of another size, of another kind, or by which nothing is painted.
         """
         if not 0 < strength <= 1:
             raise UserError(f"a strength of {strength} is outside (0, 1]: 1 keeps nothing")
-        picture, sha256 = _opened(init, WHITE)
-        settings = {"init": sha256, "strength": strength, "mask": None, "outpaint": outpaint}
+        picture = _rgb(init, WHITE)
+        settings = {"init": _sha256(init), "strength": strength, "mask": None, "outpaint": outpaint}
         painted = None
         if mask is not None:
-            image, settings["mask"] = _opened(mask, BLACK)
-            painted = _same_size(image.convert("L"), picture)
+            painted = _same_size(_white(mask, mask_from), picture)
+            settings["mask"] = _sha256(mask)
+            settings |= {"mask_from": mask_from} if mask_from != MaskFrom.WHITE else {}
         if outpaint is not None:
             picture, painted = _bordered(picture, painted, outpaint)
         _check_square(picture)
         if painted is not None:
             settings |= {"repeats": repeats, "jump": jump}
+            _check_painted(painted, mask_from)
         if painted is None or painted.getextrema() == (255, 255):  # nothing is known
             return cls(picture, None, strength, 1, 1, settings)
         return cls(picture, painted, strength, repeats, jump, settings)
@@ -110,7 +137,7 @@ class Edit:
         """Which of [1, 1, *shape] cells are painted, None for all."""
         if self.mask is None:
             return None
-        white = (to_pixels(self.mask.convert("RGB"))[:1] >= 128).float()
+        white = (to_pixels(self.mask.convert("RGB"))[:1] >= HALF).float()
         return (adaptive_max_pool2d(white[None], list(shape)) > 0).to(device)
 
     def _at(self, size: int) -> tuple[Tensor, Tensor]:
@@ -122,14 +149,44 @@ class Edit:
         return picture[None], to_pixels(mask.convert("RGB"))[:1].float() / 255
 
 
-def _opened(
-    source: Path | str | Image.Image, background: tuple[int, int, int]
-) -> tuple[Image.Image, str]:
-    """A picture as RGB, and the sha256 of its file, or of its pixels if it is none."""
+def _sha256(source: Source) -> str:
+    """Of a file, or of the pixels of a picture."""
+    data = source.tobytes() if isinstance(source, Image.Image) else Path(source).read_bytes()
+    return hashlib.sha256(data).hexdigest()
+
+
+def _rgb(source: Source, background: Colour, profiles: Profiles = "convert") -> Image.Image:
     if isinstance(source, Image.Image):
-        return source.convert("RGB"), hashlib.sha256(source.tobytes()).hexdigest()
-    image = read(Path(source), background)
-    return image, hashlib.sha256(Path(source).read_bytes()).hexdigest()
+        return to_rgb(source, background, profiles)
+    return read(Path(source), background, profiles)
+
+
+def _white(mask: Source, kind: MaskFrom) -> Image.Image:
+    """A mask as grey (mode L), white where it is painted; UserError if it is of another kind."""
+    if kind == MaskFrom.ALPHA:
+        clear = alpha(mask) if isinstance(mask, Image.Image) else read_alpha(Path(mask))
+        if clear is None:
+            raise UserError("the mask has no transparency, from which --mask-from alpha takes it")
+        return ImageOps.invert(clear)
+    found = _rgb(mask, BLACK, "ignore")
+    channels = np.asarray(found).astype(int)
+    if np.ptp(channels, axis=-1).max() > GREYISH:
+        raise UserError(
+            "the mask is in colours: it is to be white where it is painted anew, black where it is "
+            "kept; if that is said by its transparency, give --mask-from alpha"
+        )
+    return found.convert("L")
+
+
+def _check_painted(mask: Image.Image, kind: MaskFrom) -> None:
+    """UserError if nothing is painted: the picture would come back as it is."""
+    if np.asarray(mask).max() < HALF:
+        why = {
+            MaskFrom.WHITE: "no pixel is more white than black (if its hole is in its "
+            "transparency, give --mask-from alpha)",
+            MaskFrom.ALPHA: "no pixel is more transparent than opaque",
+        }
+        raise UserError(f"by this mask nothing is painted anew: {why[kind]}")
 
 
 def _same_size(mask: Image.Image, picture: Image.Image) -> Image.Image:
@@ -149,6 +206,11 @@ def _bordered(
             "right and bottom, 0 or more, not all 0"
         )
     left, top, right, bottom = borders
+    width, height = picture.width + left + right, picture.height + top + bottom
+    if width * height > MAX_PIXELS:
+        raise UserError(
+            f"{width} x {height} pixels with borders are more than the limit of {MAX_PIXELS}"
+        )
     around = (left, right, top, bottom)
     known = Image.new("L", picture.size, 0) if mask is None else mask
     wide = pad(to_pixels(picture).float()[None], around, mode="replicate")[0]

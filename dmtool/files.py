@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from pathlib import Path
+
+NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+"""How a file system says that it has no hard links, or no more of a file."""
 
 
 def write(path: Path, content: bytes, temporary: str) -> None:
@@ -13,6 +18,16 @@ def write(path: Path, content: bytes, temporary: str) -> None:
     sync(beside)
     beside.replace(path)
     sync(path.parent)
+
+
+def link(path: Path, other: Path) -> None:
+    """Give a file a second name; a copy of it where the file system has no links."""
+    try:
+        os.link(path, other)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        shutil.copyfile(path, other)
 
 
 def sync(path: Path) -> None:

@@ -27,6 +27,7 @@ ROWS: list[Row] = [
     ("metrics", lambda card: _metrics(card["metrics"])),
     ("metrics of", lambda card: _pictures_of(card["data"]["validated_on"])),
     ("data", lambda card: _short(card["data"]["fingerprint"])),
+    ("colours", lambda card: f"profiles: {card['data']['transform']['profiles']}"),
     ("weights", lambda card: _short(card["sha256"])),
 ]
 

@@ -82,16 +82,24 @@ def append(path: Path, line: Line) -> None:
         file.write(json.dumps(line) + "\n")
 
 
-def forget_after(path: Path, pictures: int) -> int:
+def forget_after(path: Path, pictures: int, measured: bool = False) -> int:
     """Drop the lines that a run going on from `pictures` will write again.
 
-    Returns the pictures of the last line that was there: so far it has been told to others.
+    With `measured` it will also measure at `pictures` itself again. Returns the pictures of the
+    last line that was there: so far it has been told to others.
     """
     lines = read(path)
     if lines:
-        kept = [line for line in lines if line["pictures"] <= pictures]
+        kept = [line for line in lines if not _again(line, pictures, measured)]
         runs.write_text(path, "".join(f"{json.dumps(line)}\n" for line in kept))
     return max((line["pictures"] for line in lines), default=0)
+
+
+def _again(line: Line, pictures: int, measured: bool) -> bool:
+    """Whether a line will be written again; the figures of steps have a learning rate."""
+    if measured and line["pictures"] == pictures:
+        return not {"lr", "alert"} & line.keys()
+    return bool(line["pictures"] > pictures)
 
 
 def series(lines: list[Line], name: str) -> list[tuple[int, float]]:

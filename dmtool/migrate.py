@@ -103,6 +103,7 @@ CONFIG = Format(
             new("other_pictures", "refuse", beside="every"),
             new("text.dtype", "fp32", kind="hf"),
             new("text.padding", "native", kind="hf"),
+            new("data.profiles", "ignore"),
         ],
     },
 )  # fmt: skip
@@ -116,6 +117,7 @@ CARD = Format(
             new("data.earlier", []),
             new("text.config.dtype", "fp32", kind="hf"),
             new("text.config.padding", "native", kind="hf"),
+            new("data.transform", {"profiles": "ignore"}),
         ],
     },
 )

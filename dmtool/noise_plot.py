@@ -15,7 +15,15 @@ from torch import Tensor
 from dmtool import noise, plot, weighting
 from dmtool.config import conf_dir, validate
 from dmtool.data import emoji
-from dmtool.data.transforms import load, open_picture, to_image, to_pixels, to_tensor, to_uint8
+from dmtool.data.transforms import (
+    decode,
+    open_picture,
+    square,
+    to_image,
+    to_pixels,
+    to_tensor,
+    to_uint8,
+)
 from dmtool.denoise import x0_coefficients
 from dmtool.errors import UserError
 from dmtool.hydra_main import choices, composed
@@ -170,10 +178,9 @@ def _picture(path: Path | None) -> Tensor:
     try:
         data = emoji.picture(HEART, SIZE) if path is None else path.read_bytes()
         open_picture(data, MAX_PIXELS)
-        image = load(data, SIZE, WHITE)
+        image = square(decode(data, SIZE, WHITE), SIZE, 0.5, 0.5)
     except (OSError, Image.DecompressionBombError, ValueError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path}: not a picture that can be read ({error})") from error
-    left, top = (image.width - SIZE) // 2, (image.height - SIZE) // 2
-    return to_tensor(to_pixels(image.crop((left, top, left + SIZE, top + SIZE))))
+    return to_tensor(to_pixels(image))

@@ -51,6 +51,8 @@ def sample(config: Sample, wanted: Wanted) -> None:
         folder = wanted.out or runs.run_dir(config.run, config.root) / "samples"
         asked, settings = requests(wanted, config.seed, edit), chain.settings(edit)
         check_weights(asked)
+        if edit and edit.mask and group.main:
+            say(f"{edit.share:.1%} of the picture is painted anew")
         paths = [folder / _name(k // wanted.n, request) for k, request in enumerate(asked)]
         replaced = _check_places(paths, wanted, config.animation)
         group.wait()
@@ -94,7 +96,7 @@ def _edit(config: Sample, wanted: Wanted) -> Edit | None:
         return None
     if wanted.mask is None and wanted.outpaint is None:
         return Edit.read(wanted.init, config.edit.strength)
-    options = asdict(config.edit.inpaint)
+    options = asdict(config.edit.inpaint) | {"mask_from": wanted.mask_from}
     return Edit.read(wanted.init, mask=wanted.mask, outpaint=wanted.outpaint, **options)
 
 

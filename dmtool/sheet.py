@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect
 from collections.abc import Sequence
 from functools import cache
 
@@ -93,12 +94,12 @@ def _wrapped(caption: str, width: int) -> list[str]:
     for word in _drawable(caption).split():
         if lines and _fits(f"{lines[-1]} {word}", width):
             lines[-1] += f" {word}"
-        else:
+        elif len(lines) < LINES:
             lines.append(word)
-    shortened = [_cut(line, width) for line in lines[:LINES]]
-    if len(lines) > LINES:
-        shortened[-1] = _cut(f"{lines[LINES - 1]} …", width)
-    return shortened
+        else:
+            lines[-1] += " …"
+            break
+    return [_cut(line, width) for line in lines]
 
 
 def _drawable(text: str) -> str:
@@ -111,11 +112,15 @@ def _cut(line: str, width: int) -> str:
     """The line, or as much of it as fits with "…" at its end."""
     if _fits(line, width):
         return line
-    end = len(line)
-    while end > 1 and not _fits(f"{line[:end].rstrip(' …')}…", width):
-        end -= 1
+    ends = range(2, min(len(line), width) + 1)
+    end = 1 + bisect(ends, False, key=lambda end: not _fits(_shortened(line, end), width))
+    return _shortened(line, end)
+
+
+def _shortened(line: str, end: int) -> str:
     return f"{line[:end].rstrip(' …')}…"
 
 
 def _fits(text: str, width: int) -> bool:
-    return _font().getlength(text) <= width
+    """A character takes a pixel at least, and a longer text need not be measured."""
+    return len(text) <= width and _font().getlength(text) <= width

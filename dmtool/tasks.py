@@ -25,7 +25,7 @@ from dmtool.schemas import (
     EvalUpsampler,
     EvalVae,
     FindDuplicates,
-    HasData,
+    Inspect,
     Lengths,
     Reconstruct,
     Sample,
@@ -212,13 +212,13 @@ def ema(
 
 def data(config: DictConfig, out: str | None) -> None:
     with _job():
-        checked = validate(config, HasData).data
-        path = outputs.file(out or f"{checked.kind}-sheet.png", outputs.PICTURE)
+        checked = validate(config, Inspect)
+        path = outputs.file(out or f"{checked.data.kind}-sheet.png", outputs.PICTURE)
         from dmtool.data import inspect, source
 
-        loaded = source.load(checked)
-        say(inspect.describe(inspect.summary(loaded, checked)))
-        inspect.sheet(loaded.dataset, checked, path)
+        loaded = source.load(checked.data)
+        say(inspect.describe(inspect.summary(loaded, checked.data, checked.resolution)))
+        inspect.sheet(loaded.dataset, checked.data, path)
         say(f"examples: {path}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,13 @@ from dmtool.errors import UserError
 
 if TYPE_CHECKING:
     from dmtool.prompts import Wildcards
+
+
+class MaskFrom(StrEnum):
+    """What of a mask says where a picture is painted anew."""
+
+    WHITE = "white"
+    ALPHA = "alpha"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +30,7 @@ class Wanted:
         negative: what to stay away from.
         out: directory; None is the run's `samples`.
         film: whether the steps of each picture are shown.
-        init, mask, outpaint: see `Edit.read`.
+        init, mask, mask_from, outpaint: see `Edit.read`.
         vary: how far the pictures lie from picture `index`, in (0, 1].
         frames: pictures on the way from each prompt to the next, and from the seed to `to_seed`.
     """
@@ -36,6 +44,7 @@ class Wanted:
     film: bool
     init: Path | None
     mask: Path | None
+    mask_from: MaskFrom
     outpaint: tuple[int, int, int, int] | None
     vary: float | None
     frames: int | None
@@ -44,6 +53,8 @@ class Wanted:
     def __post_init__(self) -> None:
         if self.init is None and (self.mask or self.outpaint):
             raise UserError("--mask and --outpaint are of a picture: name it by --init FILE")
+        if self.mask is None and self.mask_from != MaskFrom.WHITE:
+            raise UserError(f"--mask-from {self.mask_from} is of a mask: name it by --mask FILE")
         if self.vary is not None and not 0 < self.vary <= 1:
             raise UserError(f"--vary {self.vary} is outside (0, 1]: 0.1 is near, 1 another picture")
         if self.vary is not None and self.n == 1:

@@ -17,7 +17,9 @@ from dmtool.request import Request
 from dmtool.schemas import Sample
 from dmtool.text.encoder import NoText
 from dmtool.upsampler import Upsampler
+from dmtool.wanted import MaskFrom
 
+ALPHA = MaskFrom.ALPHA
 CPU = torch.device("cpu")
 
 
@@ -53,6 +55,13 @@ def half(white_from=8):
     return mask
 
 
+def hole(colour, left, right):
+    """A picture that is transparent from one column to another."""
+    image = Image.new("RGBA", (16, 16), colour)
+    image.paste((0, 0, 0, 0), (left, 0, right, 16))
+    return image
+
+
 def arrays(images):
     return np.stack([np.asarray(image).astype(int) for image in images])
 
@@ -70,11 +79,20 @@ def test_masks_keep_what_is_black_and_paint_what_is_white(kind, upsampled):
         return arrays(made.sample("", n=2, edit=edit))
 
     assert (painted(half(0)) == plain).all()
-    assert (painted(half(16)) == known).all()
     both = painted(half())
     middle = size[0] // 2
     assert (both[:, :, :middle] == known[:, :middle]).all()
     assert np.abs(both - known)[:, :, middle:].max() > 20 and (both[0] != both[1]).any()
+
+
+def test_holes_are_painted_if_the_mask_is_taken_from_alpha():
+    made, init = chain("sampler.steps=3"), picture()
+    by_white = Edit.read(init, 1.0, mask=half())
+    by_alpha = Edit.read(init, 1.0, mask=hole("red", 8, 16), mask_from=ALPHA)
+    assert by_white.share == by_alpha.share == 0.5 and Edit.read(init, 1.0).share == 1
+    first, second = (arrays(made.sample("", edit=edit)) for edit in (by_white, by_alpha))
+    assert (first == second).all()
+    assert by_alpha.settings["mask_from"] == "alpha" and "mask_from" not in by_white.settings
 
 
 def test_a_soft_mask_mixes():
@@ -134,6 +152,13 @@ def test_what_it_costs_is_counted_and_said():
         ((16, 16), {"strength": float("nan")}, "outside"),
         ((16, 16), {"init": "nowhere.png"}, "nowhere.png cannot be read"),
         ((16, 16), {"mask": __file__}, "not a picture"),
+        ((16, 16), {"mask": half(16)}, "nothing is painted anew: no pixel is more white"),
+        ((16, 16), {"mask": Image.new("L", (16, 16), 127)}, "nothing is painted anew"),
+        ((16, 16), {"mask": hole("black", 0, 8)}, "no pixel is more white.*--mask-from alpha"),
+        ((16, 16), {"mask": hole("red", 0, 8)}, "the mask is in colours.*--mask-from alpha"),
+        ((16, 16), {"mask": half(), "mask_from": ALPHA}, "the mask has no transparency"),
+        ((16, 16), {"mask": hole("red", 0, 0), "mask_from": ALPHA}, "more transparent than opaque"),
+        ((16, 16), {"outpaint": (90_000, 0, 0, 90_000)}, "90016 x 90016 pixels with borders"),
     ],
 )
 def test_what_does_not_fit_is_refused(size, options, says):

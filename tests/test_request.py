@@ -9,7 +9,7 @@ from dmtool.errors import UserError
 from dmtool.prompts import Wildcards, gathered
 from dmtool.request import requests
 from dmtool.samplers import Mix
-from dmtool.wanted import Wanted
+from dmtool.wanted import MaskFrom, Wanted
 
 LISTS = Wildcards(None)
 ONE, TWO = "{a|b|c} one", "{a|b|c} two"
@@ -18,7 +18,9 @@ ONE, TWO = "{a|b|c} one", "{a|b|c} two"
 def asked(*prompts, n=2, seed=3, **options):
     nothing = dict.fromkeys(("out", "init", "mask", "outpaint", "vary", "frames", "to_seed"))
     options = nothing | {"index": 5, "negative": "{x|y}", "film": False} | options
-    wanted = Wanted(prompts=list(prompts), wildcards=LISTS, n=n, **options)
+    wanted = Wanted(
+        prompts=list(prompts), wildcards=LISTS, n=n, **{"mask_from": MaskFrom.WHITE} | options
+    )
     return requests(wanted, seed, None)
 
 

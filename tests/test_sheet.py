@@ -1,7 +1,10 @@
+import time
+
 import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
+from dmtool import sheet
 from dmtool.sheet import contact_sheet
 
 RED = (200, 0, 0)
@@ -41,3 +44,18 @@ def test_accents_are_drawn_as_plain_letters():
 def test_pictures_and_captions_must_be_as_many():
     with pytest.raises(ValueError, match="2 pictures and 1 captions"):
         contact_sheet(squares(2), ["one"], columns=2)
+
+
+def test_endless_words_are_cut_at_once_where_they_no_longer_fit():
+    picture, began = squares(1), time.perf_counter()
+    for words in ("x" * 1_000_000, "in " * 1_000_000, "x" * 100_000 + " y" * 100_000):
+        contact_sheet(picture, [words], columns=1)
+    contact_sheet([Image.new("RGB", (2000, 10))] * 8, ["x" * 10**5] * 8, columns=8)
+    assert time.perf_counter() - began < 5
+    for length in range(1, 60):
+        word = "incomprehensibility " * 9
+        (line,) = sheet._wrapped(word[:length].replace(" ", "-"), 104)[:1]
+        end = len(line) - 1
+        assert sheet._fits(line, 104) and word.replace(" ", "-").startswith(line[:end].rstrip("…"))
+        if line.endswith("…"):
+            assert not sheet._fits(sheet._shortened(word[:length].replace(" ", "-"), end + 1), 104)

@@ -15,7 +15,7 @@ from dmtool.cli import app
 from dmtool.config import check, validate
 from dmtool.errors import UserError
 from dmtool.hydra_main import NAMES, choices, composed, named
-from dmtool.schemas import HasData, Sample
+from dmtool.schemas import HasData, Inspect, Sample
 
 DIGITS = ["2024", "20240501", "0012", "1_000", "1e5", "1.50", "true", "nan", "+5", "-5"]
 
@@ -30,7 +30,7 @@ def test_names_of_digits_are_names():
     checked = validate(composed("sample", said), Sample)
     assert (checked.run, checked.root) == ("2024", "1_0")
     assert (checked.artifact, checked.guidance.bad) == ("1", "7")
-    assert validate(composed("inspect", ["data=folder", "data.path=2024"]), HasData).data.path
+    assert validate(composed("inspect", ["data=folder", "data.path=2024"]), Inspect).data.path
     assert composed("train_vae", ["init=null"]).init is None
     assert composed("sample", ["seed=0"]).seed == 0
     several = [choices(word) for word in choices("run=0012,1_000,a")]

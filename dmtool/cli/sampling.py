@@ -11,6 +11,7 @@ import typer
 
 from dmtool.cli.app import HYDRA, OVERRIDES, Seed, app, seed_word, sort_words
 from dmtool.errors import UserError, exit_codes
+from dmtool.wanted import MaskFrom
 
 if TYPE_CHECKING:
     from dmtool.wanted import Wanted
@@ -42,6 +43,9 @@ def sample(
         float | None, typer.Option(help="Share of the steps that it goes through, in (0, 1].")
     ] = None,
     mask: Annotated[Path | None, typer.Option(help="White where it is painted anew.")] = None,
+    mask_from: Annotated[
+        MaskFrom, typer.Option(help="Whether white or transparent parts of it are painted.")
+    ] = MaskFrom.WHITE,
     outpaint: Annotated[
         str | None,
         typer.Option(help="Pixels to paint around it.", metavar="LEFT,TOP,RIGHT,BOTTOM"),
@@ -67,7 +71,7 @@ def sample(
         wanted = Wanted(
             prompts=gathered(prompt or [], prompts, lists if combine else None), wildcards=lists,
             n=n, index=index, negative=negative, out=out and outputs.folder(out), film=film,
-            init=init, mask=mask,
+            init=init, mask=mask, mask_from=mask_from,
             outpaint=around, vary=vary, frames=interpolate, to_seed=to_seed,
         )  # fmt: skip
         words = context.args + seed_word(seed) + _strength_word(strength, wanted)

@@ -24,8 +24,8 @@ COLUMNS = 8
 BAD = 20  # bad files that are named
 
 
-def summary(source: Source, config: Data) -> dict[str, Any]:
-    """The figures of a source, ready for JSON.
+def summary(source: Source, config: Data, resolution: int | None = None) -> dict[str, Any]:
+    """The figures of a source, ready for JSON; with a `resolution`, of what it means for them.
 
     Sizes are in pixels as [least, median, greatest], captions' lengths likewise in words.
     """
@@ -43,7 +43,7 @@ def summary(source: Source, config: Data) -> dict[str, Any]:
             "without": sum(not several for several in captions) / len(source.dataset),
         },
         "bad": [{"name": name, "reason": reason} for name, reason in source.bad],
-        "notes": list(source.notes),
+        "notes": [*source.notes, *filter(None, [source.enlarged(resolution or 0)])],
         "attribution": source.attribution,
         "fingerprint": source.fingerprint,
     }
@@ -87,7 +87,7 @@ def _files(dataset: Dataset) -> Dataset:
 
 
 def _thumbnail(data: bytes, config: Data) -> Image.Image:
-    image = to_rgb(open_picture(data, config.max_pixels), config.background)
+    image = to_rgb(open_picture(data, config.max_pixels), config.background, config.profiles)
     image.thumbnail((CELL, CELL))
     return image
 

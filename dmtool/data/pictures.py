@@ -20,8 +20,10 @@ class Pictures(torch.utils.data.Dataset[dict[str, Any]]):
     picture's in `dataset`. The crop and the flip are drawn from (seed, k) alone, so a resumed run
     and a run on another number of processes see the same pictures.
 
-    Resized pictures are remembered as uint8 until `config.memory_mb` are full (in each worker
-    process on its own).
+    What can be seen of a resized picture is remembered as uint8 until `config.memory_mb` are full
+    (in each worker process on its own): its middle square, or all of it where crops are random. Of
+    a picture that is very long (`transforms.is_long`) the square alone is resized, and where crops
+    are random none is remembered.
     """
 
     def __init__(
@@ -52,35 +54,40 @@ class Pictures(torch.utils.data.Dataset[dict[str, Any]]):
     def __getitem__(self, index: tuple[int, int]) -> dict[str, Any]:
         """`{"image": uint8 (3, size, size), "row": int, "k": int}`; do not write to the image."""
         k, row = index
-        return {"image": self._vary(self.resized(row), k), "row": row, "k": k}
+        return {"image": self._vary(row, k), "row": row, "k": k}
 
-    def resized(self, row: int) -> Tensor:
-        """The whole picture, uint8 (3, H, W) with its shorter side at `resolution` pixels."""
+    def _square(self, row: int, down: float, right: float) -> Tensor:
+        """A square of the picture, uint8 (3, resolution, resolution), of its shorter side."""
         if row in self.remembered:
-            return self.remembered[row]
-        data = self.files[row]["image"]["bytes"]
-        image = transforms.load(data, self.resolution, self.config.background)
-        pixels = transforms.to_pixels(image)
+            return _square(self.remembered[row], self.resolution, down, right)
+        data, config = self.files[row]["image"]["bytes"], self.config
+        image = transforms.decode(data, self.resolution, config.background, config.profiles)
+        if config.crop == "center" or transforms.is_long(image.size):
+            seen = transforms.to_pixels(transforms.square(image, self.resolution, down, right))
+            return self._remember(row, seen) if config.crop == "center" else seen
+        whole = transforms.to_pixels(transforms.resize(image, self.resolution))
+        return _square(self._remember(row, whole), self.resolution, down, right)
+
+    def _remember(self, row: int, pixels: Tensor) -> Tensor:
         if pixels.nbytes <= self.room:
             self.room -= pixels.nbytes
             self.remembered[row] = pixels
         return pixels
 
-    def _vary(self, pixels: Tensor, k: int) -> Tensor:
+    def _vary(self, row: int, k: int) -> Tensor:
         """The crop and the flip of example `k`."""
         if self.config.crop == "center" and not self.config.flip and self.size == self.resolution:
-            return _square(pixels, self.size, 0.5, 0.5)
+            return self._square(row, 0.5, 0.5)
         draws = torch.rand(5, generator=generator(self.seed, "crop", k), dtype=torch.float64)
         top, left, inner_top, inner_left, flip = draws.tolist()
         if self.config.crop == "center":
             top = left = 0.5
-        pixels = _square(pixels, self.resolution, top, left)
-        pixels = _square(pixels, self.size, inner_top, inner_left)
+        pixels = _square(self._square(row, top, left), self.size, inner_top, inner_left)
         return pixels.flip(-1) if self.config.flip and flip < 0.5 else pixels
 
 
 def _square(pixels: Tensor, size: int, down: float, right: float) -> Tensor:
     """The square whose place is given as shares, in [0, 1), of the room there is."""
     height, width = pixels.shape[-2:]
-    top, left = int(down * (height - size + 1)), int(right * (width - size + 1))
+    top, left = transforms.place(height, size, down), transforms.place(width, size, right)
     return transforms.crop(pixels, size, top, left)

@@ -14,9 +14,11 @@ import pyarrow as pa
 from datasets import Dataset, Features, Image, List, Value
 
 from dmtool import cache, reading
+from dmtool.data.headers import Headers
 from dmtool.data.splits import Folders, Split
+from dmtool.schemas import DataBase
 
-VERSION = 1
+VERSION = 2
 """Part of every source's cache key: raise it when what is written changes."""
 
 FEATURES = Features({"image": Image(), "caption": List(Value("string")), "key": Value("string")})
@@ -50,7 +52,9 @@ class Source:
     `fingerprint` is the sha256 of all of its content, and of `folders` if these say the splits;
     `notes` are sentences that the user should read once (which captions were found, what was left
     aside). `earlier` are the sets that a run saw before this one took their place: {fingerprint,
-    pictures_seen until then}.
+    pictures_seen until then}. `sides` has the length of each picture's shorter side in pixels, with
+    the number of pictures of that length; `profiled` is the number of pictures whose colour profile
+    is not sRGB.
     """
 
     dataset: Dataset
@@ -60,6 +64,8 @@ class Source:
     notes: tuple[str, ...] = ()
     folders: Folders = field(default_factory=dict)
     earlier: tuple[dict[str, Any], ...] = ()
+    sides: Mapping[int, int] = field(default_factory=dict)
+    profiled: int = 0
 
     @property
     def keys(self) -> list[str]:
@@ -67,6 +73,20 @@ class Source:
         column = self.dataset.select_columns("key").with_format("arrow")[:]["key"]
         keys: list[str] = column.to_pylist()
         return keys
+
+    def colours(self, config: DataBase) -> dict[str, str]:
+        """What profiles do to the pictures, if anything: part of the address of what is made of
+        them."""
+        converted = self.profiled and config.profiles == "convert"
+        return {"profiles": "convert"} if converted else {}
+
+    def enlarged(self, resolution: int) -> str:
+        """What is to be said of pictures that are smaller; nothing if there are none."""
+        count = sum(many for side, many in self.sides.items() if side < resolution)
+        return (
+            f"{count:,} of {len(self.dataset):,} pictures are smaller than {resolution} pixels and "
+            "are enlarged to that, which makes them blurred"
+        ) * bool(count)
 
 
 @dataclass(frozen=True)
@@ -77,6 +97,8 @@ class Facts:
     notes: list[str]
     attribution: str
     fingerprint: str
+    sides: dict[int, int]
+    profiled: int
     folders: dict[str, Split] = field(default_factory=dict)
 
 
@@ -141,6 +163,8 @@ def _opened(path: Path) -> Source:
         fingerprint=facts.fingerprint,
         notes=tuple(facts.notes),
         folders=facts.folders,
+        sides=facts.sides,
+        profiled=facts.profiled,
     )
 
 
@@ -149,15 +173,19 @@ def _facts(path: Path) -> Facts:
 
 
 def _write(path: Path, build: Callable[[Findings], Iterable[Example]], findings: Findings) -> None:
+    headers = Headers()
     schema, content = FEATURES.arrow_schema, hashlib.sha256()
     with pa.OSFile(str(path / ROWS), "wb") as file, pa.ipc.new_stream(file, schema) as out:
         for batch in _batches(build(findings)):
             for example in batch:
                 content.update(_digest(example))
+                headers.add(example.key, example.picture)
             out.write_batch(_record_batch(batch, schema))
     if findings.folders:
         content.update(json.dumps(findings.folders, sort_keys=True).encode())
-    facts = {**asdict(findings), "fingerprint": content.hexdigest()}
+    findings.notes += headers.notes()
+    seen = {"sides": headers.sides, "profiled": headers.profiled}
+    facts = {**asdict(findings), "fingerprint": content.hexdigest(), **seen}
     text = json.dumps(facts, indent=1, ensure_ascii=False)
     (path / FACTS).write_bytes(text.encode(errors="backslashreplace"))  # names of files are bytes
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import Image
 from torch import Tensor
 
 from dmtool.data import captions
 from dmtool.data.splits import look_like_splits
+from dmtool.data.transforms import header
 from dmtool.data.walk import some, walk
 from dmtool.errors import UserError
 from dmtool.evaluate.sets import decoded
@@ -61,7 +61,6 @@ def read_square(path: Path) -> Tensor:
 def _prompt(path: Path) -> str:
     """The prompt that a PNG file says it was made for, or ""."""
     try:
-        with Image.open(path) as image:
-            return str(image.info.get("prompt", ""))
+        return str(header(path.read_bytes()).info.get("prompt", ""))
     except Exception:  # decoders raise anything: what is unreadable is named when it is read
         return ""

@@ -28,6 +28,8 @@ IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 """Mean and standard deviation of pixels in [0, 1], red, green, blue."""
 
+LONGEST = 16  # times the shorter side: of longer pictures the ends are cut off before a crop
+
 Triple = tuple[float, float, float]
 
 
@@ -48,6 +50,7 @@ class Preparation:
     def __call__(self, images: Tensor) -> Tensor:
         """Float pictures [B, 3, H, W] in [0, 255] -> the network's input [B, 3, size, size]."""
         if self.fit == "crop":
+            images = _near_the_middle(images)
             resized = _middle(RESIZES[self.resize][0](images, self._scaled(images)), self.size)
         else:
             resized = RESIZES[self.resize][0](images, self.size)
@@ -78,6 +81,14 @@ def scaled(mean: Triple, std: Triple) -> tuple[Triple, Triple]:
 def same(value: float) -> Triple:
     """One number for all three channels."""
     return value, value, value
+
+
+def _near_the_middle(images: Tensor) -> Tensor:
+    """What of pictures is not so far from their middle that it would only cost memory."""
+    height, width = images.shape[-2:]
+    most = LONGEST * min(height, width)
+    top, left = max(0, (height - most) // 2), max(0, (width - most) // 2)
+    return images[..., top : top + most, left : left + most]
 
 
 def _middle(images: Tensor, size: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
@@ -37,6 +37,7 @@ class Reals:
     captions: list[str]
     splits: NDArray[np.str_]
     fingerprint: str
+    colours: dict[str, str] = field(default_factory=dict)
 
     def rows(self, count: int | None, *splits: Split) -> list[int]:
         """`count` evenly spread rows of some splits, or all; UserError if there are not two."""
@@ -83,6 +84,7 @@ class Reals:
         config = self.pictures.config
         how = {name: getattr(config, name) for name in ("crop", "flip")}
         how |= {"background": list(config.background), "resolution": self.pictures.resolution}
+        how |= self.colours
         if rows is not None:
             how["files"] = cache.digest([self.keys[row] for row in rows])
         return {"data": self.fingerprint, **how}
@@ -134,6 +136,7 @@ def of_source(loaded: Source, config: Data, resolution: int) -> Reals:
         captions=[several[0] if several else "" for several in _column(loaded.dataset, "caption")],
         splits=np.array(source.by_row(loaded, config)),
         fingerprint=loaded.fingerprint,
+        colours=loaded.colours(config),
     )
 
 

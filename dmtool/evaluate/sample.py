@@ -79,7 +79,7 @@ def of(
     read from it when they are used. `notes` join those on the pictures. A UserError names all
     pictures that cannot be decoded: leaving them out would change the figure.
     """
-    key = {"pictures": pictures.digest, "extractor": extractor.describe()}
+    key = {"pictures": pictures.digest, "extractor": extractor.describe(), **pictures.colours}
 
     def encode(rows: range) -> dict[str, Tensor]:
         images = ahead(pictures.__getitem__, rows)

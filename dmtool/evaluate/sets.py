@@ -1,7 +1,7 @@
 """Sets of pictures that are measured: the files below a folder, or the images in an array.
 
 Each picture goes from its native size straight into the extractor's own resize: RGB, upright by its
-EXIF, over white where it is transparent, 16 bits brought to 8.
+EXIF, its colours in sRGB by its profile, over white where it is transparent, 16 bits brought to 8.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 from torch import Tensor
 from tqdm import tqdm
 
 from dmtool.cache import digest
-from dmtool.data.transforms import WIDE, open_picture, to_pixels, to_rgb
+from dmtool.data.colour import GREY, profile
+from dmtool.data.transforms import LIMIT, open_picture, to_pixels, to_rgb
 from dmtool.data.walk import PICTURES, Listing, some, walk
 from dmtool.errors import UserError
 from dmtool.processes import ALONE, Group
@@ -30,7 +31,6 @@ from dmtool.say import shown
 WHITE = (255, 255, 255)
 MAX_PIXELS = 2**28
 LOSSY = {"JPEG", "MPO", "WEBP", "AVIF", "JPEG2000"}
-GREY = {"1", "L", "LA"} | WIDE
 
 
 class Undecodable(Exception):
@@ -44,8 +44,8 @@ class Undecodable(Exception):
 class PictureSet(Protocol):
     """Pictures by number, uint8 RGB [3, H, W], and what is to be said of them.
 
-    `digest` is that of all their bytes in order, `keys` tell single ones apart; `facts` is for
-    JSON, `notes` are sentences.
+    `digest` is that of all their bytes in order, `keys` tell single ones apart; `colours` says what
+    was done to them by profiles, if anything; `facts` is for JSON, `notes` are sentences.
     Undecodable is raised for a picture whose file is damaged.
     """
 
@@ -53,6 +53,8 @@ class PictureSet(Protocol):
     def digest(self) -> str: ...
     @property
     def keys(self) -> list[str] | None: ...
+    @property
+    def colours(self) -> dict[str, str]: ...
     @property
     def facts(self) -> dict[str, Any]: ...
     @property
@@ -64,7 +66,8 @@ class PictureSet(Protocol):
 class File(NamedTuple):
     """A picture file: its path below the folder, and what its bytes and header say.
 
-    One that cannot be opened has no format.
+    One that cannot be opened has no format. `profiled`: its colours are converted to sRGB; `fault`
+    says why its profile cannot be used.
     """
 
     name: str
@@ -73,6 +76,8 @@ class File(NamedTuple):
     size: tuple[int, int]
     grey: bool
     transparent: bool
+    profiled: bool = False
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,12 @@ class Folder:
             "files": self.digest,
             "formats": dict(Counter(file.format for file in self.files)),
             "sizes": _sizes(self.files),
+            **self.colours,
         }
+
+    @property
+    def colours(self) -> dict[str, str]:
+        return {"profiles": "convert"} if any(file.profiled for file in self.files) else {}
 
     @property
     def notes(self) -> list[str]:
@@ -118,6 +128,10 @@ class Folder:
             _counted(self.files, "grey", "grey pictures, taken as RGB"),
             _counted(self.files, "transparent", "transparent pictures, laid over white (other "
                      "libraries drop the alpha channel)"),
+            _counted(self.files, "profiled", "pictures turned into sRGB by their colour profile "
+                     "(other libraries ignore profiles)"),
+            _counted(self.files, "fault", "pictures taken as sRGB, since their colour profile "
+                     f"cannot be used ({some(f.name for f in self.files if f.fault)})"),
             _repeated(self.files),
         ]  # fmt: skip
         return [f"{self.path}: {line}" for line in told if line]
@@ -168,6 +182,10 @@ class Images:
         return None
 
     @property
+    def colours(self) -> dict[str, str]:
+        return {}
+
+    @property
     def facts(self) -> dict[str, Any]:
         height, width = self.images.shape[1:3]
         return {
@@ -212,11 +230,13 @@ def _look(root: Path, name: str) -> File:
     try:
         data = _bytes(root / name)
         sha256 = hashlib.sha256(data).hexdigest()
-        image = open_picture(data, MAX_PIXELS)
+        image = open_picture(data, MAX_PIXELS, LIMIT)
     except Exception:  # decoders raise anything: bad files are named when all have been seen
         return File(name, sha256, "", (0, 0), False, False)
     kind, clear = image.format or PurePosixPath(name).suffix, image.has_transparency_data
-    return File(name, sha256, kind, image.size, image.mode in GREY, clear)
+    found, grey = profile(image), image.mode in GREY
+    converted = found.transform is not None
+    return File(name, sha256, kind, image.size, grey, clear, converted, found.fault)
 
 
 def _bytes(path: Path) -> bytes:
@@ -227,8 +247,7 @@ def _bytes(path: Path) -> bytes:
 
 def decoded(path: Path) -> Tensor:
     """The picture of a file over white, uint8 RGB [3, H, W]; decoders raise anything."""
-    image: Image.Image = to_rgb(open_picture(_bytes(path), MAX_PIXELS), WHITE)
-    return to_pixels(image)
+    return to_pixels(to_rgb(open_picture(_bytes(path), MAX_PIXELS, LIMIT), WHITE))
 
 
 def _reason(error: Exception) -> str:
@@ -254,7 +273,7 @@ def _sizes(files: list[File]) -> str:
 
 
 def _counted(files: list[File], what: str, words: str) -> str:
-    count = sum(getattr(file, what) for file in files)
+    count = sum(bool(getattr(file, what)) for file in files)
     return f"{words}: {count:,}" * bool(count)
 
 

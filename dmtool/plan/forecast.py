@@ -57,19 +57,21 @@ def calendar(config: Train, steps: int, *, ended: bool = True) -> Calendar:
     saves.
     """
 
-    def moments(every: int) -> set[int]:
+    def moments(every: int | None) -> set[int]:
+        if every is None:
+            return set()
         return crossed(every, config.batch_size, steps) | ({steps} if ended else set())
 
     every = config.every
-    validations, saves = moments(every.validate), moments(every.checkpoint)
+    validations = moments(every.validate)
+    saves = moments(every.checkpoint) | ({steps} if ended else set())
     if config.keep.best and every.evaluate and config.keep.best in config.evaluated:
         saves |= moments(every.evaluate)
     elif config.keep.best:
         saves |= validations
     taken = moments(every.snapshot) if config.ema.snapshots else set()
-    return Calendar(
-        steps, *(sorted(each) for each in (validations, moments(every.preview), taken, saves))
-    )
+    previews = moments(config.preview_every)
+    return Calendar(steps, *(sorted(each) for each in (validations, previews, taken, saves)))
 
 
 def crossed(every: int, batch_size: int, steps: int) -> set[int]:
@@ -127,7 +129,8 @@ def disk(config: Train, sizes: Sizes, steps: int) -> dict[str, int]:
     )
     best = Best(config.keep.best, 0.0, saves[0]) if config.keep.best else None
     kept = checkpoint.retained(saves, config.keep, best)
-    thinned = snapshots.thinned(taken, config.every.snapshot) if taken else set()
+    every = config.every.snapshot
+    thinned = snapshots.thinned(taken, every) if taken and every else set()
     return {
         "checkpoints": len(kept) * sizes.checkpoint,
         "artifacts": (1 + (best is not None)) * sizes.artifact,

@@ -96,17 +96,21 @@ class Program(Occasions):
         super().__init__(context)
         self.acts = self._acts()
 
-    def __call__(self, done: bool) -> None:
+    def __call__(self, done: bool, stop: bool = False) -> None:
         """After a step, the first of which is to warm up; raises Over after the last act."""
         if next(self.acts, True):
             raise Over
 
     def _acts(self) -> Iterator[None]:
+        config = self.context.config
         picture = self.context.folder / "previews" / "rehearsal.png"
         step = yield from self._steady()
         validate = self._lasting(lambda: self._on_main(self._validate))
-        preview = self._lasting(lambda: self._on_main(lambda: self._preview(picture)))
-        snapshot = self._lasting(self._snapshot)
+        preview = snapshot = 0.0
+        if config.preview_every:
+            preview = self._lasting(lambda: self._on_main(lambda: self._preview(picture)))
+        if config.every.snapshot:
+            snapshot = self._lasting(self._snapshot)
         last_save = self._lasting(self._save_and_wait)
         save = yield from self._saving(step)
         self.written()

@@ -173,6 +173,11 @@ class UnetLatent(Open):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Transform(Open):
+    profiles: Literal["convert", "ignore"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Earlier(Schema):
     """Pictures that a run saw before others took their place, after `pictures_seen`."""
 
@@ -190,6 +195,7 @@ class Pictures(Open):
     attribution: Words
     earlier: list[Earlier]
     validated_on: Literal["val", "train"] | None
+    transform: Transform
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ class DataBase(Schema):
     """What all sources share; see `conf/data/_common.yaml`."""
 
     background: tuple[Channel, Channel, Channel]
+    profiles: Literal["convert", "ignore"]
     crop: Literal["center", "random"]
     flip: bool
     max_bad: Fraction

@@ -87,14 +87,15 @@ class Limit(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class Every(Schema):
-    """Cadences, in pictures seen; `null` is never."""
+    """Cadences, in pictures seen; all is done at the end, too. `null` is never, and of a
+    checkpoint at the end alone."""
 
     log: Count
-    validate: Count
+    validate: Count | None
     evaluate: Count | None
-    preview: Count
-    checkpoint: Count
-    snapshot: Count
+    preview: Count | None
+    checkpoint: Count | None
+    snapshot: Count | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,10 +204,10 @@ class Train(Machine):
 
     def __post_init__(self) -> None:
         if self.keep.best is not None and self.keep.best not in self.judged:
-            raise ValueError(
-                f"keep.best={self.keep.best} is none of {', '.join(self.judged)}"
-                + ("" if self.every.evaluate else "; every.evaluate=PICTURES measures more")
-            )
+            measured = f"none of {', '.join(self.judged)}" if self.judged else "not measured"
+            more = [key for key in ("validate", "evaluate") if vars(self.every)[key] is None]
+            words = "".join(f"; every.{key}=PICTURES measures more" for key in more)
+            raise ValueError(f"keep.best={self.keep.best} is {measured}{words}")
         if "/" in self.run:
             raise ValueError(f"run={self.run} is a path; give a name, and the directory as root=")
         if self.compute.channels_last and self.optim.kind == "adam8bit":
@@ -228,7 +229,12 @@ class Train(Machine):
     @property
     def judged(self) -> Figures:
         """All figures that may be the best so far."""
-        return self.figures | self.evaluated
+        return (self.figures if self.every.validate else {}) | self.evaluated
+
+    @property
+    def preview_every(self) -> int | None:
+        """The cadence of previews, None if there is nothing to show."""
+        return self.every.preview
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,6 +277,8 @@ class LatentShape(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class Preview(Schema):
+    """`prompts`: of none there are no previews."""
+
     prompts: list[Name]
     seed: Natural
 
@@ -303,6 +311,10 @@ class TrainUnet(Train):
         if self.guidance.perturbed.scale:
             raise ValueError("guidance.perturbed is of sampling: previews are not guided by it")
         _learns(self.noise, self.sampler)
+
+    @property
+    def preview_every(self) -> int | None:
+        return self.every.preview if self.preview.prompts else None
 
 
 @dataclass(frozen=True, kw_only=True)

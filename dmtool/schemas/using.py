@@ -260,6 +260,13 @@ class NoisePlot(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class HasData(Schema):
-    """The data section alone, as `dmtool data` takes it."""
+    """The data section alone."""
 
     data: Data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspect(HasData):
+    """`dmtool data`; `resolution` is what a stage would be trained at, in pixels."""
+
+    resolution: Count | None

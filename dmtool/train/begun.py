@@ -14,14 +14,15 @@ from dmtool.data import difference
 from dmtool.data.source import Source
 from dmtool.errors import UserError
 from dmtool.runs import Artifact
+from dmtool.schemas import DataBase
 from dmtool.text import TextEncoder
 
 FREE = {"limit", "every", "evaluate", "keep", "track", "wandb", "alert", "root", "run", "device",
         "preview", "sampler", "guidance", "accumulation", "parallel", "compute", "init", "held_out",
         "timeout", "recovery", "other_pictures", "data.workers", "data.memory_mb",
-        "data.max_bad"}  # fmt: skip
+        "data.max_bad", "data.profiles"}  # fmt: skip
 """Settings that may differ when a run goes on: they change nothing in what is learned
-(`compute` its rounding)."""
+(`compute` its rounding; `data.profiles` what `check_colours` finds)."""
 
 NAMES = {"data.kind", "data.path", "data.size", "data.count", "data.seed", "data.min_objects",
          "data.max_objects", "data.hold_out", "data.max_pixels", "data.splits", "from",
@@ -76,6 +77,15 @@ class Begun:
             )
         until = {"fingerprint": then["fingerprint"], "pictures_seen": self.card["pictures_seen"]}
         return replace(source, earlier=(*earlier, until))
+
+    def check_colours(self, source: Source, config: DataBase) -> None:
+        """UserError for other colours, where pictures have profiles that make a difference."""
+        then = self.config["data"]["profiles"]
+        if source.profiled and then != config.profiles:
+            raise UserError(
+                f"{self.folder} was begun with data.profiles={then}, and {source.profiled:,} "
+                f"pictures have colour profiles: give data.profiles={then}, or take another run="
+            )
 
     def check_parent(self, parent: Artifact) -> None:
         """UserError if it is not of the latent space that the stage was trained in."""

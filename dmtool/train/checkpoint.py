@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
-from dmtool import reading, runs
+from dmtool import files, reading, runs
 from dmtool.cache import file_digest
 from dmtool.device import asynchronous, locks_pages
 from dmtool.errors import UserError
@@ -32,6 +32,7 @@ from dmtool.train.team import Team
 log = logging.getLogger(__name__)
 
 TENSORS = ("model.safetensors", "ema.safetensors", "optimizer.safetensors")
+STATE = "state.json"
 SUMS = "SHA256SUMS"
 """The files' checksums, as `sha256sum -c` reads them."""
 STATE = "state.json"
@@ -53,14 +54,16 @@ class Best:
 class Progress:
     """How far a run is: pictures seen, seconds spent, and whether its limit is reached.
 
-    `skipped` counts the steps that were not finite, `strikes` how many more of them there were than
-    finite ones since; `offender` is where the last of them began, `good` the last checkpoint
-    without a strike, `rollbacks` how often the run has gone back (see `recovery`).
+    `owed`: what follows a save, figures and previews of its moment, is still to be done. `skipped`
+    counts the steps that were not finite, `strikes` how many more of them there were than finite
+    ones since; `offender` is where the last of them began, `good` the last checkpoint without a
+    strike, `rollbacks` how often the run has gone back (see `recovery`).
     """
 
     pictures: int = 0
     seconds: float = 0.0
     done: bool = False
+    owed: bool = False
     metrics: dict[str, float] = field(default_factory=dict)
     best: Best | None = None
     skipped: int = 0
@@ -107,6 +110,19 @@ class HostCopy:
         """
         first()
         runs.replace_directory(folder / self._name, self._fill)
+        self._forget(folder, keep)
+
+    def amend(self, folder: Path, keep: Keep) -> None:
+        """Write `folder/PICTURES` again with `progress` as it is now; its tensors stay."""
+        path = folder / self._name
+        sums = {name: digest for name, digest in _sums(path).items() if name != STATE}
+
+        def fill(new: Path) -> None:
+            for name in sums:
+                files.link(path / name, new / name)
+            self._seal(new, sums)
+
+        runs.replace_directory(path, fill)
         self._forget(folder, keep)
 
     @property
@@ -261,14 +277,19 @@ def _all(folder: Path) -> list[Path]:
 
 def _verified(path: Path) -> tuple[Stored, bool]:
     """A checkpoint's state, and whether it is in shards; UserError if a file is not as written."""
-    lines = reading.read_text(path / SUMS).splitlines()
-    sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    sums = _sums(path)
     shards = TENSORS[0] not in sums
     _check(path, STATE, sums)
     state = reading.read_json(path / STATE, Stored, MOST)
     for name in state.files if shards else TENSORS:
         _check(path, name, sums)
     return state, shards
+
+
+def _sums(path: Path) -> dict[str, str]:
+    """The recorded digest of each file of a checkpoint."""
+    lines = reading.read_text(path / SUMS).splitlines()
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def _check(path: Path, name: str, sums: dict[str, str]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -38,11 +39,12 @@ class Log:
         self._totals: dict[str, Tensor] = {}
         self._since = time.monotonic(), progress.pictures
         self._display: Display | None = None
+        self._untold: list[Callable[[], None]] = []
         stall = config.alert.stall if self.main else None
         self._watchdog = Watchdog(stall, self._stalled) if stall else None
         self._trackers: list[trackers.Tracker] = []
         if self.main:
-            told = metrics.forget_after(self.path, progress.pictures)
+            told = metrics.forget_after(self.path, progress.pictures, progress.owed)
             self._trackers = trackers.build(folder, config, stage, progress.pictures, told)
 
     def say(self, text: str) -> None:
@@ -67,7 +69,17 @@ class Log:
                 self._display.close()
         self._finish()
 
+    def tell(self) -> None:
+        """Hand on what was written to metrics.jsonl: to who looks, and to trackers.
+
+        They may fail, and what is more important is done before.
+        """
+        waiting, self._untold = self._untold, []
+        for each in waiting:
+            each()
+
     def _finish(self) -> None:
+        self.tell()
         for tracker in self._trackers:
             tracker.finish()
 
@@ -100,16 +112,17 @@ class Log:
         rate = (progress.pictures - seen) / max(now - then, 1e-9)
         self._since = now, progress.pictures
         if self._display:
-            self._display.figures(progress.pictures, figures.get("loss", math.nan), rate)
+            shown = (progress.pictures, figures.get("loss", math.nan), rate)
+            self._untold.append(partial(self._display.figures, *shown))
         self.figures(progress, figures | {"lr": self.lr, "pictures_per_second": rate, **more})
 
     def figures(self, progress: Progress, figures: dict[str, float]) -> None:
-        """Append one line to metrics.jsonl."""
+        """Append one line to metrics.jsonl; others hear of it by `tell`."""
         if not self.main:
             return
         self._append(progress, figures)
         for tracker in self._trackers:
-            tracker.log(figures, progress.pictures)
+            self._untold.append(partial(tracker.log, figures, progress.pictures))
 
     def picture(self, progress: Progress, path: Path) -> None:
         """Show a preview where there is somebody to show it to."""

@@ -64,14 +64,18 @@ class Trainer:
     def run(self) -> None:
         """Train; raise Stopped after a signal to stop, with everything saved."""
         fraction, _ = self.stop.decide()
-        if fraction >= 1:
+        if fraction >= 1 and not self.progress.owed:
             self.log.say(f"{self.folder} is trained: {self.progress.pictures:,} pictures seen")
             return
-        self.progress.done = False  # it was done, if its limit has been raised
         if self.resumed:
             self.log.say(f"going on from {self.progress.pictures:,} pictures")
-        with self.stop.heeded(), self.log.bar(fraction):
-            self._train(fraction)
+        with self.stop.heeded(), self.log.bar(fraction), self.occasions.writer.finishing():
+            if self.progress.owed:
+                with self.group.busy():
+                    self.occasions.attend()
+            if fraction < 1:
+                self.progress.done = False  # it was done, if its limit has been raised
+                self._train(fraction)
             self.occasions.written()
         self.log.say(f"trained: {self.folder / 'artifacts' / 'default'}")
 
@@ -87,14 +91,13 @@ class Trainer:
             with self.group.busy():
                 if self.recovery.needed():
                     self.recovery.roll_back()
-                self.occasions(fraction >= 1)
+                self.occasions(fraction >= 1, stop)
             if fraction >= 1:
                 return
             if stop:
                 self._stopped()
 
     def _stopped(self) -> None:
-        self.occasions.save("default")
         self.occasions.written()
         raise Stopped(
             f"stopped at {self.progress.pictures:,} pictures; "

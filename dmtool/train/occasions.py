@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dmtool import runs
 from dmtool.device import autocast, peak_memory
@@ -18,12 +20,27 @@ from dmtool.train.shard import whole
 from dmtool.train.writer import Writer
 
 
+class Save(NamedTuple):
+    """What is written of a moment: the run, and its artifacts' card and further files."""
+
+    copy: HostCopy
+    card: dict[str, Any]
+    more: runs.Fill
+
+
 class Occasions:
-    """Log, validate, evaluate, preview, and save, on averaged weights."""
+    """Log, save, validate, evaluate and preview, on averaged weights.
+
+    What a run can do without comes after the save, so that no failure of it costs a picture; then
+    what it has found is added to what was saved. A run that was cut off between makes up for it
+    when it goes on.
+    """
 
     def __init__(self, context: Context) -> None:
         self.context = context
         self.writer = Writer()
+        self._latest: Save | None = None
+        self._saved: int | None = None
         wanted = context.config.every.evaluate
         self.evaluation = (
             Evaluation(context.config, context.stage, context.device) if wanted else None
@@ -34,26 +51,58 @@ class Occasions:
         every = self.context.config.every
         return any(map(self._crossed, vars(every).values()))
 
-    def __call__(self, done: bool) -> None:
-        """After a step: do all whose time has come; `done` after the last one."""
+    def __call__(self, done: bool, stop: bool = False) -> None:
+        """After a step: do all whose time has come; `done` after the last one. With `stop` there is
+        time for a save alone."""
         every, progress = self.context.config.every, self.context.progress
-        if done or self._crossed(every.log):
+        progress.done = done
+        if self._is_time(every.log):
             self._log()
-        measured: dict[str, float] = {}
-        if done or self._crossed(every.validate):
-            measured |= self._on_main(self._validate)
-        if self.evaluation and (done or self._crossed(every.evaluate)):
-            measured |= self._on_main(self._evaluate)
-        progress.metrics |= measured
-        improved = self._improved(measured)
-        if done or self._crossed(every.preview):
-            path = self.context.folder / "previews" / f"{progress.pictures:09d}.png"
-            self._on_main(lambda: self._preview(path))
-        if done or self._crossed(every.snapshot):
+        if self._is_time(every.snapshot):
             self._snapshot()
-        if done or improved or self._crossed(every.checkpoint):
-            progress.done = done
-            self.save("default", *(["best"] if improved else []))
+        if done or stop or self._crossed(every.checkpoint):
+            progress.owed = any(map(self._is_time, self._optional))
+            self.save("default")
+        self.context.log.tell()
+        if done or not stop:
+            self.attend()
+
+    def attend(self) -> None:
+        """Validate, evaluate and preview if it is their time."""
+        progress, shows = self.context.progress, self._is_time(self.context.config.preview_every)
+        measured = self._measured()
+        progress.metrics |= measured
+        improved = ["best"] if self._improved(measured) else []
+        if progress.owed:
+            progress.owed = shows
+            self._add("default", *improved)
+        elif improved:
+            self.save("default", *improved)
+        if shows:
+            self._on_main(lambda: self._preview(self._picture))
+        if progress.owed:
+            progress.owed = False
+            self._add()
+
+    @property
+    def _optional(self) -> list[int | None]:
+        """The cadences of what comes after the save."""
+        config = self.context.config
+        return [config.every.validate, config.every.evaluate, config.preview_every]
+
+    @property
+    def _picture(self) -> Path:
+        """The preview of this moment."""
+        return self.context.folder / "previews" / f"{self.context.progress.pictures:09d}.png"
+
+    def _measured(self) -> dict[str, float]:
+        every = self.context.config.every
+        measured: dict[str, float] = {}
+        if self._is_time(every.validate):
+            measured |= self._on_main(self._validate)
+        if self._is_time(every.evaluate):
+            measured |= self._on_main(self._evaluate)
+        return measured
 
     def save(self, *names: str) -> None:
         """Save the run, and its averaged weights as the artifacts `names`.
@@ -68,16 +117,33 @@ class Occasions:
         with context.parallel.averaged(context.state.ema):
             if context.accelerator.is_main_process:
                 card, more = context.stage.card(context.folder / "artifacts" / "default")
+        self._saved = context.progress.pictures
         if context.accelerator.is_main_process or context.parallel.team:
             self.writer.wait()
-            copy = context.state.copy()
-            self.writer.start(partial(self._write, copy, names, card, more))
+            self._latest = Save(context.state.copy(), card, more)
+            self.writer.start(partial(self._write, self._latest, names))
+
+    def _add(self, *names: str) -> None:
+        """Add what is known by now to what was saved of this moment, and to the artifacts `names`.
+
+        Whoever begins with what another process has saved saves it anew.
+        """
+        if self._saved != self.context.progress.pictures:
+            self.save(*names)
+        elif self._latest and self.context.accelerator.is_main_process:
+            copy = replace(self._latest.copy, progress=deepcopy(self.context.progress))
+            self._latest = self._latest._replace(copy=copy)
+            self.writer.then(partial(self._write_again, self._latest, names))
 
     def written(self) -> None:
         """Wait until what was saved is on the disk, on all processes."""
         with self.context.group.busy():
             self.writer.wait()
         self.context.group.wait()
+
+    def _is_time(self, every: int | None) -> bool:
+        """Whether what has this cadence is due: all is at the end, but what never is."""
+        return every is not None and (self.context.progress.done or self._crossed(every))
 
     def _crossed(self, every: int | None) -> bool:
         if every is None:
@@ -106,15 +172,16 @@ class Occasions:
             return context.group.on_main(act)
 
     def _validate(self) -> dict[str, float]:
-        metrics = self.context.stage.validate()
-        self.context.log.figures(self.context.progress, metrics)
-        return metrics
+        return self._told(self.context.stage.validate())
 
     def _evaluate(self) -> dict[str, float]:
         assert self.evaluation is not None
-        metrics = self.evaluation(self.context.stage)
-        self.context.log.figures(self.context.progress, metrics)
-        return metrics
+        return self._told(self.evaluation(self.context.stage))
+
+    def _told(self, figures: dict[str, float]) -> dict[str, float]:
+        self.context.log.figures(self.context.progress, figures)
+        self.context.log.tell()
+        return figures
 
     def _preview(self, path: Path) -> dict[str, float]:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,26 +204,30 @@ class Occasions:
         context = self.context
         average, seen = context.state.ema, context.progress.pictures
         main, every = context.accelerator.is_main_process, context.config.every.snapshot
+        assert every is not None
         averages = {
             each.sigma_rel: whole(average.averages[each], keep=main) for each in average.snapshots
         }
         if averages and main:
             snapshots.save(context.folder / "snapshots", seen, averages, every)
 
-    def _write(
-        self, copy: HostCopy, names: tuple[str, ...], card: dict[str, Any], more: runs.Fill
-    ) -> None:
-        folder = self.context.folder
+    def _write(self, save: Save, names: tuple[str, ...]) -> None:
+        folder, keep = self.context.folder / "checkpoints", self.context.config.keep
+        save.copy.write(folder, keep, partial(self._export, save, names))
+
+    def _write_again(self, save: Save, names: tuple[str, ...]) -> None:
+        self._export(save, names)
+        save.copy.amend(self.context.folder / "checkpoints", self.context.config.keep)
+
+    def _export(self, save: Save, names: tuple[str, ...]) -> None:
+        """Write the averaged weights as the artifacts `names`."""
         progress = {
-            "pictures_seen": copy.progress.pictures,
-            "complete": copy.progress.done,
+            "pictures_seen": save.copy.progress.pictures,
+            "complete": save.copy.progress.done,
             "ema": self.context.state.ema.exported.card(),
-            "metrics": copy.progress.metrics,
+            "metrics": save.copy.progress.metrics,
         }
-
-        def artifacts() -> None:
-            weights = for_use(copy.weights)
-            for name in names:
-                runs.save(folder / "artifacts" / name, weights, card | progress, more)
-
-        copy.write(folder / "checkpoints", self.context.config.keep, artifacts)
+        weights = for_use(save.copy.weights)
+        for name in names:
+            path = self.context.folder / "artifacts" / name
+            runs.save(path, weights, save.card | progress, save.more)

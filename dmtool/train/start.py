@@ -21,7 +21,7 @@ from dmtool.network import for_use
 from dmtool.processes import Group
 from dmtool.runs import Artifact
 from dmtool.say import say
-from dmtool.schemas import Train
+from dmtool.schemas import DataBase, Train
 from dmtool.train import begun, lock, parallel, trackers
 from dmtool.train.loop import Trainer
 from dmtool.train.stage import Stage
@@ -89,6 +89,7 @@ def _built(
     torch.manual_seed(config.seed)
     stage = build(config, device, loaded)
     if before:
+        before.check_colours(stage.source, config.data)
         before.check_text(stage.text)
     return stage
 
@@ -105,20 +106,23 @@ def _complete(config: Train) -> dict[str, Any]:
     return cast(dict[str, Any], values)
 
 
-def data_card(source: Source, val_pictures: int) -> dict[str, Any]:
-    """What a card says of the pictures that a stage was trained on, and those of its figures."""
+def data_card(source: Source, config: DataBase, val_pictures: int) -> dict[str, Any]:
+    """What a card says of the pictures that a stage was trained on, of what became of them, and of
+    those of its figures."""
+    transform = {name: getattr(config, name) for name in ("profiles", "crop", "flip")}
     return {
         "fingerprint": source.fingerprint,
         "pictures": len(source.dataset),
         "attribution": source.attribution,
         "earlier": list(source.earlier),
         "validated_on": held_out(val_pictures),
+        "transform": {**transform, "background": list(config.background)},
     }
 
 
 def _report(stage: Stage, config: Train) -> list[str]:
     """What a user should know before training."""
-    lines = source.report(stage.source)
+    lines = [*source.report(stage.source), *filter(None, [stage.source.enlarged(stage.resolution)])]
     figures = [*config.figures] if held_out(stage.val_pictures) == "train" else []
     figures += config.evaluated if held_out(stage.val_pictures, 2) == "train" else []
     if figures:

@@ -190,6 +190,7 @@ class UnetStage:
         key: dict[str, Any] = {"data": self.source.fingerprint, "split": split}
         key |= {"val": config.data.val, "test": config.data.test}
         key |= {"resolution": self.resolution, "background": list(config.data.background)}
+        key |= self.source.colours(config.data)
         still = config.data if self.vae is None else replace(config.data, flip=False)
         pictures = Pictures(dataset, still, self.resolution, config.seed)
         return Clean(pictures, self.codec, key, self.device, self.dtype, config.data.flip)
@@ -256,7 +257,7 @@ class UnetStage:
             "produces": "pictures" if self.vae is None else "latents",
             "noise": self.process,
             "text": self.text.card(),
-            "data": data_card(self.source, self.val_pictures),
+            "data": data_card(self.source, self.config.data, self.val_pictures),
             "parents": {"vae": self.vae.reference(folder)} if self.vae else {},
         }
         return card, self.text.save

@@ -169,7 +169,7 @@ class UpsamplerStage:
             "produces": "pictures",
             "noise": self.process,
             "text": self.text.card(),
-            "data": data_card(self.source, self.val_pictures),
+            "data": data_card(self.source, config.data, self.val_pictures),
             "parents": {},
         }
         return card, self.text.save

@@ -145,7 +145,7 @@ class VaeStage:
             "space_id": self._space_id(measured),
             "consumes": "pictures",
             "produces": "latents",
-            "data": data_card(self.source, self.val_pictures),
+            "data": data_card(self.source, config.data, self.val_pictures),
             "parents": {},
         }
         return card, nothing

@@ -107,7 +107,7 @@ def test_large_jpegs_are_decoded_smaller_to_the_same_picture():
     y, x = np.mgrid[:800, :1200] / 800
     smooth = np.stack([255 * x / 1.5, 255 * y, 127 + 100 * np.sin(9 * x)], -1).astype(np.uint8)
     data = stored(Image.fromarray(smooth), "jpeg", quality=95)
-    quick = transforms.load(data, 32, GROUND)
+    quick = transforms.resize(transforms.decode(data, 32, GROUND), 32)
     exact = transforms.resize(Image.fromarray(smooth), 32)
     assert quick.size == (48, 32)
     assert np.abs(np.asarray(quick).astype(int) - np.asarray(exact)).max() <= 6
@@ -120,3 +120,34 @@ def test_uint8_float_and_image_are_inverses():
     assert torch.equal(transforms.to_uint8(floats), pixels)
     assert torch.equal(transforms.to_pixels(transforms.to_image(pixels)), pixels)
     assert transforms.to_uint8(torch.tensor([-9.0, 9.0])).tolist() == [0, 255]
+
+
+@pytest.mark.parametrize("size", [(1, 20_000), (900, 50), (7, 200), (3000, 170)])
+def test_of_a_long_picture_only_the_square_is_scaled(size, monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+    image, resolution = Image.fromarray(noise), 32
+    width, height = transforms.scaled(size, resolution)
+    whole = np.asarray(transforms.resize(image, resolution)).astype(int)
+    made, resized = [], Image.Image.resize
+    monkeypatch.setattr(
+        Image.Image, "resize", lambda *words: made.append(words[1]) or resized(*words)
+    )
+    for down, right in [(0, 0), (0.5, 0.5), (0.3, 0.8), (0.999999, 0.999999)]:
+        part = np.asarray(transforms.square(image, resolution, down, right)).astype(int)
+        top, left = (int(s * (n - 31)) for s, n in ((down, height), (right, width)))
+        same = whole[top : top + resolution, left : left + resolution]
+        assert part.shape == (32, 32, 3) and np.abs(part - same).max() <= 1
+    assert made == [(32, 32)] * 4
+
+
+@pytest.mark.parametrize(("mode", "kind", "ok"), [
+    ("I", "tiff", False), ("F", "tiff", False), ("I;16", "tiff", True), ("I;16", "png", True),
+    ("I", "ppm", True),
+])  # fmt: skip
+def test_values_without_a_white_are_refused_and_16_bits_are_grey(mode, kind, ok):
+    data = stored(Image.new(mode, (8, 8), 40_000), kind)
+    if ok:
+        assert (rgb(data) == round(40_000 / 257)).all()
+    else:
+        with pytest.raises(ValueError, match=r"save it with 8 or 16 bits|mode 'F' is not 8 or 16"):
+            transforms.open_picture(data, 10**6)

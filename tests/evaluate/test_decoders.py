@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def real():
     words = ["data=shapes", "data.count=60", "data.size=32", "data.test=0.3"]
-    return reals.of_data(validate(composed("inspect", words), HasData).data, 32)
+    return reals.of_data(validate({"data": composed("inspect", words).data}, HasData).data, 32)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from dmtool.evaluate.preparation import RESIZES, Preparation, _middle
 from dmtool.evaluate.resize import (
     antialiased_bicubic,
     antialiased_bilinear,
@@ -55,3 +56,15 @@ def test_pillows_bicubic_is_rounded_and_of_the_size_that_is_asked():
     images = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
     found = pillow_bicubic(images, (12, 16))
     assert torch.equal(found[0].permute(1, 2, 0), torch.from_numpy(np.array(pillow)).float())
+
+
+def test_of_a_long_picture_a_crop_costs_its_middle_alone(monkeypatch):
+    prepared = Preparation(16, "bicubic", (0, 0, 0), (1, 1, 1), fit="crop")
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 3, 4, 100))).float()
+    whole = _middle(antialiased_bicubic(images, (16, 400)), 16)
+    shapes = []
+    monkeypatch.setitem(RESIZES, "bicubic", (lambda x, size: (
+        shapes.append(size), antialiased_bicubic(x, size))[1], ""))  # fmt: skip
+    torch.testing.assert_close(prepared(images), whole, rtol=0, atol=0.01)
+    prepared(torch.zeros(1, 3, 1, 20_000))
+    assert shapes == [(16, 256), (16, 256)]

@@ -160,7 +160,8 @@ def killed_at(operation, act):
 
         def hook(event, _):
             nonlocal count
-            if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod"):
+            if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod",
+                         "os.link"):  # fmt: skip
                 count += 1
                 if count > operation:
                     os._exit(9)
@@ -172,7 +173,7 @@ def killed_at(operation, act):
 
 
 def test_a_kill_before_any_file_operation_of_a_save_loses_nothing(folder, tmp_path_factory):
-    """With a checkpoint deleted, and one that is there already written again."""
+    """With a checkpoint deleted, one that is there already written again, and one amended."""
     again, copy = new(4).copy(), new(6).copy()
     seen = []
     for operation in range(1000):
@@ -182,6 +183,7 @@ def test_a_kill_before_any_file_operation_of_a_save_loses_nothing(folder, tmp_pa
         def act(place=place):
             again.write(place, KEEP)
             copy.write(place, KEEP)
+            copy.amend(place, KEEP)
 
         died = killed_at(operation, act)
         runs.recover(place)

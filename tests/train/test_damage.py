@@ -28,7 +28,7 @@ from dmtool.evaluate.features import FeatureExtractor
 from dmtool.health import check as health
 from dmtool.hydra_main import composed
 from dmtool.report import page
-from dmtool.schemas import STAGES, HasData, Upscale
+from dmtool.schemas import STAGES, HasData, Inspect, Upscale
 from dmtool.train import ema, optim, snapshots, start
 from dmtool.train.checkpoint import Progress, State
 from dmtool.watch import live
@@ -227,7 +227,7 @@ def test_a_training_goes_on_past_a_damaged_log_and_checkpoint(copy):
 def data(tmp_path, monkeypatch):
     """A set of pictures in a cache of its own, and the files of its entry."""
     monkeypatch.setenv("DMTOOL_CACHE", str(tmp_path / "cache"))
-    config = validate(composed("inspect", SHAPES), HasData).data
+    config = validate(composed("inspect", SHAPES), Inspect).data
     source.load(config)
     return config, sorted((tmp_path / "cache").glob("data/*/*"))
 

@@ -13,12 +13,13 @@ from dmtool.hydra_main import composed
 from dmtool.prompts import Wildcards
 from dmtool.sample import sample
 from dmtool.schemas import Sample
-from dmtool.wanted import Wanted
+from dmtool.wanted import MaskFrom, Wanted
 
 WORDS = ["sampler=ddim", "sampler.steps=2", "upsample.use=never", "dtype=fp32", "guidance.scale=3",
          "seed=3", "artifact=alive"]  # fmt: skip
 NOTHING = {"n": 1, "index": 0, "negative": "", "film": False, "init": None, "mask": None,
-           "outpaint": None, "vary": None, "frames": None, "to_seed": None}  # fmt: skip
+           "mask_from": MaskFrom.WHITE, "outpaint": None, "vary": None, "frames": None,
+           "to_seed": None}  # fmt: skip
 TOGETHER = ["guidance.perturbed.scale=2", "guidance.interval.high=9", "upsample.use=auto"]
 
 
