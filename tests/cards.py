@@ -3,7 +3,7 @@
 SHA = "a" * 64
 COMMON = {
     "data": {"fingerprint": "f" * 64, "attribution": "", "pictures": 1, "earlier": [],
-             "validated_on": "val"},
+             "validated_on": "val", "transform": {"profiles": "convert"}},
     "pictures_seen": 1000, "complete": True, "metrics": {"val_loss": 0.5},
     "ema": {"kind": "power", "sigma_rel": 0.05}, "parents": {},
 }  # fmt: skip

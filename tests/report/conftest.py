@@ -30,7 +30,8 @@ def run(tmp_path):
         parent = {"sha256": "a" * 64, "path": "gone", "role": "autoencoder"}
         card = PREDICTOR | {
             "data": {"fingerprint": "f" * 64, "attribution": f"by {NASTY}", "pictures": 1,
-                     "earlier": [], "validated_on": None},
+                     "earlier": [], "validated_on": None,
+                     "transform": {"profiles": "ignore"}},
             "text": TEXT | {"name": "words"}, "parents": {"vae": parent}, "space_id": SHA,
             "produces": "latents",
         }  # fmt: skip

@@ -35,6 +35,7 @@ def log(folder, words, first, last):
         progress.pictures = pictures
         log.collect({"loss": torch.tensor(100.0 * first + pictures)})
         log.write(progress, {})
+        log.tell()
     Image.new("RGB", (6, 4), (250, 0, last)).save(folder / "preview.png")
     log.picture(progress, folder / "preview.png")
     return log
