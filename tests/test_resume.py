@@ -59,25 +59,29 @@ def home(dmtool, tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
-def test_interrupted_and_resumed_equals_uninterrupted(dmtool, home, number):
-    """The signal goes to the workers that load data as well, as Ctrl-C and SLURM send it."""
-    run, words = f"run={number.name}", [*PIXELS, *BEST, "data.workers=1"]
-    process = start(home, "train-unet", run, *words)
-    metrics = home / f"runs/{number.name}/unet/metrics.jsonl"
-    while not metrics.exists() or len(metrics.read_text().splitlines()) < 3:
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
-    os.killpg(process.pid, number)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == RESUMABLE and "the same command goes on" in errors
-    assert len(lines(home, number.name)) < 60
-    done = dmtool("train-unet", run, *words, cwd=home)
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP]
+
+
+def test_interrupted_by_each_signal_and_resumed_equals_uninterrupted(dmtool, home):
+    """Signals go to the workers that load data as well, as Ctrl-C and SLURM send them."""
+    words = ["train-unet", "run=stopped", *PIXELS, *BEST, "data.workers=1"]
+    metrics, seen = home / "runs/stopped/unet/metrics.jsonl", 0
+    for number in SIGNALS:
+        process = start(home, *words)
+        while not metrics.exists() or len(lines(home, "stopped")) < seen + 3:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.02)
+        os.killpg(process.pid, number)
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == RESUMABLE and "the same command goes on" in errors
+        assert seen < len(lines(home, "stopped")) < len(lines(home, "straight"))
+        seen = len(lines(home, "stopped"))
+    done = dmtool(*words, cwd=home)
     assert "going on from" in done.stderr + done.stdout
     for artifact in ("default", "best"):
-        assert weights(home, "straight", artifact) == weights(home, number.name, artifact)
-    assert averages(home, "straight") == averages(home, number.name)
-    assert len(lines(home, number.name)) == len(lines(home, "straight"))
+        assert weights(home, "straight", artifact) == weights(home, "stopped", artifact)
+    assert averages(home, "straight") == averages(home, "stopped")
+    assert len(lines(home, "stopped")) == len(lines(home, "straight"))
 
 
 def test_the_best_by_the_held_out_figure_is_exported_and_its_checkpoint_kept(home):
