@@ -78,7 +78,7 @@ def worse(name, factor, after=12_000):
         (worse("pictures_per_second", 0.4), "saw 40 pictures/s, the fastest 100"),
         (worse("lr", 0.7), "learning rate is 0.0014 at 20,000 pictures, the schedule says 0.002"),
         ([*lines(), END | {"ema_distance": 0.8}], "0.8 of the"),
-        ([*lines(), END | {"skipped": 25}], "25 steps were skipped: 2.00%"),
+        ([*lines(), END | {"skipped": 25}], "25 steps were skipped: 4.00%"),
         ([*lines(), END | {"alert": "no step"}], "vae: no step"),
     ],
 )  # fmt: skip
