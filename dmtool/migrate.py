@@ -103,8 +103,8 @@ CONFIG = Format(
             new("other_pictures", "refuse", beside="every"),
             new("text.dtype", "fp32", kind="hf"),
             new("text.padding", "native", kind="hf"),
-            new("data.profiles", "ignore"),
         ],
+        3: [new("data.profiles", "ignore")],
     },
 )  # fmt: skip
 
@@ -117,7 +117,10 @@ CARD = Format(
             new("data.earlier", []),
             new("text.config.dtype", "fp32", kind="hf"),
             new("text.config.padding", "native", kind="hf"),
+        ],
+        4: [
             new("data.transform", {"profiles": "ignore"}),
+            new("text.tokenizer", None),
         ],
     },
 )

@@ -6,15 +6,16 @@ is known by its content: a JSON file by its keys, a picture by the mark that it 
 
 from __future__ import annotations
 
-import json
 import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, PngImagePlugin
 
+from dmtool import reading
 from dmtool.errors import UserError
 
 MARK = "dmtool"
@@ -36,10 +37,7 @@ class Kind:
 
 def _json(*keys: str) -> Callable[[Path], bool]:
     def ours(path: Path) -> bool:
-        if path.stat().st_size > LARGEST:
-            return False
-        found = json.loads(path.read_bytes())
-        return isinstance(found, dict) and set(keys) <= found.keys()
+        return set(keys) <= reading.read_json(path, dict[str, Any], LARGEST).keys()
 
     return ours
 
@@ -116,7 +114,7 @@ def known(path: Path, kind: Kind) -> bool:
     """Whether a file is a result of a kind; one that cannot be read is none."""
     try:
         return path.is_file() and kind.ours(path)
-    except (OSError, ValueError, SyntaxError, RecursionError, zipfile.BadZipFile):
+    except (reading.Unreadable, OSError, ValueError, SyntaxError, zipfile.BadZipFile):
         return False
 
 

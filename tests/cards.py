@@ -13,8 +13,8 @@ UNET = {
     "channels": 3, "text_dim": None, "pooled_dim": None, "images": {}, "levels": [],
     "residual": None, "outputs": 1,
 }  # fmt: skip
-TEXT = {"kind": "none", "name": "none", "sha256": "", "config": {"kind": "none"}, "dim": 0,
-        "pooled_dim": 0}  # fmt: skip
+TEXT = {"kind": "none", "name": "none", "sha256": "", "tokenizer": None,
+        "config": {"kind": "none"}, "dim": 0, "pooled_dim": 0}  # fmt: skip
 FLOW = {"kind": "flow", "prediction": "flow", "c_noise": "flow_time", "shift": 1.0}
 
 VAE = COMMON | {

@@ -20,6 +20,7 @@ from torch.nn.functional import normalize
 
 from dmtool.data.transforms import to_image
 from dmtool.errors import UserError
+from dmtool.evaluate.preparation import near_the_middle
 from dmtool.text import pretrained
 
 Embeddings = NDArray[np.float32]
@@ -37,7 +38,7 @@ class Preparation:
 
     def __call__(self, picture: Tensor) -> Tensor:
         """uint8 [3, H, W] -> float32 [3, *crop]."""
-        image = to_image(picture)
+        image = to_image(near_the_middle(picture))
         shorter = min(image.size)
         if shorter != self.shorter:
             width, height = (self.shorter * side // shorter for side in image.size)

@@ -50,7 +50,7 @@ class Preparation:
     def __call__(self, images: Tensor) -> Tensor:
         """Float pictures [B, 3, H, W] in [0, 255] -> the network's input [B, 3, size, size]."""
         if self.fit == "crop":
-            images = _near_the_middle(images)
+            images = near_the_middle(images)
             resized = _middle(RESIZES[self.resize][0](images, self._scaled(images)), self.size)
         else:
             resized = RESIZES[self.resize][0](images, self.size)
@@ -83,8 +83,9 @@ def same(value: float) -> Triple:
     return value, value, value
 
 
-def _near_the_middle(images: Tensor) -> Tensor:
-    """What of pictures is not so far from their middle that it would only cost memory."""
+def near_the_middle(images: Tensor) -> Tensor:
+    """What of pictures [..., H, W] is not so far from their middle that it would only cost
+    memory."""
     height, width = images.shape[-2:]
     most = LONGEST * min(height, width)
     top, left = max(0, (height - most) // 2), max(0, (width - most) // 2)

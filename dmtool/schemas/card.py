@@ -118,6 +118,7 @@ class TextCard(Open):
     kind: str
     name: Words
     sha256: Annotated[str, Field(max_length=64)]
+    tokenizer: Annotated[str, Field(max_length=64)] | None
     config: Text
     dim: Natural
     pooled_dim: Natural

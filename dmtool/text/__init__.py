@@ -58,12 +58,13 @@ def from_card(
     with its encoder), else from where it was. Raises UserError if another one is found.
     """
     encoder = _find(card, device, folder)
-    found = encoder.card()["sha256"]
-    if found != card["sha256"]:
-        raise UserError(
-            f"this run needs the text encoder {card['name']!r} of sha256 {card['sha256']}, and the "
-            f"one that is there has {found}"
-        )
+    found = encoder.card()
+    for key, what in (("sha256", "text encoder"), ("tokenizer", "tokenizer of")):
+        if card[key] not in (None, found[key]):
+            raise UserError(
+                f"this run needs the {what} {card['name']!r} of sha256 {card[key]}, and the one "
+                f"that is there has {found[key]}"
+            )
     sizes = encoder.dim, encoder.pooled_dim
     if sizes != (card["dim"], card["pooled_dim"]):
         raise UserError(

@@ -156,4 +156,4 @@ def _identity(encoder: TextEncoder) -> dict[str, Any]:
     """What states depend on: the card without the place of the weights."""
     card = encoder.card()
     config = {name: value for name, value in card["config"].items() if name != "name"}
-    return {**config, "sha256": card["sha256"]}
+    return {**config, "sha256": card["sha256"], "tokenizer": card["tokenizer"]}

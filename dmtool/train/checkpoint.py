@@ -32,7 +32,6 @@ from dmtool.train.team import Team
 log = logging.getLogger(__name__)
 
 TENSORS = ("model.safetensors", "ema.safetensors", "optimizer.safetensors")
-STATE = "state.json"
 SUMS = "SHA256SUMS"
 """The files' checksums, as `sha256sum -c` reads them."""
 STATE = "state.json"

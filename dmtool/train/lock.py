@@ -21,8 +21,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import psutil
-from pydantic import TypeAdapter, ValidationError
 
+from dmtool import reading
 from dmtool.errors import RESUMABLE, UserError
 from dmtool.say import say
 
@@ -33,6 +33,9 @@ BEAT = 5.0
 
 SILENT = 60.0
 """Seconds without one after which another machine's process is taken for dead."""
+
+MOST = 4096
+"""Bytes of the file."""
 
 GRACE = 1.0
 """Seconds by which a process's beginning may be told differently, and before a second look."""
@@ -91,6 +94,8 @@ def _place() -> str:
 
 def _acquire(path: Path, me: Owner) -> None:
     while not _created(path, me):
+        if path.is_symlink():
+            raise UserError(f"{path} is a link, which no training has made: remove it")
         owner = _read(path)
         if owner is not None and _alive(owner, path):
             raise UserError(
@@ -118,10 +123,11 @@ def _created(path: Path, owner: Owner) -> bool:
 def _read(path: Path) -> Owner | None:
     """Who the file names; None if there is no file."""
     try:
-        return TypeAdapter(Owner).validate_json(path.read_bytes()[:4096])
-    except FileNotFoundError:
+        owner: Owner = reading.read_json(path, Owner, MOST)
+        return owner
+    except reading.Missing:
         return None
-    except ValidationError:
+    except reading.Unreadable:
         return UNKNOWN
 
 
@@ -163,9 +169,9 @@ def _silence(path: Path) -> float:
 def _renewed(path: Path) -> float | None:
     """When, as an opened file tells it, which network disks ask their server for."""
     try:
-        with open(path, "rb") as file:
+        with reading.opened(path) as file:
             return os.fstat(file.fileno()).st_mtime
-    except FileNotFoundError:
+    except reading.Missing:
         return None
 
 
@@ -187,8 +193,8 @@ def _beat(path: Path, me: Owner, stop: threading.Event) -> None:
         try:
             if not _renew(path, me) and not stop.wait(GRACE) and not _renew(path, me):
                 _leave(path)
-        except OSError as error:  # the disk does not answer: the next beat may
-            say(f"{path}: {error.strerror}", error=True)
+        except (OSError, UserError) as error:  # the disk does not answer: the next beat may
+            say(f"{path}: {getattr(error, 'strerror', error)}", error=True)
 
 
 def _renew(path: Path, me: Owner) -> bool:

@@ -18,6 +18,8 @@ QUIET, TIMES = 60.0, 3
 """A run is silent when it has written nothing for so many seconds, and for so many times the
 longest pause between its latest lines."""
 LATEST = 50
+LARGEST = 2**25
+"""Pixels of a preview."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,12 @@ class Seen:
         return self.lines[-1].get("alert")
 
     def preview(self) -> tuple[Path, Image.Image] | None:
-        """The latest preview that is whole."""
+        """The latest preview that is whole, and no larger than any that is made."""
         for path in sorted(self.folder.glob("previews/*.png"), reverse=True)[:2]:
             try:
-                with Image.open(path) as image:
-                    return path, image.convert("RGB")
+                with reading.opened(path) as file, Image.open(file) as image:
+                    if image.width * image.height <= LARGEST:
+                        return path, image.convert("RGB")
             except Exception:  # it is being written, or damaged: decoders raise anything
                 continue
         return None

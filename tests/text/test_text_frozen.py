@@ -235,6 +235,21 @@ def test_what_is_not_supported_is_refused_by_name(bert, t5, tmp_path):
         _load(t5)
 
 
+def test_another_tokenizer_than_the_runs_is_refused(bert):
+    """With the same weights; one that is written in another way is the same."""
+    card, file = _load(bert).card(), bert / "vocab.txt"
+    words = file.read_text().split()
+    transformers.AutoTokenizer.from_pretrained(bert).save_pretrained(bert)
+    assert text.from_card(card).card() == card
+    for path in bert.glob("*token*"):
+        path.unlink()
+    swapped = {"red": "heart", "heart": "red"}
+    file.write_text("\n".join(swapped.get(word, word) for word in words))
+    with pytest.raises(UserError, match=f"the tokenizer of .* of sha256 {card['tokenizer']}"):
+        text.from_card(card)
+    text.from_card(card | {"tokenizer": None})  # of before there was such a key
+
+
 def test_incomplete_weights_and_pickles_are_refused(bert):
     weights = bert / "model.safetensors"
     tensors = load(weights.read_bytes())  # not mapped: the file is written anew

@@ -1,9 +1,8 @@
 """Damaged and forged files of every kind: a line or a repair, never a traceback, a hang, another
-result. `make test-slow` tries 300 of each kind."""
+result."""
 
 import io
 import json
-import logging
 import os
 import shutil
 import zipfile
@@ -12,54 +11,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from cards import SHA
-from damage import guard, json_mutated, outcome, tried
+import small_run
+from damage import guard, outcome
 from omegaconf import OmegaConf
-from tiny import trainer
-from torch.amp.grad_scaler import GradScaler
+from small_run import STATISTICS, card_of, forged, looked, read_all, read_statistics, used
 
-import dmtool
-from dmtool import info, latents, metrics, pipeline, reading, runs, saved
+from dmtool import metrics, reading, saved
 from dmtool.config import check, validate
 from dmtool.data import source
-from dmtool.evaluate import arrays, statistics
-from dmtool.evaluate.features import FeatureExtractor
+from dmtool.evaluate import arrays
 from dmtool.health import check as health
 from dmtool.hydra_main import composed
-from dmtool.report import page
-from dmtool.schemas import STAGES, HasData, Inspect, Upscale
-from dmtool.train import ema, optim, snapshots, start
-from dmtool.train.checkpoint import Progress, State
+from dmtool.schemas import STAGES, HasData, Inspect
 from dmtool.watch import live
 
-CPU = torch.device("cpu")
-SAMPLE = ["sampler=euler", "sampler.steps=1", "upsample.use=never", "dtype=fp32", "device=cpu"]
 SHAPES = ["data=shapes", "data.count=24", "data.size=16"]
-BPE = ["text.tokenizer=bpe", "text.vocabulary=300"]
-QUIET = logging.getLogger("dmtool")
-
-
-def unet(root):
-    """The trainer of a noise predictor on latents."""
-    often = ["every.snapshot=16", "every.checkpoint=16", "ema.sigma_rel=0.1"]
-    words = ["limit.pictures=32", "codec=vae", "unet.patch=1", f"from.vae={root}"]
-    return trainer("unet", root, *words, *BPE, *often)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """All three stages, the noise predictor's on latents."""
     root = tmp_path_factory.mktemp("made") / "run"
-    short = "limit.pictures=32"
-    for begin in (
-        lambda: trainer("vae", root, short, "vae.latent_channels=2"),
-        lambda: unet(root),
-        lambda: trainer("upsampler", root, short, "text=none"),
-    ):
-        begun = begin()
-        saved.write(begun.folder, start._complete(begun.config))
-        begun.run()
+    small_run.train(root)
     return root
 
 
@@ -67,35 +39,6 @@ def run(tmp_path_factory):
 def copy(run, tmp_path):
     """A run of its own to be damaged."""
     return Path(shutil.copytree(run, tmp_path / "run"))
-
-
-def card_of(run, stage):
-    return run / stage / "artifacts/default/card.json"
-
-
-def forged(run, stage, change, sealed=False):
-    """The card with what `change(card)` does; without its digest, as anybody can write one."""
-    path = card_of(run, stage)
-    card = json.loads(path.read_text())
-    if not sealed:
-        del card[runs.SEAL]
-    change(card)
-    path.write_text(json.dumps(card))
-
-
-def used(run, stage):
-    """What a stage's artifact does, as bytes."""
-    about = info.describe(str(run), ".")
-    if stage == "unet":
-        return np.asarray(dmtool.load(str(run), *SAMPLE).sample("a red circle")[0]).tobytes(), about
-    artifact = runs.find(str(run), stage)
-    small = torch.linspace(-1, 1, 3 * 8 * 8).reshape(1, 3, 8, 8)
-    if stage == "vae":
-        codec = latents.load(artifact, CPU)
-        return codec.decode(codec.encode(small)).numpy().tobytes(), about
-    config = validate(composed("upscale", ["run=x", "sampler=euler", "sampler.steps=1"]), Upscale)
-    upsampler = pipeline.load_upsampler(artifact, None, config.sampler, CPU)
-    return upsampler(small, [""], [(0, 0)]).numpy().tobytes(), about
 
 
 HUGE = {
@@ -157,13 +100,6 @@ def test_a_card_without_digest_is_used_and_one_that_was_changed_is_not(run, copy
     assert kind == "refused" and "is not what was written" in line
 
 
-def looked(run):
-    """All that only looks at a run."""
-    live.once(str(run), "unet", ".")
-    health.check(str(run), "unet", ".", None)
-    return page.render([page.seen.look(str(run), ".")], force=True)
-
-
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in pairwise("abcdefghij")
 )
@@ -217,7 +153,7 @@ def test_a_training_goes_on_past_a_damaged_log_and_checkpoint(copy):
     newest = max((copy / "unet/checkpoints").iterdir())
     state = json.loads((newest / "state.json").read_text())
     (newest / "state.json").write_text(json.dumps(state | {"progress": {"pictures": -1}}))
-    again = unet(copy)
+    again = small_run.unet(copy)
     assert again.progress.pictures == 16
     again.run()
     assert metrics.read(copy / "unet" / metrics.NAME)[-1]["pictures"] == 32
@@ -230,12 +166,6 @@ def data(tmp_path, monkeypatch):
     config = validate(composed("inspect", SHAPES), Inspect).data
     source.load(config)
     return config, sorted((tmp_path / "cache").glob("data/*/*"))
-
-
-def read_all(config):
-    found = source.load(config)
-    rows = found.dataset.with_format("arrow")[:]
-    return found.fingerprint, found.bad, found.attribution, rows.to_pylist()
 
 
 @pytest.mark.parametrize("act", [
@@ -255,9 +185,6 @@ def test_a_damaged_entry_of_the_cache_is_made_anew(data, act):
         assert path.stat().st_size, "it is whole again"
 
 
-STATISTICS = {"mu": np.zeros(6), "sigma": np.eye(6), "n": np.int64(20)}
-
-
 @pytest.mark.parametrize(("change", "words"), [
     ({"n": np.int64(0)}, "n in"), ({"n": np.int64(-5)}, "at least 2"),
     ({"n": np.array([3, 4])}, "n in"), ({"n": np.array("x")}, "n in"),
@@ -272,16 +199,6 @@ def test_statistics_that_are_none_are_refused(tmp_path, change, words):
     np.savez(path, **(STATISTICS | change))
     kind, line = outcome(lambda: read_statistics(path))
     assert kind == "refused" and words in line, line
-
-
-def read_statistics(path):
-    extractor = FeatureExtractor(
-        kind="test", name="FD-six", sha256=SHA, dim=6, protocol={}, device=CPU,
-        prepare=lambda images: images, network=torch.nn.Flatten(),
-    )  # fmt: skip
-    found = statistics.read(path, extractor, 4)
-    moments = found.moments()
-    return found.n, moments.mean.tobytes(), moments.covariance.tobytes()
 
 
 def test_arrays_that_claim_more_than_there_is_are_not_read(tmp_path):
@@ -315,86 +232,3 @@ def test_a_parent_may_stand_anywhere_and_a_pipe_is_never_opened(run, tmp_path):
     os.mkfifo(path)
     kind, line = outcome(lambda: used(tmp_path / "run", "unet"))
     assert kind == "refused" and line.endswith("card.json cannot be read: it is no file")
-
-
-# --- many -----------------------------------------------------------------------------------------
-
-MANY = 300
-TEXTS = {".json": json_mutated, ".jsonl": lambda text, rng: _lines(text, rng)}
-
-
-def _lines(text, rng):
-    lines = text.splitlines(keepends=True)
-    at = rng.randrange(len(lines))
-    lines[at] = json_mutated(lines[at], rng).replace("\n", "") + "\n"
-    return "".join(lines)
-
-
-@pytest.fixture
-def silent():
-    """Warnings of repairs are not kept, and the program's lines not shown."""
-    before = QUIET.level
-    QUIET.setLevel(logging.CRITICAL)
-    yield
-    QUIET.setLevel(before)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", ["vae", "unet", "upsampler"])
-def test_many_cards_as_they_were_written(copy, stage, silent):
-    expected = used(copy, stage)
-    for case, kind, found in tried([card_of(copy, stage)], lambda: used(copy, stage), MANY, TEXTS):
-        assert kind == "refused" or found == expected, case
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", ["vae", "unet"])
-def test_many_forged_cards(copy, stage, silent):
-    """Of what such a card says nothing else tells the truth: it is used, or refused in a line."""
-    forged(copy, stage, lambda card: None)
-    kinds = [kind for _, kind, _ in tried(
-        [card_of(copy, stage)], lambda: used(copy, stage), MANY, TEXTS, seed=1)]  # fmt: skip
-    assert kinds.count("refused") > MANY / 2
-
-
-@pytest.mark.slow
-def test_many_checkpoints(copy, silent):
-    trained, folder = unet(copy), copy / "unet/checkpoints"
-    one, two = sorted(folder.iterdir())
-
-    def state(load):
-        network, config = trained.stage.network, trained.stage.config
-        averages = ema.Ema(network, ema.profile(config.ema), config.ema.snapshots)
-        optimizers = optim.build(network, config.optim)
-        new = State(network, averages, optimizers, GradScaler("cpu", enabled=False), Progress())
-        load(new)
-        weights = b"".join(x.numpy().tobytes() for x in network.state_dict().values())
-        return new.progress.pictures, weights
-
-    def act():
-        return state(lambda new: new.load_newest(folder))
-
-    expected = [state(lambda new, path=path: new.load(path)) for path in (one, two)]
-    assert expected[0] != expected[1]
-    for case, kind, found in tried(sorted(two.iterdir()), act, MANY, TEXTS):
-        assert kind == "done" and found in expected, case
-
-
-@pytest.mark.slow
-def test_many_snapshots(copy, silent):
-    folder = copy / "unet/snapshots"
-
-    def act():
-        return [
-            (
-                each.pictures,
-                each.sigma_rel,
-                sorted((n, x.numpy().tobytes()) for n, x in each.tensors().items()),
-            )
-            for each in snapshots.find(folder)
-        ]
-
-    expected = act()
-    newest = max(folder.iterdir())
-    for case, kind, found in tried(sorted(newest.iterdir()), act, MANY, TEXTS):
-        assert kind == "refused" or all(each in expected for each in found), case

@@ -12,7 +12,7 @@ from PIL import Image
 
 from dmtool import runs
 from dmtool.errors import UserError
-from dmtool.watch import live, terminal
+from dmtool.watch import live, seen, terminal
 from dmtool.watch.picture import blocks
 from dmtool.watch.plot import BRAILLE, LABEL, panel
 from dmtool.watch.terminal import Terminal
@@ -124,6 +124,12 @@ def test_without_colours_and_characters_it_is_plain(run, capsys, monkeypatch):
     lines, _ = shown(capsys, monkeypatch, screen, str(run.parent), "unet", "elsewhere")
     assert "\n".join(lines).isascii() and "\x1b" not in "".join(lines)
     assert lines[-1].endswith("r/unet/previews/000010000.png")
+
+
+def test_a_preview_larger_than_any_is_passed_over(run):
+    Image.new("1", (8192, 8192)).save(run / "previews/000020000.png")
+    path, image = seen.look("r", "unet", str(run.parents[1])).preview()
+    assert path.name == "000010000.png" and image.size == (60, 40)
 
 
 def test_what_is_silent_has_alerted_or_is_trained_is_said(run, capsys, monkeypatch):
