@@ -24,8 +24,9 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Annotated, Any, BinaryIO, NamedTuple
 
+from pydantic import Field
 from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
 from dmtool import files, reading
@@ -49,6 +50,10 @@ class Record(TypedDict, total=False):
     key: dict[str, Any]
     files: dict[str, str]
     shards: int
+
+
+Stamps = dict[str, Annotated[list[int], Field(min_length=2, max_length=2)]]
+"""Of files by name: `Shard.stamp`."""
 
 
 class Shard(NamedTuple):
@@ -136,15 +141,25 @@ def _damaged(entry: Path, digests: Mapping[str, str]) -> set[str]:
     return changed | (there ^ digests.keys())
 
 
-def _same(path: Path, sha: str, known: Mapping[str, Any]) -> bool:
+def _same(path: Path, sha: str, known: Stamps) -> bool:
     """Whether a file has this digest, by its size and time if these are known."""
     now = _there(path)
-    if now and known.get(path.name) == now.stamp:
-        return True
+    told = _told(now, known) if now else None
+    if told is not None:
+        return told
     try:
         return file_digest(path) == sha
     except reading.Unreadable:
         return False
+
+
+def _told(now: Shard, known: Stamps) -> bool | None:
+    """Whether a file is what it was when it was last read, as far as its size and time tell: None
+    if it must be read. A file of another size need not be, however large it has become."""
+    before = known.get(now.path.name)
+    if before is None or (before != now.stamp and before[0] == now.size):
+        return None
+    return before == now.stamp
 
 
 def sharded(kind: str, key: Mapping[str, Any], count: int) -> Path:
@@ -206,10 +221,11 @@ def there(entry: Path, number: int) -> Shard | None:
     return shard or None
 
 
-def _checked(path: Path, known: Mapping[str, Any]) -> Shard | None:
+def _checked(path: Path, known: Stamps) -> Shard | None:
     """The shard in a file if it is intact."""
     shard = _there(path)
-    return shard if shard and (known.get(path.name) == shard.stamp or intact(path)) else None
+    told = _told(shard, known) if shard else False
+    return shard if told or (told is None and intact(path)) else None
 
 
 def _there(path: Path) -> Shard | None:
@@ -233,9 +249,9 @@ def note(entry: Path, whole: Iterable[Shard], doubted: Iterable[Path] = ()) -> N
             _write(entry / VERIFIED, _json({**kept, **stamps}))
 
 
-def _noted(entry: Path) -> dict[str, Any]:
+def _noted(entry: Path) -> Stamps:
     """What `verified.json` holds: without it all is read again."""
-    return _object(entry / VERIFIED)
+    return _object(entry / VERIFIED, Stamps)
 
 
 def record(entry: Path) -> dict[str, Any]:
@@ -243,7 +259,7 @@ def record(entry: Path) -> dict[str, Any]:
     return _object(entry / RECORD, Record)
 
 
-def _object(path: Path, schema: Any = dict[str, Any]) -> dict[str, Any]:
+def _object(path: Path, schema: Any) -> dict[str, Any]:
     try:
         found: dict[str, Any] = reading.read_json(path, limit=MOST)
         reading.checked(found, schema, path)

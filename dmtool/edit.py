@@ -20,6 +20,7 @@ from dmtool.data.transforms import (
     alpha,
     read,
     read_alpha,
+    read_bytes,
     resize,
     to_image,
     to_pixels,
@@ -151,7 +152,7 @@ class Edit:
 
 def _sha256(source: Source) -> str:
     """Of a file, or of the pixels of a picture."""
-    data = source.tobytes() if isinstance(source, Image.Image) else Path(source).read_bytes()
+    data = source.tobytes() if isinstance(source, Image.Image) else read_bytes(Path(source))
     return hashlib.sha256(data).hexdigest()
 
 

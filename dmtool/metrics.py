@@ -52,10 +52,7 @@ def read(path: Path) -> list[Line]:
 
 def _line(text: bytes) -> Line:
     """ValueError if it is none."""
-    try:
-        line = json.loads(text.decode())
-    except RecursionError:
-        raise ValueError("it is nested too deep") from None
+    line = reading.parsed(text.decode(), "it")
     if not isinstance(line, dict) or not {"pictures", "seconds"} <= line.keys():
         raise ValueError("it has no pictures and seconds")
     for name, value in line.items():

@@ -18,6 +18,7 @@ from dmtool.data import emoji
 from dmtool.data.transforms import (
     decode,
     open_picture,
+    read_bytes,
     square,
     to_image,
     to_pixels,
@@ -176,7 +177,7 @@ def _name(words: Sequence[str]) -> str:
 def _picture(path: Path | None) -> Tensor:
     """The middle of the picture, [3, SIZE, SIZE] in [-1, 1]; None is a packaged one."""
     try:
-        data = emoji.picture(HEART, SIZE) if path is None else path.read_bytes()
+        data = emoji.picture(HEART, SIZE) if path is None else read_bytes(path)
         open_picture(data, MAX_PIXELS)
         image = square(decode(data, SIZE, WHITE), SIZE, 0.5, 0.5)
     except (OSError, Image.DecompressionBombError, ValueError) as error:

@@ -46,7 +46,7 @@ def _picture(path: Path) -> bool:
     """A PNG, GIF or WebP that `save_picture` or `dmtool sample` wrote, or a drawing of ours."""
     if path.suffix.lower() == ".svg":
         return MARK.encode() in _head(path)
-    with Image.open(path) as image:
+    with reading.opened(path) as opened, Image.open(opened) as image:
         marks = (image.info.get(name, "") for name in ("Software", "comment", "xmp"))
         return "settings" in image.info or any(MARK in _text(mark) for mark in marks)
 
@@ -114,7 +114,7 @@ def known(path: Path, kind: Kind) -> bool:
     """Whether a file is a result of a kind; one that cannot be read is none."""
     try:
         return path.is_file() and kind.ours(path)
-    except (reading.Unreadable, OSError, ValueError, SyntaxError, zipfile.BadZipFile):
+    except Exception:  # decoders raise anything
         return False
 
 

@@ -17,7 +17,8 @@ DEEP = json.loads("[" * 200 + "]" * 200)
 NASTY = [
     None, True, "", "x", "64", -1, 0, 1, 3, 10**6, 10**18, 10**40, 0.5, -0.0, 1e308, float("nan"),
     float("inf"), [], {}, [1], [None], {"kind": "x"}, DEEP, "a" * 100_000, "/etc/passwd", "../../x",
-    "\x1b[31m", "${oc.env:HOME}", "é", [[1, 2], [3]], {"a": {"b": 1}}, list(range(1000)),
+    "\x1b[31m", "\ud800", "\0", "${oc.env:HOME}", "é", [[1, 2], [3]], {"a": {"b": 1}},
+    list(range(1000)),
 ]  # fmt: skip
 
 
@@ -102,7 +103,7 @@ def misplaced(path, rng):
         os.mkfifo(path)
     elif act == "huge":
         path.write_bytes(data)
-        os.truncate(path, 2**32)
+        os.truncate(path, BYTES)
     elif act != "gone":
         target = {"dangling": "nowhere", "loop": path.name, "device": "/dev/zero"}[act]
         path.symlink_to(target)
@@ -134,12 +135,13 @@ def guard():
     with open("/proc/self/statm") as file:
         now = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (now + BYTES, limits[1]))
-    signal.alarm(SECONDS)
+    around = signal.alarm(SECONDS)  # of a guard that this one is within
     try:
         yield
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+        signal.alarm(around)
         resource.setrlimit(resource.RLIMIT_AS, limits)
 
 

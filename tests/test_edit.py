@@ -150,7 +150,7 @@ def test_what_it_costs_is_counted_and_said():
         ((16, 16), {"outpaint": (0, -1, 0, 1)}, "0,-1,0,1"),
         ((16, 16), {"strength": 0}, "outside"),
         ((16, 16), {"strength": float("nan")}, "outside"),
-        ((16, 16), {"init": "nowhere.png"}, "nowhere.png cannot be read"),
+        ((16, 16), {"init": "nowhere.png"}, "nowhere.png is missing"),
         ((16, 16), {"mask": __file__}, "not a picture"),
         ((16, 16), {"mask": half(16)}, "nothing is painted anew: no pixel is more white"),
         ((16, 16), {"mask": Image.new("L", (16, 16), 127)}, "nothing is painted anew"),

@@ -78,7 +78,11 @@ def foreign(tmp_path):
     (folder / "mine.svg").write_text("<svg/>")
     (folder / "deep.json").write_text("[" * 100_000)
     (folder / "empty.png").touch()
+    Image.new("1", (14000, 14000)).save(folder / "bomb.png")
+    (folder / "endless.png").symlink_to("/dev/zero")
     np.savez(folder / "arrays.npz", mine=1)
+    zipped = (folder / "arrays.npz").read_bytes()
+    (folder / "later.npz").write_bytes(zipped.replace(b"PK\1\2-\3-", b"PK\1\2-\3\xff"))
     (folder / "gone.json").symlink_to(folder / "nowhere")
     return sorted(folder.iterdir())
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from dmtool import reading
 from dmtool.data import metadata
 from dmtool.data.metadata import Row
 from dmtool.data.splits import Folders
@@ -200,7 +201,7 @@ def _from_sidecars(root: Path, sidecars: Mapping[str, str]) -> Captions:
     shown = " and ".join(kind for kind in SIDECARS if kinds[kind])
     captions = Captions(notes=[f"captions from {shown} files beside {len(sidecars)} pictures"])
     for name, sidecar in sidecars.items():
-        captions.add(name, metadata.decoded((root / sidecar).read_bytes()).splitlines())
+        captions.add(name, metadata.decoded(reading.read_bytes(root / sidecar)).splitlines())
     return captions
 
 

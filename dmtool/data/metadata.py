@@ -7,7 +7,7 @@ import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -32,6 +32,7 @@ MARKS = {
 """Encodings by the byte order mark that a text begins with; the longer marks go first."""
 
 LONGEST = 100  # characters of a value in a message
+LINE = 2**24  # of a line: more than any has
 
 
 class Row(NamedTuple):
@@ -75,7 +76,7 @@ def rows(root: Path, name: str) -> Iterator[Row]:
     with open(path, encoding=encoding, errors=errors, newline="") as file:
         read = _json_rows if suffix(name) == ".jsonl" else _csv_rows
         try:
-            yield from read(file, name)
+            yield from read(_lines(file, name), name)
         except UnicodeDecodeError as error:
             raise UserError(
                 f"{name} begins as {encoding.upper()} and is none: save it as UTF-8"
@@ -104,6 +105,16 @@ def listed(columns: Iterable[str]) -> str:
 
 def _marked(data: bytes) -> str:
     return next((name for mark, name in MARKS.items() if data.startswith(mark)), "utf-8")
+
+
+def _lines(file: TextIO, name: str) -> Iterator[str]:
+    """The lines of a file; UserError for one that is longer than any, before it is in memory."""
+    number = 0
+    while line := file.readline(LINE):
+        number += 1
+        if len(line) == LINE:
+            raise UserError(f"{name}, line {number}: it has more than {LINE:,} characters")
+        yield line
 
 
 def _json_rows(lines: Iterator[str], name: str) -> Iterator[Row]:

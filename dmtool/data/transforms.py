@@ -21,6 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
+from dmtool import reading
 from dmtool.data.colour import WIDE, profile, to_srgb
 from dmtool.errors import UserError
 from dmtool.say import say
@@ -31,6 +32,9 @@ MODES = WIDE | {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK"
 
 MAX_PIXELS, LIMIT = 2**26, "the limit of "
 """Of a picture that the user names."""
+
+LARGEST = 2**30
+"""Bytes of its file."""
 
 _limit = threading.Lock()
 
@@ -74,6 +78,11 @@ def open_picture(data: bytes, max_pixels: int, limit: str = "data.max_pixels=") 
     return image
 
 
+def read_bytes(file: Path) -> bytes:
+    """The bytes of a picture file that the user names; UserError if it is none, or too large."""
+    return reading.read_bytes(file, LARGEST)
+
+
 def read(
     file: Path, background: tuple[int, int, int], profiles: Profiles = "convert"
 ) -> Image.Image:
@@ -82,7 +91,7 @@ def read(
     A colour profile that cannot be used is warned of.
     """
     with _named(file):
-        image = open_picture(file.read_bytes(), MAX_PIXELS, LIMIT)
+        image = open_picture(read_bytes(file), MAX_PIXELS, LIMIT)
         if profiles == "convert" and (fault := profile(image).fault):
             say(f"{file}: {fault}, it is taken as sRGB", error=True)
         return to_rgb(image, background, profiles)
@@ -91,7 +100,7 @@ def read(
 def read_alpha(file: Path) -> Image.Image | None:
     """The `alpha` of a picture file named by the user; UserError as of `read`."""
     with _named(file):
-        return alpha(open_picture(file.read_bytes(), MAX_PIXELS, LIMIT))
+        return alpha(open_picture(read_bytes(file), MAX_PIXELS, LIMIT))
 
 
 def alpha(image: Image.Image) -> Image.Image | None:
@@ -246,6 +255,8 @@ def _named(file: Path) -> Iterator[None]:
     """What goes wrong within it is said of the file, as a UserError."""
     try:
         yield
+    except UserError:
+        raise
     except UnidentifiedImageError as error:
         raise UserError(f"{file} is not a picture that can be decoded") from error
     except (OSError, ValueError, SyntaxError) as error:

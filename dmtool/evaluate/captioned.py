@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dmtool.data import captions
 from dmtool.data.splits import look_like_splits
-from dmtool.data.transforms import header
+from dmtool.data.transforms import header, read_bytes
 from dmtool.data.walk import some, walk
 from dmtool.errors import UserError
 from dmtool.evaluate.sets import decoded
@@ -61,6 +61,6 @@ def read_square(path: Path) -> Tensor:
 def _prompt(path: Path) -> str:
     """The prompt that a PNG file says it was made for, or ""."""
     try:
-        return str(header(path.read_bytes()).info.get("prompt", ""))
+        return str(header(read_bytes(path)).info.get("prompt", ""))
     except Exception:  # decoders raise anything: what is unreadable is named when it is read
         return ""

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from dmtool.cache import digest
 from dmtool.data.colour import GREY, profile
-from dmtool.data.transforms import LIMIT, open_picture, to_pixels, to_rgb
+from dmtool.data.transforms import LIMIT, open_picture, read_bytes, to_pixels, to_rgb
 from dmtool.data.walk import PICTURES, Listing, some, walk
 from dmtool.errors import UserError
 from dmtool.processes import ALONE, Group
@@ -241,8 +241,8 @@ def _look(root: Path, name: str) -> File:
 
 def _bytes(path: Path) -> bytes:
     if path.exists() and not path.is_file():
-        raise ValueError("no regular file")  # a pipe would be waited for
-    return path.read_bytes()
+        raise ValueError("no regular file")
+    return read_bytes(path)
 
 
 def decoded(path: Path) -> Tensor:

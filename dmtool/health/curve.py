@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -82,7 +82,7 @@ class Curve:
         What the curve does not know, because it is older, must have its default.
         """
         own, known = settings(config), settings(self.settings)
-        theirs = default_settings(self.stage) | known
+        theirs = {**default_settings(self.stage), **known}
         keys = sorted(own.keys() | known.keys())
         return [
             f"{key}={own.get(key)} (there {theirs.get(key)})"
@@ -137,7 +137,8 @@ def settings(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def default_settings(stage: str) -> dict[str, Any]:
+@cache
+def default_settings(stage: str) -> Mapping[str, Any]:
     """What a run of a stage has unless it is told otherwise."""
     return settings(container(composed(f"train_{stage}")))
 

@@ -18,13 +18,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 from uuid import uuid4
 
 import psutil
+from pydantic import Field
 
 from dmtool import reading
 from dmtool.errors import RESUMABLE, UserError
 from dmtool.say import say
+from dmtool.schemas.card import Finite
 
 NAME = "lock.json"
 
@@ -48,8 +51,8 @@ class Owner:
 
     host: str
     place: str
-    pid: int
-    born: float
+    pid: Annotated[int, Field(gt=0, lt=2**31)]
+    born: Finite
     token: str
 
     def __str__(self) -> str:

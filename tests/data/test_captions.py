@@ -2,6 +2,7 @@
 
 import json
 import os
+import tracemalloc
 
 import pyarrow as pa
 import pytest
@@ -85,6 +86,17 @@ def test_a_row_with_more_cells_than_columns_is_refused_with_its_line(tmp_path, r
     (tmp_path / "metadata.csv").write_text("file_name,text,text\na.png,red,box\n")
     with pytest.raises(UserError, match="2 columns are called 'text'"):
         read()
+
+
+@pytest.mark.parametrize("name", ["metadata.jsonl", "metadata.csv", "a.txt"])
+def test_a_file_without_an_end_of_line_is_refused_before_it_is_in_memory(tmp_path, read, name):
+    (tmp_path / name).touch()
+    os.truncate(tmp_path / name, 2**28)
+    tracemalloc.start()
+    with pytest.raises(UserError, match=r"line 1: it has more than|and such a file at most"):
+        read()
+    assert tracemalloc.get_traced_memory()[1] < 2**27
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize("name", ["captions.csv", "labels.csv", "metadata150.jsonl", "a.json"])

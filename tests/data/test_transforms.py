@@ -1,4 +1,6 @@
 import io
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ import torch
 from PIL import Image
 
 from dmtool.data import transforms
+from dmtool.errors import UserError
 
 RED, GREEN, BLUE, GROUND = (255, 0, 0), (0, 255, 0), (0, 0, 255), (10, 20, 30)
 
@@ -87,6 +90,13 @@ def test_too_many_pixels_are_refused_before_decoding_and_pillows_limit_stays():
     with pytest.raises(ValueError, match=r"200000000 pixels, more than data\.max_pixels=199999999"):
         transforms.open_picture(data, 199_999_999)
     assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_what_is_no_file_is_named_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in ("/dev/zero", tmp_path / "pipe.png"):
+        with pytest.raises(UserError, match=f"^{path} cannot be read: it is no file"):
+            transforms.read(Path(path), GROUND)
 
 
 def test_resize_agrees_with_torchs_antialiased_bicubic_and_keeps_the_aspect():

@@ -132,6 +132,8 @@ def test_a_config_is_read_as_it_was_written(run, tmp_path):
 
 
 def test_lines_of_a_log_that_are_none_are_left_out(copy, caplog):
+    for other in ("vae", "upsampler"):  # whose curves take time to draw
+        shutil.rmtree(copy / other)
     path = copy / "unet" / metrics.NAME
     whole = metrics.read(path)
     first, *rest = path.read_text().splitlines(keepends=True)
@@ -174,6 +176,7 @@ def data(tmp_path, monkeypatch):
     lambda path: path.write_bytes(b"\0" + path.read_bytes()[1:]),
     lambda path: path.unlink() or path.mkdir(),
     lambda path: path.unlink(),
+    lambda path: os.truncate(path, 2**38),  # which takes minutes to read
 ])  # fmt: skip
 def test_a_damaged_entry_of_the_cache_is_made_anew(data, act):
     config, files = data
@@ -182,7 +185,7 @@ def test_a_damaged_entry_of_the_cache_is_made_anew(data, act):
         act(path)
         with guard():
             assert read_all(config) == expected, path
-        assert path.stat().st_size, "it is whole again"
+        assert 0 < path.stat().st_size < 2**20, "it is whole again"
 
 
 @pytest.mark.parametrize(("change", "words"), [
@@ -208,12 +211,12 @@ def test_arrays_that_claim_more_than_there_is_are_not_read(tmp_path):
     assert len(header) == len(small.getvalue())
     with zipfile.ZipFile(tmp_path / "claim.npz", "w") as file:
         file.writestr("mu.npy", header)
-    zipped = zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED)
+    zipped = zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1)
     with zipped, zipped.open("mu.npy", "w") as member:
         np.lib.format.write_array_header_1_0(
-            member, {"descr": "<f8", "fortran_order": False, "shape": (2**26,)}
+            member, {"descr": "<f8", "fortran_order": False, "shape": (2**25 + 2**20,)}
         )
-        for _ in range(64):
+        for _ in range(33):
             member.write(bytes(2**23))
     for name, words in (("claim", "claims 9,600,000"), ("bomb", "more than 50 times")):
         kind, line = outcome(lambda name=name: arrays.read(tmp_path / f"{name}.npz", ["mu"]))

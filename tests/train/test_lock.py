@@ -89,6 +89,13 @@ def test_it_is_renewed_while_it_is_held_and_gone_after(tmp_path, quick):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("pid", [0, -1, 2**31, 10**40])
+def test_a_number_that_no_process_has_keeps_nobody_waiting(tmp_path, quick, pid):
+    written(tmp_path, replace(lock._me(), pid=pid), age=1)
+    with lock.held(tmp_path):
+        assert json.loads((tmp_path / lock.NAME).read_text())["pid"] == os.getpid()
+
+
 @pytest.mark.parametrize("owner", ["a process that has ended", "a younger one of that number"])
 def test_a_dead_process_of_this_machine(tmp_path, quick, owner):
     me = lock._me()
@@ -111,7 +118,10 @@ def test_a_zombie_is_dead(tmp_path):
     child.wait()
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", '{"host": 3}', "[" * 5000])
+NO_TIME = '{"host": "b", "place": "b 1", "pid": 7, "born": NaN, "token": ""}'  # is not itself
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"host": 3}', "[" * 5000, NO_TIME])
 def test_another_machines_is_taken_over_by_age(tmp_path, content):
     """Or one that cannot be read. An old one at once: `SILENT` is a minute here."""
     elsewhere = replace(lock._me(), host="node-b", place="node-b 1")
