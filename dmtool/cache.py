@@ -231,7 +231,7 @@ def _checked(path: Path, known: Stamps) -> Shard | None:
 def _there(path: Path) -> Shard | None:
     try:
         status = path.stat()
-    except OSError:  # found damaged and removed by another process, or a link to nowhere
+    except (OSError, ValueError):  # removed by another process, a link to nowhere, no name at all
         return None
     return Shard(path, status.st_size, status.st_mtime_ns)
 

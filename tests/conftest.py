@@ -1,5 +1,6 @@
 """What the tests share: a cache of their own, and the command line as a user calls it."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -32,3 +33,13 @@ def dmtool():
         return done
 
     return call
+
+
+@pytest.fixture
+def silent():
+    """Warnings of repairs are not kept, and the program's lines not shown."""
+    program = logging.getLogger("dmtool")
+    before = program.level
+    program.setLevel(logging.CRITICAL)
+    yield
+    program.setLevel(before)

@@ -13,6 +13,9 @@ from dmtool.errors import CheckFailed, UserError
 SECONDS, BYTES = 20, 2**31
 """What an act on a damaged file may take: of time, and of memory beyond what there is."""
 
+MANY = 300
+"""Cases of each kind of file."""
+
 DEEP = json.loads("[" * 200 + "]" * 200)
 NASTY = [
     None, True, "", "x", "64", -1, 0, 1, 3, 10**6, 10**18, 10**40, 0.5, -0.0, 1e308, float("nan"),
@@ -34,13 +37,20 @@ def json_mutated(text, rng):
     elif act == "gone":
         del holder[key]
     elif act == "name" and isinstance(holder, dict):
-        holder[f"{key}x"] = holder.pop(key)
+        holder[rng.choice([f"{key}x", f"../{key}", "\0", "\ud800", ""])] = holder.pop(key)
     elif act == "twice":
         return text.replace("{", '{"kind": 1, "kind": 2, ', 1)
     else:
         deep = rng.choice([50, 5000, 200_000])
         return text.replace(":", f': {"[" * deep}{"]" * deep}, "y":', 1)
     return json.dumps(value, indent=1)
+
+
+def lines_mutated(text, rng):
+    lines = text.splitlines(keepends=True)
+    at = rng.randrange(len(lines))
+    lines[at] = json_mutated(lines[at], rng).replace("\n", "") + "\n"
+    return "".join(lines)
 
 
 def _places(value):
@@ -60,6 +70,9 @@ def _near(value, rng):
     if isinstance(value, str):
         return rng.choice([value.upper(), value[:-1], value + "0", value[::-1]])
     return rng.choice([[value], {"x": value}, list(value)[:-1]])
+
+
+TEXTS = {".json": json_mutated, ".jsonl": lines_mutated}
 
 
 def bytes_mutated(data, rng):

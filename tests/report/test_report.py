@@ -133,6 +133,14 @@ def test_nothing_comes_from_outside_the_run_by_a_link(run, tmp_path, place):
     assert not (tmp_path / "one" / "report.html").exists()
 
 
+@pytest.mark.parametrize("place", ["unet/previews/9.png", "eval/x.json"])
+def test_a_link_to_itself_is_named(run, tmp_path, place):
+    root, link = run("one"), tmp_path / "one" / place
+    link.symlink_to(link.name)
+    with pytest.raises(UserError, match=f"{link} cannot be read"):
+        page.report(["one"], root, None, False)
+
+
 def test_names_of_figures_are_text_and_no_formulas(tmp_path):
     lines = [{"pictures": p, "seconds": p, "$\\frac{1$": 1 / p} for p in range(1, 9)]
     assert "$\\frac{1$" in curves.of_stages("unet", {"$x_": lines}).title

@@ -1,49 +1,33 @@
-"""Every kind of file that is read back, damaged and forged in 300 ways: a line or a repair, never a
+"""Every kind of file of a run, damaged and forged in 300 ways: a line or a repair, never a
 traceback, a hang, another result."""
 
 import json
-import logging
-import random
 import shutil
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pytest
 import small_run
-import torch
 import yaml
-from cards import SHA
-from damage import json_mutated, outcome, tried
+from damage import MANY, TEXTS, json_mutated, outcome, tried
 from PIL import Image
-from small_run import STATISTICS, card_of, forged, read_all, read_statistics, used
+from small_run import card_of, forged, used
 from torch.amp.grad_scaler import GradScaler
 
-from dmtool import defaults, metrics, outputs, runs, saved, shards
+from dmtool import defaults, metrics, outputs, runs, saved
 from dmtool.config import check, validate
-from dmtool.data import source
 from dmtool.health import check as health
 from dmtool.health import curve
 from dmtool.hydra_main import composed
 from dmtool.report import page
-from dmtool.schemas import STAGES, Defaults, Enlarging, Inspect, Sample
+from dmtool.schemas import STAGES, Defaults, Enlarging, Sample
 from dmtool.text.scratch import FILE
 from dmtool.train import ema, lock, optim, snapshots
 from dmtool.train.checkpoint import Progress, State
 from dmtool.watch import live
 
-QUIET = logging.getLogger("dmtool")
 pytestmark = pytest.mark.slow
-MANY = 300
-TEXTS = {".json": json_mutated, ".jsonl": lambda text, rng: _lines(text, rng)}
-
-
-def _lines(text, rng):
-    lines = text.splitlines(keepends=True)
-    at = rng.randrange(len(lines))
-    lines[at] = json_mutated(lines[at], rng).replace("\n", "") + "\n"
-    return "".join(lines)
 
 
 @pytest.fixture(scope="module")
@@ -65,15 +49,6 @@ def alone(copy):
     shutil.rmtree(copy / "vae")
     shutil.rmtree(copy / "upsampler")
     return copy
-
-
-@pytest.fixture
-def silent():
-    """Warnings of repairs are not kept, and the program's lines not shown."""
-    before = QUIET.level
-    QUIET.setLevel(logging.CRITICAL)
-    yield
-    QUIET.setLevel(before)
 
 
 @pytest.mark.parametrize("stage", ["vae", "unet", "upsampler"])
@@ -130,8 +105,7 @@ def test_many_checkpoints(copy, silent):
         optimizers = optim.build(network, config.optim)
         new = State(network, averages, optimizers, GradScaler("cpu", enabled=False), Progress())
         load(new)
-        weights = b"".join(x.numpy().tobytes() for x in network.state_dict().values())
-        return new.progress.pictures, weights
+        return _as_bytes(new.copy())
 
     def act():
         return state(lambda new: new.load_newest(folder))
@@ -140,6 +114,13 @@ def test_many_checkpoints(copy, silent):
     assert expected[0] != expected[1]
     for case, kind, found in tried(sorted(two.iterdir()), act, MANY, TEXTS):
         assert kind == "done" and found in expected, case
+
+
+def _as_bytes(moment):
+    """All that a checkpoint holds: weights, averages, the optimizer's state, settings, progress."""
+    tensors = {(kind, name): tensor.numpy().tobytes() for kind, each in moment.tensors.items()
+               for name, tensor in each.items()}  # fmt: skip
+    return tensors, moment.settings, moment.progress
 
 
 def test_many_snapshots(copy, silent):
@@ -159,52 +140,6 @@ def test_many_snapshots(copy, silent):
     newest = max(folder.iterdir())
     for case, kind, found in tried(sorted(newest.iterdir()), act, MANY, TEXTS):
         assert kind == "refused" or all(each in expected for each in found), case
-
-
-def test_many_entries_of_the_data_cache(tmp_path, monkeypatch, silent):
-    monkeypatch.setenv("DMTOOL_CACHE", str(tmp_path / "cache"))
-    words = ["data=shapes", "data.count=24", "data.size=16"]
-    config = validate(composed("inspect", words), Inspect).data
-    source.load(config)
-    files = sorted((tmp_path / "cache").glob("data/*/*"))
-    expected = read_all(config)
-    for case, kind, found in tried(files, lambda: read_all(config), MANY, TEXTS):
-        assert kind == "done" and found == expected, case
-
-
-def test_many_shards(tmp_path, monkeypatch, silent):
-    monkeypatch.setenv("DMTOOL_CACHE", str(tmp_path / "cache"))
-
-    def act():
-        encode = lambda rows: {"x": torch.arange(rows.start, rows.stop)}  # noqa: E731
-        return torch.cat(shards.filled("toy", {"a": 1}, 600, 8, encode).column("x")).tolist()
-
-    assert act() == [*range(600)]
-    files = sorted((tmp_path / "cache").glob("toy/*/*"))
-    for case, kind, found in tried(files, act, MANY, TEXTS):
-        assert kind == "done" and found == [*range(600)], case
-
-
-def test_many_statistics(tmp_path, silent):
-    folder = tmp_path / "s"
-    folder.mkdir()
-    path, rng = folder / "x.npz", random.Random(0)
-    about = {"name": "FD-six", "sha256": SHA, "protocol": {}}
-    np.savez(path, **STATISTICS, extractor=json.dumps(about))
-    expected = read_statistics(path)
-    for case, kind, found in tried([path], lambda: read_statistics(path), MANY):
-        assert kind == "refused" or found == expected, case
-    odd = [np.zeros(()), np.zeros(0), np.full(6, np.nan), np.array("x"), np.array(b"x"), np.eye(6),
-           np.zeros((6, 6, 6)), np.array([1, 2]), np.array(-5), np.array(1e308), np.array(True),
-           np.array(10**18), np.zeros(6, complex), np.array("{"), np.zeros(6, "M8[s]"),
-           np.zeros(2, "i4,f4"), np.array([None])]  # fmt: skip
-    for _ in range(MANY):
-        held = dict(STATISTICS)
-        held[rng.choice(["mu", "sigma", "n", "extractor", "feats", "files", "arr_0"])] = rng.choice(
-            odd
-        )
-        np.savez(path, **held)
-        outcome(lambda: read_statistics(path))
 
 
 def test_many_curves(alone, silent, capsys):
@@ -229,6 +164,19 @@ def test_many_results(alone, silent):
         )
 
     assert sum(1 for _ in tried([path], act, MANY, TEXTS)) == MANY
+
+
+def test_many_previews(alone, silent, capsys):
+    """What is damaged is not shown, or as far as it can be read; the one before it is."""
+    folder = alone / "unet/previews"
+    Image.effect_noise((40, 30), 60).convert("RGB").save(folder / "9999.png")
+
+    def act():
+        _, image = live.look(str(alone), "unet", ".").preview()
+        return image.mode, outcome(lambda: page.render([page.seen.look(str(alone), ".")], True))
+
+    for case, kind, found in tried([folder / "9999.png"], act, MANY):
+        assert kind == "done" and found[0] == "RGB", case
 
 
 def test_many_defaults(copy, silent, capsys):
@@ -267,62 +215,3 @@ def test_many_locks(tmp_path, monkeypatch, silent, capsys):
         kinds[kind] += 1
         assert kind == "refused" or found == [lock.NAME], case
     assert kinds["done"] > MANY / 2
-
-
-@pytest.fixture
-def pictures(tmp_path, monkeypatch):
-    """A folder of pictures with captions of all kinds, and what is read of it."""
-    monkeypatch.setenv("DMTOOL_CACHE", str(tmp_path / "cache"))
-    home = tmp_path / "pictures"
-    rows = {"rows": ["a.png", "b.jpg", "c.webp"], "table": ["d.png", "e.gif"], "texts": ["f.tif"]}
-    for number, (folder, names) in enumerate(rows.items()):
-        (home / folder).mkdir(parents=True)
-        for name in names:
-            noise = Image.effect_noise((24, 20), 60 + number).convert("RGB")
-            noise.save(home / folder / name)
-    lines = [json.dumps({"file_name": name, "text": f"a {name}"}) for name in rows["rows"]]
-    (home / "rows/metadata.jsonl").write_text("\n".join(lines))
-    (home / "table/metadata.csv").write_text('file_name,text\nd.png,"a, d"\ne.gif,an e\n')
-    (home / "texts/f.txt").write_text("an f\nanother f")
-    words = ["data=folder", f"data.path={home}", "data.max_bad=0.5"]
-    config = validate(composed("inspect", words), Inspect).data
-
-    def read():
-        found = source.load(config)
-        rows = found.dataset.with_format("arrow")[:].to_pylist()
-        pixels = {row["key"]: row["image"]["bytes"] for row in rows}
-        return pixels, {row["key"]: row["caption"] for row in rows}, {name for name, _ in found.bad}
-
-    return home, read
-
-
-def test_many_pictures(pictures, silent):
-    """A damaged picture is named and left out, or is what its bytes say; all else stays."""
-    home, read = pictures
-    (pixels, captions, _), files = read(), sorted(home.glob("*/?.*[!t]"))
-    assert len(pixels) == len(files) == 6
-    for case, kind, found in tried(files, read, MANY):
-        if kind == "done":
-            same = {key for key, data in found[0].items() if data == pixels[key]}
-            assert len(same) >= 5 and captions.keys() >= found[0].keys(), case
-            assert all(found[1][key] == captions[key] for key in same), case
-            assert captions.keys() - found[0].keys() <= found[2] | _away(home, captions), case
-
-
-def _away(home, keys):
-    """Pictures that are no longer there."""
-    return {key for key in keys if not (home / key).exists() and not (home / key).is_symlink()}
-
-
-def test_many_captions(pictures, silent):
-    """Captions are what their files say: a picture that loses its own is named or has none, and
-    what the other files say stays."""
-    home, read = pictures
-    pixels, captions, _ = read()
-    files = [home / "rows/metadata.jsonl", home / "table/metadata.csv", home / "texts/f.txt"]
-    for case, kind, found in tried(files, read, MANY, TEXTS):
-        if kind == "done":
-            assert all(pixels[key] == data for key, data in found[0].items()), case
-            assert pixels.keys() - found[0].keys() <= found[2], case
-            changed = {key for key in captions if found[1].get(key) != captions[key]}
-            assert len({key.partition("/")[0] for key in changed}) <= 1, case
