@@ -3,7 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 LOWEST := tests/test_chain.py tests/test_names.py tests/test_device.py tests/test_guidance.py \
-          tests/samplers tests/nn tests/train \
+          tests/samplers tests/nn tests/text tests/train \
           tests/data/test_emoji.py tests/data/test_folder.py tests/data/test_pictures.py
 
 .PHONY: help setup demo curves test test-slow test-parity test-lowest lint format

@@ -13,7 +13,7 @@ from dmtool.migrate import Format, new
 from dmtool.schemas import STAGES, HasData
 
 OLDER = Path(__file__).parent / "older"
-"""Stages as runs of format 1 (config.yaml) and 2 (card.json) have them."""
+"""A run of format 1 (config.yaml) and 2 (card.json); see test_older.py."""
 
 NEWEST = [("noise", "variance"), ("every", "evaluate"), ("", "evaluate"), ("data", "hold_out"),
           ("guidance", "perturbed")]  # fmt: skip
@@ -74,9 +74,10 @@ def test_an_older_config_is_one_of_today_and_keeps_what_it_says(stage, tmp_path)
 
 @pytest.mark.parametrize("stage", ["unet", "upsampler"])
 def test_an_older_card_builds_what_it_built(stage):
-    card = runs.load(OLDER / stage).card
-    assert json.loads((OLDER / stage / "card.json").read_text())["format"] == 2
-    built = network.build(card["network"], text.from_card(card["text"], folder=OLDER / stage))
+    artifact = OLDER / stage / "artifacts/default"
+    card = runs.load(artifact).card
+    assert json.loads((artifact / "card.json").read_text())["format"] == 2
+    built = network.build(card["network"], text.from_card(card["text"], folder=artifact))
     assert card["network"]["outputs"] == 1 and denoise.build(built, card["noise"]).network is built
 
 
