@@ -117,7 +117,7 @@ def load(name: str, device: torch.device) -> Clip:
         )
     return Clip(
         model=pretrained.network("CLIPModel", folder).to(device),
-        tokenizer=pretrained.tokenizer("CLIPTokenizer", folder),
+        tokenizer=pretrained.tokenizer("CLIPTokenizerFast", folder),
         prepare=_preparation(folder / "preprocessor_config.json"),
         name=Path(name).name if Path(name).is_dir() else name,
         sha256=pretrained.weights_digest(folder),

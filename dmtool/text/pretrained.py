@@ -54,7 +54,7 @@ class Family:
     fp16: bool = True
 
 
-_CLIP = Family("CLIPTextModel", "CLIPTokenizer", clip=True)
+_CLIP = Family("CLIPTextModel", "CLIPTokenizerFast", clip=True)
 _BERT = Family("AutoModel")
 _ROBERTA = Family("AutoModel", offset=True)
 
