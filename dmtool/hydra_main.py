@@ -110,13 +110,13 @@ def _name(text: str) -> str:
 def _unreadable(word: str, reason: str) -> str:
     """That a word is no key=value, and how its very value is quoted."""
     key, _, value = word.partition("=")
-    line = f"cannot read {word!r} as key=value: {reason.splitlines()[0]}"
+    line = f"cannot read {word!r} as key=value"
     for mark in "\"'":
         right = f"{key}={_in_quotes(value, mark)}"
         with suppress(HydraException):
             if OverridesParser.create().parse_override(right).value() == value != "":
-                return f"{line}; in quotes: {shlex.quote(right)}"
-    return line
+                return f"{line} by Hydra's grammar; in quotes: {shlex.quote(right)}"
+    return f"{line}: {reason.splitlines()[0]}"
 
 
 def _in_quotes(text: str, mark: str) -> str:

@@ -22,6 +22,9 @@ MARK = "dmtool"
 HEAD = 8192
 """Bytes of a page or a drawing in which its mark stands."""
 
+FILES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".json"}
+"""How no new folder's name may end: a file was meant."""
+
 LARGEST = 1 << 28
 """Bytes of a JSON file that is looked at."""
 
@@ -87,8 +90,11 @@ def file(path: Path | str, kind: Kind, option: str = "--out") -> Path:
 
 
 def folder(path: Path | str, option: str = "--out") -> Path:
-    """A folder for results, `~` expanded, which may be there or not; UserError if it cannot be."""
+    """A folder for results, `~` expanded, which may be there or not; UserError if it cannot be, or
+    if its name is a file's."""
     path = Path(path).expanduser()
+    if path.suffix.lower() in FILES and not path.exists():
+        raise UserError(f"{option} {path}: results go into a folder, and this is a file's name")
     _check_writable(path, option)
     return path
 

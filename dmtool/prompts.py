@@ -66,9 +66,10 @@ class Wildcards:
 
     def _file(self, name: str) -> Path:
         """The file of a list, which may be named with its suffix."""
+        stem = name[:-4] if name.lower().endswith(".txt") else name
         if self.folder is None:
             raise UserError(
-                f"__{name}__ is a line of {name}.txt: give its folder, --wildcards DIR (or write "
+                f"__{name}__ is a line of {stem}.txt: give its folder, --wildcards DIR (or write "
                 f"\\__{name}__ for the text itself)"
             )
         inside = not PurePath(name).is_absolute() and ".." not in PurePath(name).parts
@@ -76,7 +77,7 @@ class Wildcards:
             if inside and path.suffix.lower() == ".txt" and path.is_file():
                 return path
         raise UserError(
-            f"__{name}__: there is no {self.folder / name}.txt (there are: {self._names()}); the "
+            f"__{name}__: there is no {self.folder / stem}.txt (there are: {self._names()}); the "
             f"text itself is \\__{name}__"
         )
 

@@ -17,15 +17,14 @@ import os
 import re
 import stat
 from collections.abc import Iterable
-from functools import lru_cache
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from dmtool.config import explained
+from dmtool.config import adapter, explained
 from dmtool.errors import DISK_FULL, UserError
 
 DEPTH = 32
@@ -123,7 +122,7 @@ def parsed(text: str, place: object) -> Any:
 def checked(value: Any, schema: Any, place: object) -> Any:
     """A value of JSON as `schema`, whose types are taken at their word: "3" and 3.0 are no int."""
     try:
-        return _adapter(schema).validate_json(json.dumps(value), strict=True)
+        return adapter(schema).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         raise Unreadable(f"{place} is damaged: {explained(error, value)}") from error
 
@@ -141,11 +140,6 @@ def read_yaml(path: Path, limit: int = CONFIG) -> dict[str, Any]:
         line = " ".join(str(error).split())
         raise Unreadable(f"{path} is damaged: {line}") from error
     return values
-
-
-@lru_cache
-def _adapter(schema: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(schema)
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -111,6 +111,8 @@ def test_places_that_cannot_be_written_to_are_named(tmp_path, monkeypatch):
     ):
         with pytest.raises(UserError, match="is a file, and no folder"):
             act()
+    with pytest.raises(UserError, match=r"a\.PNG: results go into a folder"):
+        outputs.folder(tmp_path / "a.PNG")
     with pytest.raises(UserError, match="is a folder: name a file"):
         outputs.file(tmp_path, outputs.PLAN)
     with pytest.raises(UserError, match=r"must end in \.png or \.svg"):

@@ -121,6 +121,7 @@ def test_old_prompts_draw_what_they_did():
         ("{@a|b}", "names a sampler of dynamic-prompts"),
         ("{" * 60, "more than 50 braces"),
         ("__my colours__", "there is no .*my colours.txt"),
+        ("__colours.txt__", r"there is no [^ ]*/colours\.txt \("),
         ("__../secret__", "there is no"),
         ("__colo*__", "there is no .*the text itself is"),
         ("{1-$$" + "a|" * 30 + "b}", "countless combinations"),

@@ -110,8 +110,10 @@ def _range(values: list[int]) -> list[float]:
 def _shown(values: list[float], unit: str) -> str:
     if not values:
         return "none"
-    least, middle, most = (f"{value:g}" for value in values)
-    return f"{least} {unit}" if least == most else f"{least} to {most} {unit}, median {middle}"
+    least, middle, most = (f"{value:,.12g}" for value in values)
+    if least == most:
+        return f"{least} {unit.removesuffix('s') if least == '1' else unit}"
+    return f"{least} to {most} {unit}, median {middle}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

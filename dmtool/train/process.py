@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from dmtool import noise
+from dmtool.config import adapter
 from dmtool.noise import Schedule
 from dmtool.schemas import (
     ExponentialShift,
@@ -35,7 +35,7 @@ def process_card(config: Noise, positions: int) -> dict[str, Any]:
 
     `positions` of the noisy state, height times width, turn a rule of shifts into a number.
     """
-    card: dict[str, Any] = TypeAdapter(type(config)).dump_python(config)
+    card: dict[str, Any] = adapter(type(config)).dump_python(config)
     del card["times"], card["weighting"], card["variance"]
     if isinstance(config.variance, LearnedVariance):
         card["variance"] = "learned"

@@ -10,9 +10,9 @@ from typing import Any, TypeVar, cast
 
 import torch
 from accelerate import Accelerator
-from pydantic import TypeAdapter
 
 from dmtool import processes, runs, saved
+from dmtool.config import adapter
 from dmtool.data import source
 from dmtool.data.source import Source, held_out
 from dmtool.device import pick_device
@@ -102,7 +102,7 @@ def _accelerator(device: torch.device, group: Group) -> Accelerator:
 
 def _complete(config: Train) -> dict[str, Any]:
     """The whole config as plain values."""
-    values = TypeAdapter(type(config)).dump_python(config, by_alias=True, mode="json")
+    values = adapter(type(config)).dump_python(config, by_alias=True, mode="json")
     return cast(dict[str, Any], values)
 
 
@@ -123,7 +123,8 @@ def data_card(source: Source, config: DataBase, val_pictures: int) -> dict[str, 
 def _report(stage: Stage, config: Train) -> list[str]:
     """What a user should know before training."""
     lines = [*source.report(stage.source), *filter(None, [stage.source.enlarged(stage.resolution)])]
-    figures = [*config.figures] if held_out(stage.val_pictures) == "train" else []
+    validated = config.every.validate is not None and held_out(stage.val_pictures) == "train"
+    figures = [*config.figures] if validated else []
     figures += config.evaluated if held_out(stage.val_pictures, 2) == "train" else []
     if figures:
         lines.append(

@@ -34,6 +34,8 @@ def test_the_figures_are_those_of_the_folder(mixed):
     text = describe(figures)
     for part in ("broken.png: empty file", "20 to 300 pixels, median 40", "14 RGBA, 7 L", "90.5%"):
         assert part in text
+    more = describe(figures | {"width": [1, 1.5, 1234567], "height": [1, 1, 1]})
+    assert "1 to 1,234,567 pixels, median 1.5\n" in more and "1 pixel\n" in more
 
 
 def test_the_sheet_shows_pictures_over_the_background(mixed, tmp_path):
