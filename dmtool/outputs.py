@@ -63,7 +63,7 @@ def _statistics(path: Path) -> bool:
         return {"mu.npy", "sigma.npy", "extractor.npy"} <= {*file.namelist()}
 
 
-EVALUATION = Kind("figures of an evaluation", _json("figures"))
+EVALUATION = Kind("file of an evaluation", _json("figures"))
 DUPLICATES = Kind("list of dmtool duplicates", _json("pairs", "threshold"))
 PLAN = Kind("plan of dmtool plan", _json("stage", "parameters", "devices"))
 CURVE = Kind("curve of dmtool check-run", _json("stage", "settings", "points"))

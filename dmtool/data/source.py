@@ -125,7 +125,7 @@ def _named(bad: Sequence[BadFile]) -> str:
 def _too_many(source: Source, limit: float) -> str:
     count, total = len(source.bad), len(source.bad) + len(source.dataset)
     return (
-        f"{count} of {total} files ({count / total:.1%}) are unusable, more than "
+        f"{count:,} of {total:,} files ({count / total:.1%}) are unusable, more than "
         f"data.max_bad={limit} allows: {_named(source.bad)}; mend or remove them, or raise "
         "data.max_bad"
     )
