@@ -27,7 +27,7 @@ from dmtool import files, migrate, reading
 from dmtool.cache import digest, file_digest
 from dmtool.errors import UserError
 from dmtool.schemas import STAGES
-from dmtool.schemas.card import ROLES, Card
+from dmtool.schemas.card import Card
 
 if TYPE_CHECKING:  # what only looks at a run need not wait for torch
     from torch import Tensor
@@ -94,7 +94,7 @@ def find(run: str, stage: str, root: str | Path = "runs", name: str = "default")
         raise UserError(f"there is no run {run!r}: {folder} does not exist{_others(Path(root))}")
     path = folder / stage / "artifacts" / name
     if path.is_dir():
-        return _in_role(load(path), ROLES[stage])
+        return _in_role(load(path), STAGES[stage].role)
     if name != "default" and path.parent.is_dir():
         names = sorted(other.name for other in path.parent.glob("[!.]*"))
         raise UserError(f"{folder / stage} has no artifact {name!r}; there are: {', '.join(names)}")

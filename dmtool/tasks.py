@@ -31,9 +31,6 @@ from dmtool.schemas import (
     Sample,
     Stats,
     Train,
-    TrainUnet,
-    TrainUpsampler,
-    TrainVae,
     Tuned,
     TuneSampler,
     Upscale,
@@ -44,28 +41,12 @@ C = TypeVar("C", bound=Train)
 S = TypeVar("S", bound=Tuned)
 
 
-def train_vae(config: DictConfig) -> None:
+def train(config: DictConfig, stage: str) -> None:
     with _job(), _no_empty_directory():
-        checked = _own_run(validate(config, TrainVae))
-        from dmtool.train import vae
+        checked = _own_run(validate(config, STAGES[stage]))
+        from dmtool.train import stages
 
-        vae.train(checked)
-
-
-def train_unet(config: DictConfig) -> None:
-    with _job(), _no_empty_directory():
-        checked = _own_run(validate(config, TrainUnet))
-        from dmtool.train import unet
-
-        unet.train(checked)
-
-
-def train_upsampler(config: DictConfig) -> None:
-    with _job(), _no_empty_directory():
-        checked = _own_run(validate(config, TrainUpsampler))
-        from dmtool.train import upsampler
-
-        upsampler.train(checked)
+        stages.train(checked)
 
 
 def plan(config: DictConfig, stage: str, devices: str | None, out: str | None) -> None:
@@ -75,7 +56,7 @@ def plan(config: DictConfig, stage: str, devices: str | None, out: str | None) -
         from dmtool import plan as planning
         from dmtool.plan import devices as others
 
-        say(planning.plan(stage, checked, others.parse(devices), path))
+        say(planning.plan(checked, others.parse(devices), path))
 
 
 def verify_resume(config: DictConfig, stage: str, words: list[str]) -> None:
@@ -83,7 +64,7 @@ def verify_resume(config: DictConfig, stage: str, words: list[str]) -> None:
         checked = validate(config, STAGES[stage])
         from dmtool import verify
 
-        say(verify.resume(stage, checked, words))
+        say(verify.resume(checked, words))
 
 
 def sample(config: DictConfig, wanted: Wanted) -> None:

@@ -18,7 +18,7 @@ from dmtool.cache import file_digest
 from dmtool.device import pick_device
 from dmtool.errors import CheckFailed, UserError
 from dmtool.say import say
-from dmtool.schemas import Train, TrainUnet
+from dmtool.schemas import Train
 from dmtool.train.checkpoint import TENSORS
 
 PICTURES = 2000
@@ -26,13 +26,13 @@ TOLERANCE = 0.05
 """Of what training changed after the kill: on GPUs sums are not in the same order each time."""
 
 
-def resume(stage: str, config: Train, words: list[str]) -> str:
+def resume(config: Train, words: list[str]) -> str:
     """Train a stage straight, and again with a kill in the middle, in a temporary run directory.
 
     `words` are the overrides that `config` was made from. Returns what was found; CheckFailed if
     the two differ: at all on a CPU, by more than `TOLERANCE` elsewhere.
     """
-    steps = 4 * max(2, round(PICTURES / config.batch_size / 4))
+    stage, steps = config.stage, 4 * max(2, round(PICTURES / config.batch_size / 4))
     with TemporaryDirectory(prefix="dmtool-verify-") as root:
         words = [*words, *_settings(config, steps), f"root={root}"]
         straight, killed = (Path(root) / run / stage / "checkpoints" for run in ("a", "b"))
@@ -74,8 +74,7 @@ def _settings(config: Train, steps: int) -> list[str]:
     words = ["limit.minutes=null", f"limit.pictures={pictures}", *seldom, "every.evaluate=null",
              f"every.checkpoint={pictures // 4}", "keep.last=9", "keep.best=null",
              f"held_out={config.batch_size}", "track=[]"]  # fmt: skip
-    if isinstance(config, TrainUnet) and config.codec == "vae":
-        words.append(f"from.vae={_absolute(config.from_.vae or config.run, config)}")
+    words += [f"from.{stage}={_absolute(run, config)}" for stage, run in config.parents.items()]
     if config.init:
         words.append(f"init={_absolute(config.init, config)}")
     return words

@@ -19,13 +19,13 @@ from dmtool.evaluate import fid
 from dmtool.hydra_main import composed
 from dmtool.processes import ALONE
 from dmtool.schemas import STAGES, EvalFid, Lengths
-from dmtool.train import lengths, unet, upsampler, vae
+from dmtool.train import lengths, stages
 
 OLDER = Path(__file__).parent / "older"
 EXPECTED = OLDER / "expected"
 DISTANCE = 5864.01  # FD-random-0 of 12 pictures, two steps of Euler, guidance 2
 
-TRAIN = {"vae": vae.train, "unet": unet.train, "upsampler": upsampler.train}
+
 WORDS = [
     "run=older", "data=shapes", "data.count=48", "data.val=0.2", "batch_size=8",
     "limit.minutes=null", "every.log=8", "every.checkpoint=16", "every.validate=32",
@@ -67,7 +67,7 @@ def alike(path, name):
 @pytest.mark.parametrize("stage", STAGES)
 def test_it_goes_on_by_the_same_command(run, stage):
     words = [*WORDS, *STAGE[stage], f"root={run.parent}", "limit.pictures=48"]
-    TRAIN[stage](validate(composed(f"train_{stage}", words), STAGES[stage]))
+    stages.train(validate(composed(f"train_{stage}", words), STAGES[stage]))
     artifact = runs.find("older", stage, str(run.parent))
     assert artifact.card["pictures_seen"] == 48 and artifact.card["format"] == runs.FORMAT
     alike(artifact.path, f"{stage}.safetensors")

@@ -17,27 +17,27 @@ Stage = Annotated[str, typer.Argument(help="vae, unet or upsampler.")]
 @app.command("train-vae", context_settings=HYDRA, epilog=OVERRIDES)
 def train_vae(context: typer.Context) -> None:
     """Train the autoencoder: pictures -> latents -> pictures."""
-    _train("train_vae", context.args)
+    _train("vae", context.args)
 
 
 @app.command("train-unet", context_settings=HYDRA, epilog=OVERRIDES)
 def train_unet(context: typer.Context) -> None:
     """Train the noise predictor: noise and a caption -> a latent, or a small picture."""
-    _train("train_unet", context.args)
+    _train("unet", context.args)
 
 
 @app.command("train-upsampler", context_settings=HYDRA, epilog=OVERRIDES)
 def train_upsampler(context: typer.Context) -> None:
     """Train the upsampler: a small picture -> a large one."""
-    _train("train_upsampler", context.args)
+    _train("upsampler", context.args)
 
 
-def _train(name: str, arguments: list[str]) -> None:
+def _train(stage: str, arguments: list[str]) -> None:
     with exit_codes():
         interruptible()
         from dmtool import hydra_main, tasks
 
-        hydra_main.run(name, getattr(tasks, name), arguments)
+        hydra_main.run(f"train_{stage}", partial(tasks.train, stage=stage), arguments)
 
 
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ from dmtool.config import container, leaves
 from dmtool.errors import UserError
 from dmtool.hydra_main import composed
 from dmtool.metrics import Line
+from dmtool.schemas import StageName
 from dmtool.schemas.card import Finite, Seen
 from dmtool.train.begun import FREE
 
@@ -50,7 +51,7 @@ class Stored:
     """A curve's file."""
 
     format: int
-    stage: Literal["vae", "unet", "upsampler"]
+    stage: StageName
     settings: dict[str, Any]
     points: Annotated[list[Point], Field(min_length=1)]
 

@@ -12,15 +12,15 @@ from dmtool.plan.measure import measure
 from dmtool.schemas import Train
 
 
-def plan(name: str, config: Train, others: list[Devices], out: Path | None) -> str:
+def plan(config: Train, others: list[Devices], out: Path | None) -> str:
     """Try a stage's training on this machine, or with device=meta count what it will take.
 
     Returns the plan as text and writes it as JSON to `out`.
     """
     if config.device == "meta":
-        facts = report.counted(name, config, outline.of_config(config), others)
+        facts = report.counted(config, outline.of_config(config), others)
     else:
-        facts = report.tried(name, config, measure(name, config), others)
+        facts = report.tried(config, measure(config), others)
     if out is not None:
         runs.write_text(out, json.dumps(facts, indent=1) + "\n")
     return report.text(facts)

@@ -16,13 +16,11 @@ from dmtool.plan.forecast import Costs, Sizes
 from dmtool.plan.loading import Few, Loading, loading
 from dmtool.plan.outline import Outline
 from dmtool.plan.rehearsal import Rehearsal
-from dmtool.schemas import FromVae, LatentShape, Train, TrainUnet
+from dmtool.schemas import FromVae, Train
 from dmtool.train import start
 from dmtool.train.examples import place
-from dmtool.train.lengths import BUILD
-from dmtool.train.unet import UnetStage
-from dmtool.train.upsampler import UpsamplerStage
-from dmtool.train.vae import VaeStage
+from dmtool.train.stage import Stage
+from dmtool.train.stages import KINDS
 
 MOST = 4096
 """The largest micro-batch that is tried."""
@@ -50,15 +48,15 @@ class Measured:
     outline: Outline
 
 
-def measure(name: str, config: Train) -> Measured:
+def measure(config: Train) -> Measured:
     """Try a stage's training in a temporary directory beside the user's runs.
 
     Caches are read and filled as in training.
     """
-    kept, apart = _Kept(name), _apart(name, config)
+    kept, apart, kind = _Kept(), _apart(config), KINDS[type(config)]
     with TemporaryDirectory(dir=config.root, prefix=".dmtool-plan-") as root:
-        start.train(name, replace(apart, root=root), kept.build, trainer=kept.trainer)
-        return _found(kept, _sizes(Path(root) / config.run / name))
+        start.train(replace(apart, root=root), kept.build, kind.parent, kept.trainer)
+        return _found(kept, _sizes(Path(root) / config.run / config.stage))
 
 
 class _Kept:
@@ -68,11 +66,8 @@ class _Kept:
     loading: Loading
     rehearsal: Rehearsal
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
     def build(self, config: Train, device: torch.device, loaded: Source) -> Any:
-        self.stage = BUILD[self.name](config, device, loaded)
+        self.stage = KINDS[type(config)].build(config, device, loaded)
         self.loading = loading(self.stage.examples, config)
         self.stage.examples = Few(self.stage.examples, self.loading.rows)
         return self.stage
@@ -97,11 +92,11 @@ def _found(kept: _Kept, sizes: Sizes) -> Measured:
         free=memory.free(),
         largest=memory.largest(rehearsal.fits, MOST) if gpu else None,
         sizes=sizes,
-        outline=_outline(kept.stage),
+        outline=_outline(kept.stage, kept.stage.config),
     )
 
 
-def _apart(name: str, config: Train) -> Train:
+def _apart(config: Train) -> Train:
     """The same training for another place: what it begins from is found by path."""
 
     def absolute(run: str, stage: str) -> str:
@@ -110,25 +105,21 @@ def _apart(name: str, config: Train) -> Train:
 
     changes: dict[str, Any] = {
         "track": [],
-        "init": config.init and absolute(config.init, name),
+        "init": config.init and absolute(config.init, config.stage),
     }
-    if isinstance(config, TrainUnet) and config.codec == "vae":
-        changes["from_"] = FromVae(vae=absolute(config.from_.vae or config.run, "vae"))
+    for stage, run in config.parents.items():
+        changes["from_"] = FromVae(**{stage: absolute(run, stage)})
     return replace(config, **changes)
 
 
-def _outline(stage: VaeStage | UnetStage | UpsamplerStage) -> Outline:
+def _outline(stage: Stage, config: Train) -> Outline:
     """The outline of a stage that is there, with captions as long as in its first batch."""
-    if isinstance(stage, VaeStage):
-        return outline.of_vae(stage.config)
+    if stage.text is None:
+        return outline.of_config(config)
     size = len(stage.examples)
-    places = [place(k, size, 0) for k in range(min(stage.config.batch_size, size))]
+    places = [place(k, size, 0) for k in range(min(config.batch_size, size))]
     states = stage.examples.__getitems__(places)["cond"].states
-    length = 0 if states is None else states.shape[1]
-    if isinstance(stage, UpsamplerStage):
-        return outline.of_upsampler(stage.config, stage.text, length)
-    shape = LatentShape(channels=stage.codec.channels, factor=stage.codec.factor)
-    return outline.of_unet(stage.config, stage.text, length, shape, stage.resolution)
+    return outline.of_config(config, stage.text, 0 if states is None else states.shape[1])
 
 
 def _sizes(folder: Path) -> Sizes:

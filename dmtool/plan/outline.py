@@ -50,23 +50,19 @@ class Text(network.TextShape, Protocol):
     def frozen_bytes(self) -> int: ...
 
 
-def of_config(config: Train) -> Outline:
+def of_config(config: Train, text: Text | None = None, length: int | None = None) -> Outline:
     """The outline of a training of which nothing but the config need be there.
 
-    Captions count as long as the text encoder takes them. Raises UserError if the shape of the
-    autoencoder or of the text encoder is not known.
+    Captions have `length` tokens, or as many as the text encoder takes. Raises UserError if the
+    shape of the autoencoder or of the text encoder is not known.
     """
-    if isinstance(config, TrainVae):
-        return of_vae(config)
-    assert isinstance(config, TrainUnet | TrainUpsampler)
-    text = sizes.sizes(config.text)
-    if isinstance(config, TrainUpsampler):
-        return of_upsampler(config, text, text.max_length)
-    return of_unet(config, text, text.max_length, *_space(config))
+    if text is None and isinstance(config, TrainUnet | TrainUpsampler):
+        text = sizes.sizes(config.text)
+    longest = text.max_length if text else 0
+    return OUTLINES[type(config)](config, text, longest if length is None else length)
 
 
-def of_vae(config: TrainVae) -> Outline:
-    """The autoencoder's."""
+def _vae(config: TrainVae, _: Text | None, __: int) -> Outline:
     size, latent = config.resolution, config.resolution // config.vae.factor
 
     def inputs(n: int) -> Inputs:
@@ -76,10 +72,8 @@ def of_vae(config: TrainVae) -> Outline:
     return Outline(lambda: Autoencoder(**vae.arguments(config)), inputs, 0, 0)
 
 
-def of_unet(
-    config: TrainUnet, text: Text, length: int, space: LatentShape, resolution: int
-) -> Outline:
-    """The noise predictor's, with captions of `length` tokens."""
+def _unet(config: TrainUnet, text: Text, length: int) -> Outline:
+    space, resolution = _space(config)
     arguments = network.describe(config.unet, space.channels, text, outputs=outputs(config.noise))
     size = resolution // space.factor
 
@@ -91,8 +85,7 @@ def of_unet(
     return Outline(lambda: network.build(arguments, text), inputs, *frozen)
 
 
-def of_upsampler(config: TrainUpsampler, text: Text, length: int) -> Outline:
-    """The upsampler's, with captions of `length` tokens."""
+def _upsampler(config: TrainUpsampler, text: Text, length: int) -> Outline:
     arguments = upsampler.arguments(config, text)
     size = config.crop_size or config.resolution
 
@@ -103,6 +96,14 @@ def of_upsampler(config: TrainUpsampler, text: Text, length: int) -> Outline:
 
     frozen = text.frozen, text.frozen_bytes
     return Outline(lambda: network.build(arguments, text), inputs, *frozen)
+
+
+OUTLINES: dict[type[Train], Callable[..., Outline]] = {
+    TrainVae: _vae,
+    TrainUnet: _unet,
+    TrainUpsampler: _upsampler,
+}
+"""Of a config, its text encoder, and the length of captions in tokens."""
 
 
 def _cond(text: Text, n: int, length: int) -> Cond:

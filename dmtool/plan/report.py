@@ -25,7 +25,7 @@ ELSEWHERE = torch.device("meta")
 """A GPU that is not here."""
 
 
-def counted(name: str, config: Train, outline: Outline, others: list[Devices]) -> Facts:
+def counted(config: Train, outline: Outline, others: list[Devices]) -> Facts:
     """The plan of a training of which nothing is computed."""
     dtype = torch.bfloat16 if config.dtype == "auto" else DTYPES[config.dtype]
     total, saved = count(outline, config), kept(outline, ELSEWHERE, dtype)
@@ -35,14 +35,14 @@ def counted(name: str, config: Train, outline: Outline, others: list[Devices]) -
     steps = -(-(config.limit.pictures or 0) // config.batch_size)
     used = {"micro_batch": micro, "device_estimate": total.memory(saved * micro)}
     return {
-        **_facts(name, config, total, "meta", dtype),
+        **_facts(config, total, "meta", dtype),
         "memory": {**used, "host_for_saving": total.checkpoint},
         "disk": {**asdict(sizes), "run": forecast.disk(config, sizes, steps) if steps else None},
         "devices": [_elsewhere(config, total, saved, each) for each in others],
     }
 
 
-def tried(name: str, config: Train, measured: Measured, others: list[Devices]) -> Facts:
+def tried(config: Train, measured: Measured, others: list[Devices]) -> Facts:
     """The plan of a training that was tried on this machine."""
     total, costs = count(measured.outline, config), measured.costs
     saved = kept(measured.outline, ELSEWHERE, torch.bfloat16)
@@ -51,7 +51,7 @@ def tried(name: str, config: Train, measured: Measured, others: list[Devices]) -
     seconds = forecast.whole(config, costs, decoding, steps)
     pictures = steps * config.batch_size
     return {
-        **_facts(name, config, total, measured.device.type, measured.dtype),
+        **_facts(config, total, measured.device.type, measured.dtype),
         "pictures_per_second": rate,
         "flops_per_second": rate * total.flops,
         "waited": measured.waited,
@@ -63,9 +63,9 @@ def tried(name: str, config: Train, measured: Measured, others: list[Devices]) -
     }
 
 
-def _facts(name: str, config: Train, total: Count, device: str, dtype: torch.dtype) -> Facts:
+def _facts(config: Train, total: Count, device: str, dtype: torch.dtype) -> Facts:
     return {
-        "stage": name,
+        "stage": config.stage,
         "run_name": config.run,
         "device": device,
         "dtype": str(dtype).removeprefix("torch."),

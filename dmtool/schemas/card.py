@@ -308,6 +308,3 @@ class UpsamplerCard(CardBase):
 
 
 Card = Annotated[VaeCard | UnetCard | UpsamplerCard, Field(discriminator="role")]
-
-ROLES = {"vae": "autoencoder", "unet": "noise predictor", "upsampler": "upsampler"}
-"""The role of each stage's artifacts."""

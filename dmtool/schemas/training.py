@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from dmtool.schemas.base import (
     Count,
@@ -177,8 +177,11 @@ class Recovery(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Machine):
-    """What the three stages share; `figures` are those of a stage's `every.validate`."""
+    """What the stages share: `stage` names one and its directory, `role` its artifacts in their
+    cards, `figures` are those of its `every.validate`."""
 
+    stage: ClassVar[str]
+    role: ClassVar[str]
     figures: ClassVar[Figures]
 
     dtype: Literal["auto", "fp32", "bf16", "fp16", "fp64"]
@@ -236,6 +239,11 @@ class Train(Machine):
         """The cadence of previews, None if there is nothing to show."""
         return self.every.preview
 
+    @property
+    def parents(self) -> dict[str, str]:
+        """The stages whose artifacts it is trained on, with their runs."""
+        return {}
+
 
 @dataclass(frozen=True, kw_only=True)
 class VaeLoss(Schema):
@@ -251,6 +259,7 @@ class VaeLoss(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainVae(Train):
+    stage, role = "vae", "autoencoder"
     figures: ClassVar[Figures] = {"val_psnr": max, "val_ssim": max}
 
     resolution: Annotated[int, Field(ge=11)]  # SSIM's window
@@ -285,6 +294,7 @@ class Preview(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainUnet(Train):
+    stage, role = "unet", "noise predictor"
     figures: ClassVar[Figures] = {"val_loss": min}
 
     codec: Literal["vae", "pixels"]
@@ -316,11 +326,16 @@ class TrainUnet(Train):
     def preview_every(self) -> int | None:
         return self.every.preview if self.preview.prompts else None
 
+    @property
+    def parents(self) -> dict[str, str]:
+        return {} if self.codec == "pixels" else {"vae": self.from_.vae or self.run}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainUpsampler(Train):
     """`augmentation` is the largest noise time that the small picture is corrupted to."""
 
+    stage, role = "upsampler", "upsampler"
     figures: ClassVar[Figures] = {"val_psnr": max}
 
     resolution: Count
@@ -345,10 +360,18 @@ class TrainUpsampler(Train):
 
 
 STAGES: dict[str, type[Train]] = {
-    "vae": TrainVae,
-    "unet": TrainUnet,
-    "upsampler": TrainUpsampler,
+    each.stage: each for each in (TrainVae, TrainUnet, TrainUpsampler)
 }
+"""In the order in which they are trained."""
+
+
+def _known(stage: str) -> str:
+    if stage not in STAGES:
+        raise ValueError(f"{stage!r} is no stage; there are {', '.join(STAGES)}")
+    return stage
+
+
+StageName = Annotated[str, AfterValidator(_known)]
 
 
 def _learns(noise: Noise, sampler: Sampler) -> None:

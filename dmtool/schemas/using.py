@@ -24,7 +24,7 @@ from dmtool.schemas.guidance import Guidance
 from dmtool.schemas.noise import Noise
 from dmtool.schemas.parts import Data, DataPlace
 from dmtool.schemas.sampling import Grid, Sampler, ends_clean
-from dmtool.schemas.training import Machine, Place
+from dmtool.schemas.training import Machine, Place, StageName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +246,7 @@ class Lengths(OnData):
 
     run: Location
     root: Location
-    stage: Literal["vae", "unet", "upsampler"]
+    stage: StageName
     device: Name
 
 

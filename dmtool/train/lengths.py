@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property, reduce
 from typing import Any
@@ -16,20 +16,12 @@ from dmtool.device import autocast, pick_device, pick_dtype
 from dmtool.errors import UserError
 from dmtool.network import for_use
 from dmtool.say import say
-from dmtool.schemas import STAGES, Lengths, Train, TrainUnet
+from dmtool.schemas import STAGES, Lengths, Train
 from dmtool.train import posthoc, snapshots
 from dmtool.train.begun import Begun
 from dmtool.train.posthoc import Fit
 from dmtool.train.stage import Stage
-from dmtool.train.unet import UnetStage, autoencoder
-from dmtool.train.upsampler import UpsamplerStage
-from dmtool.train.vae import VaeStage
-
-BUILD: dict[str, Callable[..., Stage]] = {
-    "vae": VaeStage,
-    "unet": UnetStage,
-    "upsampler": UpsamplerStage,
-}
+from dmtool.train.stages import KINDS
 
 
 def reconstruct(config: Lengths, sigma_rel: float) -> None:
@@ -76,19 +68,19 @@ class Averages:
                 f"{self.folder} has no snapshots: it was trained with ema.snapshots=[], or has not "
                 "come to the first one (every.snapshot)"
             )
-        self._build, self.place = BUILD[config.stage], config.data.path
+        self.place = config.data.path
         self.train = self._trained_as(STAGES[config.stage])
         self.device = pick_device(config.device)
 
     @cached_property
     def stage(self) -> Stage:
         """As it was trained; built when first needed: wrong widths are refused before that."""
-        before = Begun(self.folder, {}, self.default.card)
-        if isinstance(self.train, TrainUnet) and (vae := autoencoder(self.train)):
-            before.check_parent(vae)
+        before, kind = Begun(self.folder, {}, self.default.card), KINDS[type(self.train)]
+        if parent := kind.parent(self.train):
+            before.check_parent(parent)
         loaded = source.again(self.train.data, self.default.card["data"], self.place)
         torch.manual_seed(self.train.seed)
-        stage = self._build(self.train, self.device, loaded)
+        stage = kind.build(self.train, self.device, loaded)
         before.check_text(stage.text)
         stage.network.to(self.device).eval()
         return stage

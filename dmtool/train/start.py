@@ -31,16 +31,16 @@ MakeTrainer = Callable[[Stage, Train, Path, Accelerator, Group], Trainer]
 
 
 def train(
-    name: str,
     config: C,
     build: Callable[[C, torch.device, Source], Stage],
-    parent: Callable[[C], Artifact | None] = lambda _: None,
-    trainer: MakeTrainer = Trainer,
+    parent: Callable[[C], Artifact | None],
+    trainer: MakeTrainer,
 ) -> None:
-    """Train a stage in `root/run/name`, from the beginning or from where it was left.
+    """Train a stage in `root/run/stage`, from the beginning or from where it was left.
 
     `parent` finds the artifact that it is trained on, if it is.
     """
+    name = config.stage
     trackers.check_installed(config)
     parallel.refuse_other_engines()
     device = pick_device(config.device)

@@ -31,12 +31,6 @@ from dmtool.train.examples import Batch, Fixed, Place, normals, uniforms
 from dmtool.train.objective import Objective, outputs, uncertainty
 from dmtool.train.process import draw_times, process_card
 from dmtool.train.start import data_card
-from dmtool.train.start import train as train_stage
-
-
-def train(config: TrainUnet) -> None:
-    """Train the noise predictor of a run."""
-    train_stage("unet", config, UnetStage, autoencoder)
 
 
 def autoencoder(config: TrainUnet) -> Artifact | None:
@@ -128,7 +122,7 @@ class UnetExamples:
 class UnetStage:
     """See `train.stage.Stage`."""
 
-    name = "unet"
+    name = TrainUnet.stage
 
     def __init__(
         self, config: TrainUnet, device: torch.device, loaded: Source | None = None
@@ -247,7 +241,7 @@ class UnetStage:
 
     def card(self, folder: Path) -> tuple[dict[str, Any], Fill]:
         card = {
-            "role": "noise predictor",
+            "role": self.config.role,
             "kind": self.config.unet.kind,
             "network": self.arguments,
             "resolution": self.resolution,

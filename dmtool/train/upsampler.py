@@ -26,13 +26,7 @@ from dmtool.train.examples import Batch, Fixed, Place, in_order, normals, unifor
 from dmtool.train.objective import Objective, uncertainty
 from dmtool.train.process import draw_times, process_card
 from dmtool.train.start import data_card
-from dmtool.train.start import train as train_stage
 from dmtool.upsampler import Upsampler, augmented, enlarge, shrink
-
-
-def train(config: TrainUpsampler) -> None:
-    """Train the upsampler of a run."""
-    train_stage("upsampler", config, UpsamplerStage)
 
 
 def arguments(config: TrainUpsampler, text: TextShape) -> dict[str, Any]:
@@ -81,7 +75,7 @@ class UpsamplerExamples:
 class UpsamplerStage:
     """See `train.stage.Stage`."""
 
-    name = "upsampler"
+    name = TrainUpsampler.stage
 
     def __init__(
         self, config: TrainUpsampler, device: torch.device, loaded: Source | None = None
@@ -158,7 +152,7 @@ class UpsamplerStage:
     def card(self, folder: Path) -> tuple[dict[str, Any], Fill]:
         config = self.config
         card = {
-            "role": "upsampler",
+            "role": config.role,
             "kind": config.upsampler.kind,
             "network": self.arguments,
             "resolution": config.resolution,

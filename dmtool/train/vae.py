@@ -26,7 +26,6 @@ from dmtool.schemas import TrainVae
 from dmtool.sheet import tile
 from dmtool.train.examples import Batch, Fixed, Place, in_order, normals
 from dmtool.train.start import data_card
-from dmtool.train.start import train as train_stage
 
 MEASURED = 4096
 """Pictures over which the latents' whitening is measured."""
@@ -45,11 +44,6 @@ def saturated(output: Tensor, x: Tensor) -> Tensor:
     Pictures are clamped, so what lies beyond white is white: there is no error, and no gradient.
     """
     return torch.where((x.abs() == 1) & (output * x > 1), x, output)
-
-
-def train(config: TrainVae) -> None:
-    """Train the autoencoder of a run."""
-    train_stage("vae", config, VaeStage)
 
 
 def arguments(config: TrainVae) -> dict[str, Any]:
@@ -76,7 +70,7 @@ class VaeExamples:
 class VaeStage:
     """See `train.stage.Stage`."""
 
-    name = "vae"
+    name = TrainVae.stage
     text = None
 
     def __init__(
@@ -136,7 +130,7 @@ class VaeStage:
         batches = in_order(self.pictures, config.batch_size, MEASURED)
         measured = whitening(self.network, (to_tensor(x.to(self.device)) for _, x in batches))
         card = {
-            "role": "autoencoder",
+            "role": config.role,
             "kind": vae.kind,
             "network": self.arguments,
             "resolution": config.resolution,

@@ -11,7 +11,7 @@ from dmtool.errors import UserError
 from dmtool.evaluate import fid
 from dmtool.processes import ALONE
 from dmtool.schemas import EvalFid, Lengths, TrainUnet
-from dmtool.train import lengths, unet
+from dmtool.train import lengths, stages
 
 UNET = [
     "data=folder", "data.path=p", "data.val=0.2", "codec=pixels", "resolution=16", "unet.patch=4",
@@ -39,7 +39,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DMTOOL_CACHE", str(tmp_path / "cache"))
     draw(tmp_path / "p", range(14))
-    unet.train(validate(hydra_main.composed("train_unet", UNET), TrainUnet))
+    stages.train(validate(hydra_main.composed("train_unet", UNET), TrainUnet))
     return tmp_path
 
 

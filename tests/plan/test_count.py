@@ -10,7 +10,7 @@ from dmtool.nn.layers import Attention
 from dmtool.plan import outline
 from dmtool.plan.count import Count, count, flops, kept
 from dmtool.plan.outline import Outline
-from dmtool.train import vae
+from dmtool.train import stages
 from dmtool.train.checkpoint import TENSORS
 
 
@@ -56,7 +56,7 @@ def test_a_checkpoint_has_the_size_that_was_counted(config, tmp_path):
     trained = config(
         f"root={tmp_path}", "run=r", "optim=muon", "optim.matrices=all", "ema.sigma_rel=0.08"
     )
-    vae.train(trained)
+    stages.train(trained)
     stage = tmp_path / "r/vae"
     counted = count(outline.of_config(trained), trained)
     (checkpoint,) = (stage / "checkpoints").iterdir()

@@ -84,7 +84,7 @@ def test_three_stages_are_tried_and_the_run_is_left_alone(dmtool, tiny, tmp_path
 def test_the_figures_of_a_tiny_stage(config, monkeypatch, tmp_path):
     monkeypatch.setattr(rehearsal, "SECONDS", 0.1)
     asked = config(f"root={tmp_path}", "limit.pictures=100000", "keep.best=val_psnr")
-    said = planning.plan("vae", asked, devices.parse("T4"), tmp_path / "plan.json")
+    said = planning.plan(asked, devices.parse("T4"), tmp_path / "plan.json")
     plan = json.loads((tmp_path / "plan.json").read_text())
     assert plan["run"]["pictures"] == asked.limit.pictures
     assert plan["seconds"]["step"] == pytest.approx(8 / plan["pictures_per_second"])

@@ -14,9 +14,8 @@ from dmtool.config import validate
 from dmtool.data import shapes
 from dmtool.errors import UserError
 from dmtool.schemas import STAGES
-from dmtool.train import unet, vae
+from dmtool.train import stages
 
-TRAIN = {"vae": vae.train, "unet": unet.train}
 WORDS = [
     "data=folder", "data.val=0.2", "limit.minutes=null", "batch_size=8", "every.log=8",
     "optim.warmup=0", "optim.schedule=constant", "held_out=2", "dtype=fp32", "device=cpu",
@@ -40,7 +39,7 @@ def train(stage, pictures, *words):
     values = [word for word in words if word not in chosen]
     values = OmegaConf.from_dotlist([f"limit.pictures={pictures}", *values])
     config = OmegaConf.merge(composed(stage, (*STAGE[stage], *chosen)), values)
-    TRAIN[stage](validate(config, STAGES[stage]))
+    stages.train(validate(config, STAGES[stage]))
 
 
 @functools.cache

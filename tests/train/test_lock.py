@@ -15,7 +15,7 @@ from dmtool import hydra_main
 from dmtool.config import validate
 from dmtool.errors import UserError
 from dmtool.schemas import TrainVae
-from dmtool.train import lock, vae
+from dmtool.train import lock, stages
 
 WORDS = [
     "data=shapes", "data.count=40", "data.size=16", "data.val=0.2", "resolution=16", "run=r",
@@ -41,7 +41,7 @@ def written(folder, owner, age=0.0):
 
 def train(*words):
     """`dmtool train-vae`, in this process."""
-    vae.train(validate(hydra_main.composed("train_vae", [*WORDS, *words]), TrainVae))
+    stages.train(validate(hydra_main.composed("train_vae", [*WORDS, *words]), TrainVae))
 
 
 def test_a_second_training_is_refused_and_a_killed_one_leaves_the_way_free(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from dmtool import errors, hydra_main
 from dmtool.config import validate
 from dmtool.errors import Stopped, UserError
 from dmtool.schemas import TrainVae
-from dmtool.train import vae
+from dmtool.train import stages
 from dmtool.train.checkpoint import Progress
 from dmtool.train.log import Log
 
@@ -105,7 +105,7 @@ def records(content, header=7, block=32768):
 def test_a_missing_tensorboard_is_one_line_before_anything_begins(tmp_path, monkeypatch):
     monkeypatch.setattr(errors, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'dmtool\[tensorboard\]'"):
-        vae.train(config("track=tensorboard", f"root={tmp_path}"))
+        stages.train(config("track=tensorboard", f"root={tmp_path}"))
     assert not list(tmp_path.iterdir())
 
 
