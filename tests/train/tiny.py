@@ -7,8 +7,8 @@ from dmtool import hydra_main
 from dmtool.config import validate
 from dmtool.processes import ALONE
 from dmtool.schemas import STAGES
-from dmtool.train.lengths import BUILD
 from dmtool.train.loop import Trainer
+from dmtool.train.stages import KINDS
 
 COMMON = [
     "data=shapes", "data.count=40", "data.size=16", "resolution=16", "limit.minutes=null",
@@ -31,7 +31,7 @@ def trainer(stage, root, *words, group=ALONE):
     accelerator = Accelerator(cpu=True)
     torch.manual_seed(checked.seed)
     (root / stage).mkdir(parents=True, exist_ok=True)
-    built = BUILD[stage](checked, accelerator.device)
+    built = KINDS[type(checked)].build(checked, accelerator.device)
     return Trainer(built, checked, root / stage, accelerator, group)
 
 
