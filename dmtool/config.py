@@ -136,7 +136,9 @@ def _locate(location: tuple[int | str, ...], values: Any) -> tuple[str, set[str]
     siblings: set[str] = set()
     for i, part in enumerate(location):
         inside = isinstance(values, dict) and part in values
-        inside = inside or (isinstance(values, list) and isinstance(part, int))
+        inside = inside or (
+            isinstance(values, list) and isinstance(part, int) and part < len(values)
+        )
         if not inside and i < len(location) - 1:
             continue
         if not inside and isinstance(values, dict) and values.get("kind") == part:

@@ -6,9 +6,10 @@ import json
 import logging
 import math
 import statistics
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from dmtool import reading, runs
 from dmtool.config import short
@@ -23,8 +24,8 @@ KINDS: dict[str, Any] = {"alert": str, "pictures": int}
 """Of what is not a number."""
 COUNTS = {"pictures", "seconds", "skipped", "rollbacks"}
 """Of what is never below zero."""
-MOST = 2**32
-"""Bytes of a log: ten million lines."""
+LONGEST = 2**16
+"""Bytes of a line: more than any has."""
 FIRST = ("loss", "pictures_per_second", "lr", "grad_norm")
 """Figures that are shown first, after them all others; held-out ones follow the loss."""
 
@@ -34,20 +35,33 @@ def read(path: Path) -> list[Line]:
 
     Lines that say something else are left out, and the first of them is named in a warning.
     """
+    lines, bad = list[Line](), list[str]()
     try:
-        content = reading.read_bytes(path, MOST)
+        with reading.opened(path) as file:
+            for number, text in enumerate(_whole(file), 1):
+                try:
+                    lines += [_line(text)] if text.strip() else []
+                except ValueError as error:
+                    bad.append(f"line {number}: {error}")
     except reading.Missing:
         return []
-    *whole, growing = content.split(b"\n")
-    lines, bad = list[Line](), list[str]()
-    for number, text in enumerate([*whole, growing] if growing.endswith(b"}") else whole, 1):
-        try:
-            lines += [_line(text)] if text.strip() else []
-        except ValueError as error:
-            bad.append(f"line {number}: {error}")
+    except OSError as error:
+        raise reading.Unreadable(f"{path} cannot be read: {error.strerror}") from error
     if bad:
         _warn(f"{path}: {len(bad)} lines are damaged and left out; the first is {bad[0]}")
     return lines
+
+
+def _whole(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a log but a last one that is being written. Of a line longer than any no more
+    is in memory than its beginning, which is no line."""
+    while text := file.readline(LONGEST):
+        long = len(text) == LONGEST and not text.endswith(b"\n")
+        if long or text.endswith((b"\n", b"}")):
+            yield text
+        while long:
+            text = file.readline(LONGEST)
+            long = len(text) == LONGEST and not text.endswith(b"\n")
 
 
 def _line(text: bytes) -> Line:

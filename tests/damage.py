@@ -28,7 +28,7 @@ NASTY = [
 def json_mutated(text, rng):
     """A JSON text with one thing changed: a value, a key, the structure."""
     value = json.loads(text)
-    holder, key = rng.choice(list(_places(value)))
+    holder, key = rng.choice([*_places(value)] or [({"x": 1}, "x")])
     act = rng.choice(["value", "value", "value", "near", "gone", "name", "twice", "deep"])
     if act == "value":
         holder[key] = rng.choice(NASTY)

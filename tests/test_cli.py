@@ -28,6 +28,7 @@ def test_help_answers_at_once(dmtool, tmp_path):
         (["train-unet", "unet.wdith=3"], "did you mean unet.widths?"),
         (["train-unet", "+unet.wdith=3"], "did you mean unet.widths?"),
         (["train-unet", "steps=3"], "did you mean sampler.steps?"),
+        (["train-unet", "data=shapes", "data.background=[1]"], "'data.background.1' is missing"),
         (["train-unet", "unet=smal"], "there are: base, sd1, small"),
         (["sample", "--prompt", "x", "sampler=eulr"], "there are: ddim, ddpm, dpmpp_2m"),
         (["upscale", "a.png", "guidance.scale=2"], "unknown key 'guidance.scale'"),

@@ -23,9 +23,12 @@ class Drawn:
     dark: str
 
 
-def of_stages(stage: str, lines: Mapping[str, list[metrics.Line]]) -> Drawn:
-    """The figures of a stage over pictures seen, with a line for each run."""
+def of_stages(stage: str, lines: Mapping[str, list[metrics.Line]]) -> Drawn | None:
+    """The figures of a stage over pictures seen, with a line for each run; None as long as none
+    has moved, as after a first line."""
     names = list({name: None for each in lines.values() for name in _moving(each)})[:PANELS]
+    if not names:
+        return None
     panels = [
         _panel(name, {run: metrics.series(each, name) for run, each in lines.items()})
         for name in names

@@ -91,7 +91,7 @@ def _stage(stage: Stage, run: Run) -> dict[str, Any]:
     return {
         "name": stage.name,
         "config": stage.config,
-        "curves": curves.of_stages(stage.name, {run.name: stage.lines}) if stage.lines else None,
+        "curves": curves.of_stages(stage.name, {run.name: stage.lines}),
         "preview": _picture(stage.preview, run.folder) if stage.preview else None,
     }
 
@@ -167,4 +167,5 @@ def _differences(results: Mapping[str, Any], found: Sequence[Difference]) -> Tab
 def _overlaid(stage: str, found: Sequence[Run]) -> list[Drawn]:
     lines = {run.name: each.lines for run in found for each in run.stages if each.name == stage}
     lines = {name: each for name, each in lines.items() if each}
-    return [curves.of_stages(stage, lines)] if len(lines) > 1 else []
+    drawn = curves.of_stages(stage, lines) if len(lines) > 1 else None
+    return [drawn] if drawn else []

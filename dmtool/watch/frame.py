@@ -65,10 +65,12 @@ def _panels(seen: Seen, width: int, height: int, unicode: bool) -> list[str]:
     """As many figures as there is room for, in a grid."""
     columns, rows = max(1, width // NARROWEST), max(1, height // LOWEST)
     names = metrics.names(seen.lines)[: columns * rows]
+    if not names:
+        return []
     columns = min(columns, -(-len(names) // min(rows, len(names))))
     rows = -(-len(names) // columns)
     wide, high = width // columns, max(2, height // rows)
-    end = seen.lines[-1]["pictures"]
+    end = max(1, *(line["pictures"] for line in seen.lines))
     drawn = [
         panel(shown(name), metrics.series(seen.lines, name), end, wide - 1, high, unicode)
         for name in names

@@ -57,8 +57,8 @@ def _draw(points: Sequence[Point], end: float, width: int, height: int, unicode:
 def _places(points: Sequence[Point], end: float, width: int, height: int) -> list[tuple[int, int]]:
     """Points in dots from the upper left; y fills the height."""
     top, bottom = (side(y for _, y in points) for side in (max, min))
-    up = (height - 1) / (top - bottom or 1)
-    return [(round(x / end * (width - 1)), round((top - y) * up)) for x, y in points]
+    up = (height - 1) / (top / 2 - bottom / 2 or 1)  # halves, whose difference is always finite
+    return [(round(x / end * (width - 1)), round((top / 2 - y / 2) * up)) for x, y in points]
 
 
 def _joined(places: list[tuple[int, int]]) -> set[tuple[int, int]]:

@@ -141,6 +141,13 @@ def test_a_link_to_itself_is_named(run, tmp_path, place):
         page.report(["one"], root, None, False)
 
 
+def test_a_run_that_has_logged_one_line_has_no_curves_yet(run, tmp_path):
+    root, log = run("one"), tmp_path / "one/unet/metrics.jsonl"
+    log.write_text('{"pictures": 8, "seconds": 1.0, "loss": 2.0}\n')
+    page.report(["one"], root, None, False)
+    assert "data:image/svg" not in (tmp_path / "one/report.html").read_text()
+
+
 def test_names_of_figures_are_text_and_no_formulas(tmp_path):
     lines = [{"pictures": p, "seconds": p, "$\\frac{1$": 1 / p} for p in range(1, 9)]
     assert "$\\frac{1$" in curves.of_stages("unet", {"$x_": lines}).title

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import tracemalloc
 import zipfile
 from itertools import pairwise
 from pathlib import Path
@@ -141,6 +142,13 @@ def test_lines_of_a_log_that_are_none_are_left_out(copy, caplog):
            '{"pictures": "8", "seconds": 1}\n',
            '{"pictures": 8, "seconds": 1, "loss": null}\n']  # fmt: skip
     text = "".join([first, *bad, *rest])
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    with path.open("ab") as file:
+        file.truncate(2**27)  # of zeros: one line that is longer than any
+    tracemalloc.start()
+    assert metrics.read(path) == whole
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
     path.write_bytes(text.encode(errors="surrogateescape"))
     assert metrics.read(path) == whole
     assert f"{len(bad)} lines are damaged and left out; the first is line 2" in caplog.text

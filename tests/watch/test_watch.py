@@ -126,6 +126,20 @@ def test_without_colours_and_characters_it_is_plain(run, capsys, monkeypatch):
     assert lines[-1].endswith("r/unet/previews/000010000.png")
 
 
+@pytest.mark.parametrize("lines", [
+    [{"pictures": 10**18, "loss": 2.0}, {"pictures": 30, "loss": 1.0}],
+    [{"pictures": 0, "loss": 2.0}],
+    [{"pictures": 10, "loss": 1e308}, {"pictures": 20, "loss": -1e308}],
+    [{"pictures": 10, "alert": "stuck"}],
+], ids=["out of order", "before the first", "far apart", "no figure"])  # fmt: skip
+def test_strange_figures_are_drawn_at_once(run, capsys, monkeypatch, lines):
+    text = "".join(f"{json.dumps({'seconds': 1.0, **line})}\n" for line in lines)
+    (run / "metrics.jsonl").write_text(text)
+    began = time.monotonic()
+    shown(capsys, monkeypatch, Terminal(80, 24, "none", True), "r", None, str(run.parents[1]))
+    assert time.monotonic() - began < 5
+
+
 def test_a_preview_larger_than_any_is_passed_over(run):
     Image.new("1", (8192, 8192)).save(run / "previews/000020000.png")
     path, image = seen.look("r", "unet", str(run.parents[1])).preview()
