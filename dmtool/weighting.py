@@ -8,7 +8,9 @@ own factor, see `denoise`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,9 +18,11 @@ from torch import Tensor
 from dmtool.denoise import Weight
 from dmtool.schemas import (
     EdmWeighting,
+    LearnedWeighting,
     MinSnrWeighting,
     P2Weighting,
     SigmoidWeighting,
+    UniformWeighting,
     Weighting,
 )
 
@@ -45,16 +49,16 @@ def sigmoid(log_snr: Tensor, bias: float) -> Tensor:
     return math.exp(bias) * torch.sigmoid(log_snr - bias)
 
 
+KINDS: dict[type, Callable[[Any], Weight | None]] = {
+    UniformWeighting: lambda _: None,
+    MinSnrWeighting: lambda config: partial(min_snr, gamma=config.gamma),
+    P2Weighting: lambda config: partial(p2, gamma=config.gamma, k=config.k),
+    EdmWeighting: lambda config: partial(edm, sigma_data=config.sigma_data),
+    SigmoidWeighting: lambda config: partial(sigmoid, bias=config.bias),
+    LearnedWeighting: lambda _: None,
+}
+
+
 def build(config: Weighting) -> Weight | None:
     """The weight that a config names; None is that of the prediction's own error."""
-    match config:
-        case MinSnrWeighting():
-            return partial(min_snr, gamma=config.gamma)
-        case P2Weighting():
-            return partial(p2, gamma=config.gamma, k=config.k)
-        case EdmWeighting():
-            return partial(edm, sigma_data=config.sigma_data)
-        case SigmoidWeighting():
-            return partial(sigmoid, bias=config.bias)
-        case _:
-            return None
+    return KINDS[type(config)](config)

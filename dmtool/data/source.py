@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -12,20 +12,26 @@ from dmtool.data import difference, emoji, folder, shapes, store
 from dmtool.data.splits import Split, splits_of
 from dmtool.data.store import BadFile, Source
 from dmtool.errors import UserError
-from dmtool.schemas import Data, DataBase, EmojiData, FolderData
+from dmtool.schemas import Data, DataBase, EmojiData, FolderData, ShapesData
 
 __all__ = ["BadFile", "Source", "Split", "again", "held_out", "load", "split", "splits"]
+
+KINDS: dict[type, Callable[[Any], Source]] = {
+    EmojiData: emoji.load,
+    ShapesData: shapes.load,
+    FolderData: folder.load,
+}
 
 SHOWN = 3
 """Bad files that a line names."""
 
 
 def load(config: Data) -> Source:
-    """The source that `config.kind` names, from the cache or built now (with a progress bar).
+    """The source that a config names, from the cache or built now (with a progress bar).
 
     Raises UserError if there are no pictures, or if more than `max_bad` of the files are bad.
     """
-    source = _build(config)
+    source = KINDS[type(config)](config)
     if len(source.bad) > config.max_bad * (len(source.bad) + len(source.dataset)):
         raise UserError(_too_many(source, config.max_bad))
     if not len(source.dataset):
@@ -98,14 +104,6 @@ def by_row(source: Source, config: DataBase) -> list[Split]:
 def held_out(val_pictures: int, least: int = 1) -> Split:
     """The split that a training's figures are of: val, or train if that has fewer than `least`."""
     return "val" if val_pictures >= least else "train"
-
-
-def _build(config: Data) -> Source:
-    if isinstance(config, EmojiData):
-        return emoji.load(config)
-    if isinstance(config, FolderData):
-        return folder.load(config)
-    return shapes.load(config)
 
 
 def report(source: Source) -> list[str]:

@@ -19,7 +19,7 @@ from dmtool.errors import UserError
 from dmtool.evaluate import extractors, weights
 from dmtool.evaluate.weights import Weights
 from dmtool.nn.lpips import SHAPES, LPIPSFeatures
-from dmtool.schemas import EffNetExtractor, Lpips, Perceptual
+from dmtool.schemas import EffNetExtractor, Lpips, PackagedPerceptual, Perceptual
 
 EPSILON = 1e-10
 CPU_CHUNK = 4  # pictures at once: their activations stay in the processor's cache
@@ -98,9 +98,7 @@ def distance(a: Sequence[Tensor], b: Sequence[Tensor], weights: Sequence[Tensor]
 def load(config: Perceptual, resolution: int, device: torch.device) -> PerceptualDistance:
     """The distance that `config.kind` names; UserError if its weights are missing or others, or
     if pictures of `resolution` pixels are too small for it."""
-    if isinstance(config, Lpips):
-        return _lpips(config, resolution, device)
-    return _effnet_lite0(device)
+    return KINDS[type(config)](config, resolution, device)
 
 
 def _unit(x: Tensor) -> Tensor:
@@ -135,7 +133,7 @@ def _read(file: Weights, path: str | None, part: str) -> dict[str, Any]:
     return weights.read(weights.find([file], path, f"perceptual.{part}")[0])
 
 
-def _effnet_lite0(device: torch.device) -> PerceptualDistance:
+def _effnet_lite0(_: PackagedPerceptual, __: int, device: torch.device) -> PerceptualDistance:
     extractor = extractors.load(EffNetExtractor(kind="effnet_lite0", weights=None), device)
     network = next(part for part in extractor.network.modules() if hasattr(part, "_blocks"))
     return PerceptualDistance(
@@ -158,3 +156,9 @@ def _effnet_maps(network: Any, x: Tensor) -> list[Tensor]:
             maps.append(x)
         x = after
     return [*maps, x]
+
+
+KINDS: dict[type, Callable[[Any, int, torch.device], PerceptualDistance]] = {
+    PackagedPerceptual: _effnet_lite0,
+    Lpips: _lpips,
+}

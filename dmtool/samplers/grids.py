@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, Literal
+
 import torch
 from torch import Tensor
 
@@ -13,6 +16,7 @@ from dmtool.schemas import (
     KarrasGrid,
     LeadingGrid,
     LevelsGrid,
+    LinspaceGrid,
     LogSnrGrid,
     RestartSampler,
     TrailingGrid,
@@ -28,25 +32,10 @@ def grid(config: Grid, steps: int, schedule: Schedule) -> Tensor:
     t = shift u / (1 + (shift - 1) u) at even u, as the timestep shift of rectified flows (Esser et
     al., arXiv:2403.03206, eq. 23).
     """
-    times = _grid(config, steps, schedule)
+    times = KINDS[type(config)](config, steps, schedule)
     if bool((times.diff() >= 0).any()) or times[0] > 1 or (config.kind, steps) == ("linspace", 1):
         raise UserError(f"sampler/grid={config.kind} has no {steps} steps: {_advice(config)}")
     return times
-
-
-def _grid(config: Grid, steps: int, schedule: Schedule) -> Tensor:
-    even = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
-    if isinstance(config, UniformGrid):
-        return config.shift * even / (config.shift * even + (1 - even))  # exact at both ends
-    if isinstance(config, LogSnrGrid):
-        return _even_in_log_snr(even, schedule)
-    if isinstance(config, LevelsGrid):
-        return _explicit(config.levels, steps, schedule)
-    if isinstance(config, KarrasGrid):
-        count, zero = steps, torch.zeros(1, dtype=torch.float64)
-        high = min(config.high, level(torch.ones(()), schedule).ratio.item())
-        return torch.cat([karras(config.low, high, config.rho, count, schedule), zero])
-    return _discrete(config, steps)
 
 
 def _advice(config: Grid) -> str:
@@ -62,12 +51,23 @@ def _advice(config: Grid) -> str:
     return f"it takes each of {T} steps once: take fewer"
 
 
-def _even_in_log_snr(even: Tensor, schedule: Schedule) -> Tensor:
+def _uniform(config: UniformGrid, steps: int, _: Schedule) -> Tensor:
+    even = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
+    return config.shift * even / (config.shift * even + (1 - even))  # exact at both ends
+
+
+def _even_in_log_snr(_: LogSnrGrid, steps: int, schedule: Schedule) -> Tensor:
     """Equal intervals of log-SNR between t = 0.999 and 0.001, with the two ends put in place."""
     ends = torch.tensor([0.999, 0.001], dtype=torch.float64)
     high, low = log_snr(*schedule(ends)).tolist()
-    inner = schedule.time(torch.linspace(high, low, len(even), dtype=torch.float64))
-    return torch.cat([even[:1], inner[1:-1], even[-1:]])
+    inner = schedule.time(torch.linspace(high, low, steps + 1, dtype=torch.float64))
+    return torch.cat([torch.ones_like(ends[:1]), inner[1:-1], torch.zeros_like(ends[:1])])
+
+
+def _karras(config: KarrasGrid, steps: int, schedule: Schedule) -> Tensor:
+    high = min(config.high, level(torch.ones(()), schedule).ratio.item())
+    falling = karras(config.low, high, config.rho, steps, schedule)
+    return torch.cat([falling, torch.zeros_like(falling[:1])])
 
 
 def karras(low: float, high: float, rho: float, count: int, schedule: Schedule) -> Tensor:
@@ -80,13 +80,13 @@ def karras(low: float, high: float, rho: float, count: int, schedule: Schedule) 
     return schedule.time(-2 * ratios.log())
 
 
-def _explicit(levels: tuple[float | None, ...], steps: int, schedule: Schedule) -> Tensor:
+def _explicit(config: LevelsGrid, steps: int, schedule: Schedule) -> Tensor:
     """Times of explicit levels sigma / alpha; where they are not as many as wanted, interpolated
     log-linearly as AYS recommends (Sabour et al., arXiv:2404.14507)."""
     noisiest = level(torch.ones(()), schedule).ratio.item()
-    numbers = [noisiest if each is None else each for each in levels]
+    numbers = [noisiest if each is None else each for each in config.levels]
     ratios = torch.tensor(numbers, dtype=torch.float64)
-    if steps != len(levels) - 1:
+    if steps != len(numbers) - 1:
         ratios = interpolated(ratios, steps)
     times = schedule.time(-2 * ratios.log())
     times[-1] = 0
@@ -107,20 +107,41 @@ def interpolated(levels: Tensor, steps: int) -> Tensor:
     return torch.lerp(logs[left], logs[left + 1], places - left).exp()
 
 
-def _discrete(config: Grid, steps: int) -> Tensor:
-    """The indices of diffusers' timestep_spacing (Lin et al., arXiv:2305.08891, table 2), as times.
+def _leading(config: LeadingGrid, steps: int, _: Schedule) -> Tensor:
+    indices = _count(steps).flip(0) * (T // steps) + config.offset
+    return _discrete(indices, config.last)
+
+
+def _trailing(config: TrailingGrid, steps: int, _: Schedule) -> Tensor:
+    return _discrete((T - _count(steps) * (T / steps)).round() - 1, config.last)
+
+
+def _linspace(_: LinspaceGrid, steps: int, __: Schedule) -> Tensor:
+    return _discrete(torch.linspace(0, T - 1, steps, dtype=torch.float64).flip(0).round(), "zero")
+
+
+def _count(steps: int) -> Tensor:
+    return torch.arange(steps, dtype=torch.float64)
+
+
+def _discrete(indices: Tensor, last: Literal["zero", "first"]) -> Tensor:
+    """Times of the indices of diffusers' timestep_spacing (Lin et al., arXiv:2305.08891, table 2).
 
     Index i is the time (i + 1) / T.
     """
-    count = torch.arange(steps, dtype=torch.float64)
-    if isinstance(config, LeadingGrid):
-        indices = count.flip(0) * (T // steps) + config.offset
-    elif isinstance(config, TrailingGrid):
-        indices = (T - count * (T / steps)).round() - 1
-    else:
-        indices = torch.linspace(0, T - 1, steps, dtype=torch.float64).flip(0).round()
-    first = isinstance(config, LeadingGrid | TrailingGrid) and config.last == "first"
-    return torch.cat([(indices + 1) / T, torch.full((1,), first / T, dtype=torch.float64)])
+    end = 1 / T if last == "first" else 0.0
+    return torch.cat([(indices + 1) / T, torch.full((1,), end, dtype=torch.float64)])
+
+
+KINDS: dict[type, Callable[[Any, int, Schedule], Tensor]] = {
+    UniformGrid: _uniform,
+    LogSnrGrid: _even_in_log_snr,
+    LevelsGrid: _explicit,
+    KarrasGrid: _karras,
+    LeadingGrid: _leading,
+    TrailingGrid: _trailing,
+    LinspaceGrid: _linspace,
+}
 
 
 def with_restarts(times: Tensor, config: RestartSampler, schedule: Schedule) -> Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,31 +45,30 @@ PLAIN: dict[str, Sample] = {
 }
 
 
+KINDS: dict[type, Callable[[Any], Sample]] = {
+    PlainSampler: lambda config: PLAIN[config.kind],
+    DdpmSampler: lambda config: partial(ddpm, variance=config.variance),
+    DdimSampler: lambda config: partial(ddim, eta=config.eta),
+    DpmppSdeSampler: lambda config: partial(dpm_solver, order=2, eta=config.eta),
+    Dpmpp3mSampler: lambda config: partial(dpm_solver, order=3, curvature=config.curvature),
+    UniPCSampler: lambda config: partial(unipc, order=config.order),
+    PlmsSampler: lambda _: plms,
+    HeunSampler: lambda _: heun,
+    RestartSampler: lambda _: restart,
+    EdmSampler: lambda config: partial(
+        edm,
+        steps=config.intervals,
+        s_churn=config.s_churn,
+        s_tmin=config.s_tmin,
+        s_tmax=config.s_tmax,
+        s_noise=config.s_noise,
+    ),
+}
+
+
 def build(config: Sampler) -> Sample:
     """The sampler that a config names."""
-    match config:
-        case PlainSampler():
-            return PLAIN[config.kind]
-        case DdpmSampler():
-            return partial(ddpm, variance=config.variance)
-        case DdimSampler():
-            return partial(ddim, eta=config.eta)
-        case DpmppSdeSampler():
-            return partial(dpm_solver, order=2, eta=config.eta)
-        case Dpmpp3mSampler():
-            return partial(dpm_solver, order=3, curvature=config.curvature)
-        case UniPCSampler():
-            return partial(unipc, order=config.order)
-        case PlmsSampler():
-            return plms
-        case HeunSampler():
-            return heun
-        case RestartSampler():
-            return restart
-        case EdmSampler():
-            names = "s_churn", "s_tmin", "s_tmax", "s_noise"
-            options = {name: getattr(config, name) for name in names}
-            return partial(edm, steps=config.intervals, **options)
+    return KINDS[type(config)](config)
 
 
 def times(config: Sampler, schedule: Schedule, given: Given | None = None) -> Tensor:

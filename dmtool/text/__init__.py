@@ -8,9 +8,9 @@ set's captions once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -32,25 +32,46 @@ SCHEMAS: dict[str, type] = {
     "none": NoTextConfig,
 }
 
+Device = torch.device | str
+
+
+class Kind(NamedTuple):
+    """`new` makes the encoder of a new run, of its config, the device and the run's captions;
+    `again` that of a trained one, of its config, the device and the artifact's folder."""
+
+    new: Callable[[Any, Device, Iterable[str] | None], TextEncoder]
+    again: Callable[[Any, Device, Path | None], TextEncoder]
+
+
+def _handed_on(config: HFText, device: Device, folder: Path | None) -> TextEncoder:
+    """From the artifact's folder, if the encoder was put there, else from where it was."""
+    inner = folder / "text_encoder" if folder else None
+    return frozen.hf(config, device, inner if inner and inner.is_dir() else None)
+
+
+KINDS: dict[type, Kind] = {
+    MiniLMText: Kind(*[lambda config, device, _: frozen.minilm(config, device)] * 2),
+    HFText: Kind(lambda config, device, _: frozen.hf(config, device), _handed_on),
+    ScratchText: Kind(
+        lambda config, device, captions: scratch.new(config, captions, device),
+        lambda config, device, folder: scratch.read(config, folder, device),
+    ),
+    NoTextConfig: Kind(*[lambda *_: NoText()] * 2),
+}
+
 
 def load(
-    config: Text, device: torch.device | str = "cpu", captions: Iterable[str] | None = None
+    config: Text, device: Device = "cpu", captions: Iterable[str] | None = None
 ) -> TextEncoder:
     """The text encoder of a new run; `captions` train the tokenizer of `scratch` with bpe.
 
     Raises UserError if the encoder is not there, not supported, or does not fit the config.
     """
-    if isinstance(config, MiniLMText):
-        return frozen.minilm(config, device)
-    if isinstance(config, HFText):
-        return frozen.hf(config, device)
-    if isinstance(config, ScratchText):
-        return scratch.new(config, captions, device)
-    return NoText()
+    return KINDS[type(config)].new(config, device, captions)
 
 
 def from_card(
-    card: dict[str, Any], device: torch.device | str = "cpu", folder: Path | None = None
+    card: dict[str, Any], device: Device = "cpu", folder: Path | None = None
 ) -> TextEncoder:
     """The text encoder of a trained run; `folder` is the artifact's, where `save` wrote.
 
@@ -74,13 +95,8 @@ def from_card(
     return encoder
 
 
-def _find(card: dict[str, Any], device: torch.device | str, folder: Path | None) -> TextEncoder:
+def _find(card: dict[str, Any], device: Device, folder: Path | None) -> TextEncoder:
     if card["kind"] not in SCHEMAS:
         raise UserError(f"unknown kind of text encoder {card['kind']!r}: made by a newer dmtool?")
     config: Any = check(card["config"], SCHEMAS[card["kind"]])
-    if isinstance(config, HFText):
-        inner = folder / "text_encoder" if folder else None
-        return frozen.hf(config, device, inner if inner and inner.is_dir() else None)
-    if isinstance(config, ScratchText):
-        return scratch.read(config, folder, device)
-    return load(config, device)
+    return KINDS[type(config)].again(config, device, folder)

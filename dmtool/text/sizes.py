@@ -13,7 +13,7 @@ import torch
 from dmtool.device import DTYPES
 from dmtool.errors import UserError
 from dmtool.nn.text import TextTransformer
-from dmtool.schemas import HFText, MiniLMText, ScratchText, Text
+from dmtool.schemas import HFText, MiniLMText, NoText, ScratchText, Text
 from dmtool.text import pretrained, scratch
 from dmtool.text.frozen import chosen_layers
 
@@ -49,13 +49,7 @@ def sizes(config: Text) -> Sizes:
 
     Raises UserError for an encoder that is neither there nor known.
     """
-    if isinstance(config, ScratchText):
-        return _scratch(config)
-    if isinstance(config, MiniLMText):
-        return _frozen(config, pretrained.configuration(pretrained.minilm_folder()))
-    if isinstance(config, HFText):
-        return _frozen(config, pretrained.configuration(_place(config.name)))
-    return Sizes(0, 0, 0, False, 0, 0, lambda: None)
+    return KINDS[type(config)](config)
 
 
 def _place(name: str) -> Path | dict[str, Any]:
@@ -83,3 +77,11 @@ def _scratch(config: ScratchText) -> Sizes:
     c, width = config, config.width
     network = partial(TextTransformer, tokens, width, c.depth, c.heads, c.max_length)
     return Sizes(width, width, c.max_length, True, 0, 0, network)
+
+
+KINDS: dict[type, Callable[[Any], Sizes]] = {
+    MiniLMText: lambda c: _frozen(c, pretrained.configuration(pretrained.minilm_folder())),
+    HFText: lambda c: _frozen(c, pretrained.configuration(_place(c.name))),
+    ScratchText: _scratch,
+    NoText: lambda _: Sizes(0, 0, 0, False, 0, 0, lambda: None),
+}

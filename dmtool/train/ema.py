@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dmtool.nn.layers import wide
 from dmtool.schemas import Ema as EmaConfig
-from dmtool.schemas import ExponentialEma
+from dmtool.schemas import ExponentialEma, PowerEma
 from dmtool.train.shard import local, norm
 
 Weights = dict[str, Tensor]
@@ -74,11 +75,15 @@ class Exponential:
 Profile = Power | Exponential
 
 
+PROFILES: dict[type, Callable[[Any], Profile]] = {
+    PowerEma: lambda config: Power(config.sigma_rel),
+    ExponentialEma: lambda config: Exponential(config.half_life),
+}
+
+
 def profile(config: EmaConfig) -> Profile:
     """The average that a config exports."""
-    if isinstance(config, ExponentialEma):
-        return Exponential(config.half_life)
-    return Power(config.sigma_rel)
+    return PROFILES[type(config)](config)
 
 
 class Ema:

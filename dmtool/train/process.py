@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,7 +21,6 @@ from dmtool.schemas import (
     LogNormalTimes,
     ModeTimes,
     Noise,
-    Shift,
     SqrtShift,
     Times,
     UniformTimes,
@@ -42,18 +42,24 @@ def process_card(config: Noise, positions: int) -> dict[str, Any]:
     if config.sigma_data is None:
         del card["sigma_data"]
     if isinstance(config, FlowNoise):
-        card["shift"] = _shift(config.shift, positions)
+        card["shift"] = SHIFTS[type(config.shift)](config.shift, positions)
     return card
 
 
-def _shift(config: Shift, positions: int) -> float:
-    match config:
-        case FixedShift():
-            return config.value
-        case SqrtShift():
-            return noise.sqrt_shift(config.value, positions, config.positions)
-        case ExponentialShift():
-            return noise.exponential_shift(positions, config.positions, config.mu)
+SHIFTS: dict[type, Callable[[Any, int], float]] = {
+    FixedShift: lambda config, _: config.value,
+    SqrtShift: lambda c, positions: noise.sqrt_shift(c.value, positions, c.positions),
+    ExponentialShift: lambda c, positions: noise.exponential_shift(positions, c.positions, c.mu),
+}
+"""Of a config, at so many positions of the state."""
+
+TIMES: dict[type, Callable[[Any, Tensor, Schedule], Tensor]] = {
+    UniformTimes: lambda _, u, __: noise.uniform(u),
+    LogitNormalTimes: lambda config, u, _: noise.logit_normal(u, config.mean, config.std),
+    ModeTimes: lambda config, u, _: noise.mode(u, config.scale),
+    LogNormalTimes: lambda c, u, schedule: noise.log_normal(u, c.mean, c.std, schedule),
+}
+"""Of a config, from uniform numbers."""
 
 
 def draw_times(
@@ -64,15 +70,7 @@ def draw_times(
     if config.stratified:
         positions = torch.tensor([k % batch_size for k, _ in places])
         uniform = noise.stratify(uniform, positions, batch_size)
-    match config:
-        case UniformTimes():
-            return noise.uniform(uniform)
-        case LogitNormalTimes():
-            return noise.logit_normal(uniform, config.mean, config.std)
-        case ModeTimes():
-            return noise.mode(uniform, config.scale)
-        case LogNormalTimes():
-            return noise.log_normal(uniform, config.mean, config.std, schedule)
+    return TIMES[type(config)](config, uniform, schedule)
 
 
 def by_level(losses: Tensor, t: Tensor) -> dict[str, Tensor]:

@@ -12,6 +12,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
 from dmtool.evaluate.extractors import clip, dino, effnet, inception, own
@@ -24,28 +27,27 @@ from dmtool.schemas import (
     InceptionExtractor,
     RandomExtractor,
     TorchScriptExtractor,
+    TransformersExtractor,
 )
 
 __all__ = ["load"]
 
 
+KINDS: dict[type, Callable[[Any, torch.device], FeatureExtractor]] = {
+    InceptionExtractor: inception.published,
+    RandomExtractor: inception.random,
+    EffNetExtractor: effnet.load,
+    DinoExtractor: dino.load,
+    ClipExtractor: clip.load,
+    TorchScriptExtractor: own.torchscript,
+    TransformersExtractor: own.transformers,
+}
+
+
 def load(config: Extractor, device: torch.device | str) -> FeatureExtractor:
-    """The extractor that `config.kind` names, ready on `device`.
+    """The extractor that a config names, ready on `device`.
 
     Raises UserError if its weights are missing or not the published ones, or if a package of the
     extra `demo` is not installed.
     """
-    place = torch.device(device)
-    if isinstance(config, InceptionExtractor):
-        return inception.published(config, place)
-    if isinstance(config, RandomExtractor):
-        return inception.random(config, place)
-    if isinstance(config, EffNetExtractor):
-        return effnet.load(config, place)
-    if isinstance(config, DinoExtractor):
-        return dino.load(config, place)
-    if isinstance(config, ClipExtractor):
-        return clip.load(config, place)
-    if isinstance(config, TorchScriptExtractor):
-        return own.torchscript(config, place)
-    return own.transformers(config, place)
+    return KINDS[type(config)](config, torch.device(device))
