@@ -59,7 +59,7 @@ def test_help_answers_at_once(dmtool, tmp_path):
         (["sample", "--prompt", "{a|b", "--combine"], "never closed"),
         (["sample", "--prompt", "x", "--strength", "0.5"], "--init FILE"),
         (["sample", "--prompt", "x", "--init", "a.png", "--strength", "2"], "outside (0, 1]"),
-        (["sample", "--prompt", "x", "--init", "a.png", "run=nope"], "a.png cannot be read"),
+        (["sample", "--prompt", "x", "--init", "a.png", "run=nope"], "a.png is missing"),
         (["sample", "--prompt", "x", "--outpaint", "1,2,3"], "LEFT,TOP,RIGHT,BOTTOM"),
         (["sample", "--prompt", "x", "--mask", "a.png"], "--init FILE"),
         (["sample", "--prompt", "x", "--vary", "0.2"], "--n"),

@@ -367,7 +367,7 @@ STAGES: dict[str, type[Train]] = {
 
 def _known(stage: str) -> str:
     if stage not in STAGES:
-        raise ValueError(f"{stage!r} is no stage; there are {', '.join(STAGES)}")
+        raise ValueError(f"{stage!r} is none of {', '.join(map(repr, STAGES))}")
     return stage
 
 
