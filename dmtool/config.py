@@ -53,7 +53,7 @@ def adapter(schema: Any) -> TypeAdapter[Any]:
     return _adapter(schema)
 
 
-@lru_cache
+@lru_cache  # typed apart: mypy holds schemas, of dataclasses, for unhashable
 def _adapter(schema: Any) -> TypeAdapter[Any]:
     return TypeAdapter(schema)
 

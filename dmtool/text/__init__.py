@@ -43,6 +43,14 @@ class Kind(NamedTuple):
     again: Callable[[Any, Device, Path | None], TextEncoder]
 
 
+def _minilm(config: MiniLMText, device: Device, _: object) -> TextEncoder:
+    return frozen.minilm(config, device)
+
+
+def _none(*_: object) -> TextEncoder:
+    return NoText()
+
+
 def _handed_on(config: HFText, device: Device, folder: Path | None) -> TextEncoder:
     """From the artifact's folder, if the encoder was put there, else from where it was."""
     inner = folder / "text_encoder" if folder else None
@@ -50,13 +58,13 @@ def _handed_on(config: HFText, device: Device, folder: Path | None) -> TextEncod
 
 
 KINDS: dict[type, Kind] = {
-    MiniLMText: Kind(*[lambda config, device, _: frozen.minilm(config, device)] * 2),
+    MiniLMText: Kind(_minilm, _minilm),
     HFText: Kind(lambda config, device, _: frozen.hf(config, device), _handed_on),
     ScratchText: Kind(
         lambda config, device, captions: scratch.new(config, captions, device),
         lambda config, device, folder: scratch.read(config, folder, device),
     ),
-    NoTextConfig: Kind(*[lambda *_: NoText()] * 2),
+    NoTextConfig: Kind(_none, _none),
 }
 
 

@@ -127,8 +127,8 @@ class FrozenEncoder(TextEncoder):
     def card(self) -> dict[str, Any]:
         network, config = self._network, asdict(self.config)
         sizes = self.dim, self.pooled_dim
-        digests = network.sha256, pretrained.tokenizer_digest(network.tokenizer)
-        return card(config["kind"], self.name, digests[0], config, *sizes, digests[1])
+        digest = network.tokenizer_sha256
+        return card(config["kind"], self.name, network.sha256, config, *sizes, digest)
 
     def _there(self) -> Any:
         """The network on the device; UserError if it had left and is another one by now."""

@@ -84,12 +84,13 @@ class Index(TypedDict):
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A network's folder, its tokenizer and the sha256 of its weights."""
+    """A network's folder, its tokenizer, and the sha256 of its weights and of the tokenizer."""
 
     family: Family
     folder: Path
     tokenizer: Any
     sha256: str
+    tokenizer_sha256: str
 
     def network(self, dtype: torch.dtype) -> Any:
         """The network itself."""
@@ -136,7 +137,8 @@ def read(folder: Path) -> Pretrained:
     """
     family, sha256 = _family(folder), weights_digest(folder)
     _check_size(folder)
-    return Pretrained(family, folder, tokenizer(family.tokenizer, folder), sha256)
+    found = tokenizer(family.tokenizer, folder)
+    return Pretrained(family, folder, found, sha256, tokenizer_digest(found))
 
 
 def network(kind: str, folder: Path, dtype: torch.dtype = torch.float32) -> Any:

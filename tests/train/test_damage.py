@@ -29,19 +29,6 @@ from dmtool.watch import live
 SHAPES = ["data=shapes", "data.count=24", "data.size=16"]
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    root = tmp_path_factory.mktemp("made") / "run"
-    small_run.train(root)
-    return root
-
-
-@pytest.fixture
-def copy(run, tmp_path):
-    """A run of its own to be damaged."""
-    return Path(shutil.copytree(run, tmp_path / "run"))
-
-
 HUGE = {
     "a network of 64 TB": ("vae", lambda card: card["network"].update(widths=[2**21])),
     "levels without end": ("vae", lambda card: card["network"].update(encoder_blocks=10**12)),

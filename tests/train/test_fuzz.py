@@ -5,7 +5,6 @@ import json
 import shutil
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 import small_run
@@ -28,19 +27,6 @@ from dmtool.train.checkpoint import Progress, State
 from dmtool.watch import live
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    root = tmp_path_factory.mktemp("made") / "run"
-    small_run.train(root)
-    return root
-
-
-@pytest.fixture
-def copy(run, tmp_path):
-    """A run of its own to be damaged."""
-    return Path(shutil.copytree(run, tmp_path / "run"))
 
 
 @pytest.fixture
