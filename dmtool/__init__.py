@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dmtool.pipeline import Pipeline
+    from dmtool.chain.pipeline import Pipeline
 
 __version__ = "0.1.0"
 
@@ -20,10 +20,11 @@ def load(run: str, *overrides: str) -> Pipeline:
     `overrides` are those of `dmtool sample`, and go before the artifact's own defaults. Raises
     dmtool.errors.UserError if a part of the run is missing or does not fit.
     """
-    from dmtool import defaults, pipeline
-    from dmtool.hydra_main import composed
-    from dmtool.schemas import Sample
-    from dmtool.weighted import weighted
+    from dmtool.chain import pipeline
+    from dmtool.chain.weighted import weighted
+    from dmtool.config.compose import composed
+    from dmtool.config.using import Sample
+    from dmtool.runs import defaults
 
     words = [f"run={run}", *overrides]
     return weighted(pipeline.load(defaults.tuned(composed("sample", words), words, Sample)))

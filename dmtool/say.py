@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 
 HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -30,3 +31,9 @@ def say(*lines: object, sep: str = "\n", error: bool = False) -> None:
     else:
         print(text, file=stream)
     stream.flush()
+
+
+def columns(table: Sequence[Sequence[str]]) -> list[str]:
+    """The rows of a table as lines whose columns stand below each other."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]

@@ -28,13 +28,13 @@ import numpy as np
 import torch
 from torch import Tensor, library
 
-from dmtool.evaluate import weights
-from dmtool.evaluate.extractors import load
-from dmtool.evaluate.frechet import Moments, frechet_distance
-from dmtool.evaluate.sample import Sample
+from dmtool.config.extractors import InceptionExtractor
+from dmtool.files.shards import ROWS
+from dmtool.measure.distances.frechet import Moments, frechet_distance
+from dmtool.measure.features import weights
+from dmtool.measure.features.extractors import load
+from dmtool.measure.features.feature_set import Sample
 from dmtool.nn.inception import drawn
-from dmtool.schemas import InceptionExtractor
-from dmtool.shards import ROWS
 
 DIM, BATCH, REPEATS, SIDE = 2048, 8, 5, 256
 

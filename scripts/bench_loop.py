@@ -25,10 +25,11 @@ from typing import Any
 
 import torch
 
-from dmtool import hydra_main
-from dmtool.config import validate
-from dmtool.schemas import TrainUnet
-from dmtool.train import stages, unet
+from dmtool.config import compose
+from dmtool.config.training import TrainUnet
+from dmtool.config.validation import validate
+from dmtool.train import stages
+from dmtool.train.stages import unet
 from dmtool.train.step import Step
 
 STEPS, WARM, REPEATS = 40, 8, 3
@@ -50,7 +51,7 @@ def loop(root: str, overrides: list[str]) -> None:
                               (Step, "_update", "optimizer"), (Step, "settle", "averages"),
                               (Step, "__call__", "step")):  # fmt: skip
         _timed(owner, name, spent[part], begun if part == "step" else [])
-    config = hydra_main.composed("train_unet", [*UNET, f"root={root}", "run=bench", *overrides])
+    config = compose.composed("train_unet", [*UNET, f"root={root}", "run=bench", *overrides])
     stages.train(validate(config, TrainUnet))
     whole = (begun[-1] - begun[WARM]) / (len(begun) - 1 - WARM)
     parts = {name: _per_step(times, len(begun)) for name, times in spent.items()}

@@ -21,11 +21,11 @@ import torch
 
 from dmtool import device
 from dmtool.cond import Cond
-from dmtool.config import validate
-from dmtool.hydra_main import composed
-from dmtool.network import NoisePredictor, describe
+from dmtool.config.compose import composed
+from dmtool.config.training import TrainUnet
+from dmtool.config.validation import validate
+from dmtool.diffusion.network import NoisePredictor, describe
 from dmtool.nn.unet import UNet
-from dmtool.schemas import TrainUnet
 
 CALLS, WARM, REPEATS = 24, 4, 5
 ROWS, CHANNELS, SIZE, TOKENS = 128, 8, 8, 12

@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from dmtool.cond import Cond
-from dmtool.config import conf_dir, validate
-from dmtool.denoise import expand
+from dmtool.config.compose import composed
+from dmtool.config.sampling import Sampler
+from dmtool.config.using import Sample
+from dmtool.config.validation import conf_dir, validate
+from dmtool.diffusion.denoise import expand
+from dmtool.diffusion.noise import schedule
+from dmtool.diffusion.samplers import Bound, build, heun, last, times
 from dmtool.errors import UserError
-from dmtool.hydra_main import composed
-from dmtool.noise import schedule
-from dmtool.samplers import Bound, build, heun, last, times
-from dmtool.schemas import Sample, Sampler
 
 WEIGHTS, MEANS, STDS = [0.7, 0.3], [-1.0, 1.2], [0.2, 0.4]
 COUNT = 100_000

@@ -32,24 +32,28 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dmtool import defaults, pipeline
-from dmtool.config import validate
+from dmtool.chain import pipeline
+from dmtool.chain.pipeline import Pipeline
+from dmtool.chain.request import Request
+from dmtool.config.compose import composed
+from dmtool.config.guidance import Guidance
+from dmtool.config.sampling import Sampler
+from dmtool.config.tuning import TuneSampler
+from dmtool.config.using import Sample
+from dmtool.config.validation import validate
+from dmtool.config.words import of_defaults, of_sampler
+from dmtool.diffusion.samplers import times
 from dmtool.errors import UserError, exit_codes
-from dmtool.evaluate import features
-from dmtool.evaluate.distance import distance
-from dmtool.evaluate.reals import evenly
-from dmtool.hydra_main import composed
-from dmtool.pipeline import Pipeline
-from dmtool.request import Request
-from dmtool.samplers import times
-from dmtool.schemas import Guidance, Sample, Sampler, TuneSampler
-from dmtool.tune import Bench, errors
-from dmtool.tune.bench import Real
-from dmtool.tune.captions import captions, halves, real
-from dmtool.words import of_defaults, of_sampler
+from dmtool.measure.distances.distance import distance
+from dmtool.measure.features import features
+from dmtool.measure.real_pictures import evenly
+from dmtool.measure.tune import Bench, errors
+from dmtool.measure.tune.bench import Real
+from dmtool.measure.tune.captions import captions, halves, real
+from dmtool.runs import defaults
 
 if TYPE_CHECKING:
-    from dmtool.plot import Curve
+    from dmtool.draw.plot import Curve
 
 SAMPLERS = (
     "dpmpp_2m", "unipc", "heun", "euler", "dpmpp_3m", "plms",
@@ -330,7 +334,7 @@ def _cell(values: list[float]) -> str:
 
 def draw(distances: Found, errors: Found, file: Path) -> None:
     """The distance by sampler and by grid, and the RMSE, over the calls."""
-    from dmtool import plot
+    from dmtool.draw import plot
 
     calls = sorted({each for row in distances.values() for each in row if each < REFERENCE})
     even = {row: cells for row, cells in distances.items() if row[1:] == ("uniform", "run")}
@@ -354,7 +358,7 @@ def draw(distances: Found, errors: Found, file: Path) -> None:
 
 def _curves(found: Found, calls: list[int]) -> Iterator[Curve]:
     """A curve with the seeds' range for each row, and the reference as a level line."""
-    from dmtool import plot
+    from dmtool.draw import plot
 
     for row, cells in found.items():
         shown = [each for each in calls if each in cells]

@@ -2,8 +2,8 @@
 
 import torch
 
-from dmtool.denoise import Estimate, Estimating, expand
-from dmtool.noise import schedule
+from dmtool.diffusion.denoise import Estimate, Estimating, expand
+from dmtool.diffusion.noise import schedule
 
 WEIGHTS, MEANS, STDS = [0.7, 0.3], [-0.5, 0.6], [0.1, 0.2]
 

@@ -9,17 +9,21 @@ from cards import SHA
 from tiny import trainer
 
 import dmtool
-from dmtool import info, latents, pipeline, runs, saved
-from dmtool.config import validate
+from dmtool import runs
+from dmtool.chain import pipeline
+from dmtool.codecs import latents
+from dmtool.config.compose import composed
+from dmtool.config.using import Upscale
+from dmtool.config.validation import validate
 from dmtool.data import source
-from dmtool.evaluate import statistics
-from dmtool.evaluate.features import FeatureExtractor
-from dmtool.health import check as health
-from dmtool.hydra_main import composed
-from dmtool.report import page
-from dmtool.schemas import Upscale
+from dmtool.look import info
+from dmtool.look.health import check as health
+from dmtool.look.report import page
+from dmtool.look.watch import live
+from dmtool.measure.features import statistics
+from dmtool.measure.features.features import FeatureExtractor
+from dmtool.runs import saved
 from dmtool.train import start
-from dmtool.watch import live
 
 CPU = torch.device("cpu")
 SAMPLE = ["sampler=euler", "sampler.steps=1", "upsample.use=never", "dtype=fp32", "device=cpu"]

@@ -14,14 +14,19 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import dmtool as package
-from dmtool import defaults, runs, tune
-from dmtool.config import validate
+from dmtool import runs
+from dmtool.config.compose import composed
+from dmtool.config.evaluating import EvalAlign, EvalMemory, EvalVae
+from dmtool.config.tuning import TuneSampler
+from dmtool.config.validation import validate
+from dmtool.diffusion.network import NoisePredictor
 from dmtool.errors import UserError
-from dmtool.evaluate import align, memory, vae
-from dmtool.hydra_main import composed
-from dmtool.network import NoisePredictor
-from dmtool.report import page
-from dmtool.schemas import EvalAlign, EvalMemory, EvalVae, TuneSampler
+from dmtool.look.report import page
+from dmtool.measure import tune
+from dmtool.measure.alignment import align
+from dmtool.measure.decoders import vae
+from dmtool.measure.memory import memory
+from dmtool.runs import defaults
 
 DATA = ["data=shapes", "data.count=48", "data.size=32", "data.val=0.1", "data.test=0.15"]
 QUICK = [*DATA, "dtype=fp32", "batch_size=4", "every.log=16", "optim.warmup=0",

@@ -14,12 +14,13 @@ from safetensors.torch import load_file
 
 import dmtool
 from dmtool import runs
-from dmtool.config import validate
-from dmtool.evaluate import fid
-from dmtool.hydra_main import composed
+from dmtool.config.compose import composed
+from dmtool.config.training import STAGES
+from dmtool.config.using import EvalFid, Lengths
+from dmtool.config.validation import validate
+from dmtool.measure import fid
 from dmtool.processes import ALONE
-from dmtool.schemas import STAGES, EvalFid, Lengths
-from dmtool.train import lengths, stages
+from dmtool.train import ema_lengths, stages
 
 OLDER = Path(__file__).parent / "older"
 EXPECTED = OLDER / "expected"
@@ -96,5 +97,5 @@ def test_it_is_measured_as_it_was(run):
 
 def test_another_average_is_what_it_was(run):
     words = ["run=older", f"root={run.parent}", "stage=vae", "device=cpu"]
-    lengths.reconstruct(validate(composed("ema", words), Lengths), 0.07)
+    ema_lengths.reconstruct(validate(composed("ema", words), Lengths), 0.07)
     alike(runs.find("older", "vae", str(run.parent), "ema-0.07").path, "ema-0.07.safetensors")

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import dmtool as package
+from dmtool.look.watch.frame import frame
+from dmtool.look.watch.state import Seen
+from dmtool.look.watch.terminal import Terminal
 from dmtool.say import say, shown
-from dmtool.watch.frame import frame
-from dmtool.watch.seen import Seen
-from dmtool.watch.terminal import Terminal
 
 ROOT = Path(package.__file__).parent
 NASTY = "a\x1b]0;title\x07\x1b[31mred\x9b2J\rover\u202egnp.exe\udcff"

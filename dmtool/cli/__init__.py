@@ -5,8 +5,7 @@ import re
 import signal
 import sys
 
-from dmtool import streams
-from dmtool.cli import cache, evaluation, looking, sampling, training
+from dmtool.cli import cache, evaluation, looking, sampling, streams, training
 from dmtool.cli.app import app
 from dmtool.errors import interrupt
 

@@ -20,7 +20,7 @@ app.add_typer(cache, name="cache")
 def cache_ls() -> None:
     """List what is kept: its name, size, whether it is complete, and what it was made from."""
     with exit_codes():
-        from dmtool import entries
+        from dmtool.files import entries
 
         say(entries.listing())
 
@@ -29,7 +29,7 @@ def cache_ls() -> None:
 def cache_verify() -> None:
     """Read all of it against its checksums; exit code 3 if something is damaged."""
     with exit_codes():
-        from dmtool import entries
+        from dmtool.files import entries
 
         say(entries.verify())
 
@@ -43,7 +43,7 @@ def cache_rm(
 ) -> None:
     """Remove entries; what a training needs again is made again."""
     with exit_codes():
-        from dmtool import entries
+        from dmtool.files import entries
 
         if everything == bool(names):
             raise UserError("name the entries to remove, as dmtool cache ls shows them, or --all")

@@ -25,7 +25,7 @@ def eval_fid(
     out: Out = None,
 ) -> None:
     """Measure a run's pictures, or one folder against another, by Fréchet distance."""
-    from dmtool import hydra_main, tasks
+    from dmtool.cli import hydra_main, tasks
 
     with exit_codes():
         if (real is None) != (fake is None):
@@ -43,7 +43,7 @@ def stats(
     rows: Annotated[bool, typer.Option("--rows", help="With the features themselves.")] = False,
 ) -> None:
     """Keep a folder's statistics in a file, for eval-fid --real and for other libraries."""
-    from dmtool import hydra_main, tasks
+    from dmtool.cli import hydra_main, tasks
 
     task = partial(tasks.stats, pictures=pictures, out=out, rows=rows)
     hydra_main.run("stats", task, context.args, apart=(), out=out)
@@ -52,7 +52,7 @@ def stats(
 @app.command("eval-nll", context_settings=HYDRA, epilog=OVERRIDES)
 def eval_nll(context: typer.Context, out: Out = None) -> None:
     """Measure how probable real pictures are to a run's noise predictor, in bits per dimension."""
-    from dmtool import hydra_main, tasks
+    from dmtool.cli import hydra_main, tasks
 
     task = partial(tasks.eval_nll, out=out)
     hydra_main.run("eval_nll", task, context.args, apart=APART, out=out)
@@ -61,7 +61,7 @@ def eval_nll(context: typer.Context, out: Out = None) -> None:
 @app.command("eval-vae", context_settings=HYDRA, epilog=OVERRIDES)
 def eval_vae(context: typer.Context, out: Out = None) -> None:
     """Measure a run's autoencoder: real pictures beside their reconstructions."""
-    from dmtool import hydra_main, tasks
+    from dmtool.cli import hydra_main, tasks
 
     task = partial(tasks.eval_vae, out=out)
     hydra_main.run("eval_vae", task, context.args, apart=APART, out=out)
@@ -70,7 +70,7 @@ def eval_vae(context: typer.Context, out: Out = None) -> None:
 @app.command("eval-upsampler", context_settings=HYDRA, epilog=OVERRIDES)
 def eval_upsampler(context: typer.Context, out: Out = None) -> None:
     """Measure a run's upsampler beside bicubic and Lanczos enlargement."""
-    from dmtool import hydra_main, tasks
+    from dmtool.cli import hydra_main, tasks
 
     task = partial(tasks.eval_upsampler, out=out)
     hydra_main.run("eval_upsampler", task, context.args, apart=APART, out=out)
@@ -79,7 +79,7 @@ def eval_upsampler(context: typer.Context, out: Out = None) -> None:
 @app.command("eval-memory", context_settings=HYDRA, epilog=OVERRIDES)
 def eval_memory(context: typer.Context, out: Out = None) -> None:
     """Compare a run's samples with the training pictures nearest to them."""
-    from dmtool import hydra_main, tasks
+    from dmtool.cli import hydra_main, tasks
 
     task = partial(tasks.eval_memory, out=out)
     hydra_main.run("eval_memory", task, context.args, apart=APART, out=out)
@@ -91,7 +91,7 @@ def duplicates(
     out: Annotated[str | None, typer.Option(help="JSON file; default: in this directory.")] = None,
 ) -> None:
     """List and draw pictures of a source that are nearly alike."""
-    from dmtool import hydra_main, tasks
+    from dmtool.cli import hydra_main, tasks
 
     task = partial(tasks.duplicates, out=out)
     hydra_main.run("duplicates", task, context.args, apart=("data",), out=out)
@@ -104,7 +104,7 @@ def eval_align(
     out: Out = None,
 ) -> None:
     """Measure whether a run's pictures, or a folder's, show their captions."""
-    from dmtool import hydra_main, tasks
+    from dmtool.cli import hydra_main, tasks
 
     task, apart = partial(tasks.eval_align, fake=fake, out=out), (*APART, "prompts")
     hydra_main.run(
@@ -130,6 +130,6 @@ def eval_sweep(
     """
     with exit_codes():
         interruptible()
-        from dmtool.evaluate import sweep
+        from dmtool.measure.sweep import sweep
 
         sweep.sweep(context.args, sweep.Axes(group, quality, alignment), keep, out)

@@ -22,7 +22,7 @@ def data(
     out: Annotated[str | None, typer.Option(help="PNG file of a sheet of examples.")] = None,
 ) -> None:
     """Build or inspect a source of pictures: `dmtool data data=folder data.path=DIR`."""
-    from dmtool import hydra_main, tasks
+    from dmtool.cli import hydra_main, tasks
 
     hydra_main.run("inspect", partial(tasks.data, out=out), context.args)
 
@@ -34,7 +34,7 @@ def demo(
 ) -> None:
     """Train the whole chain on packaged pictures, sample from it and measure it."""
     with exit_codes():
-        from dmtool import demo as demonstration
+        from dmtool.cli import demo as demonstration
 
         demonstration.demo(run, root)
 
@@ -46,7 +46,7 @@ def info(
 ) -> None:
     """Show a run's stages side by side, and whether they fit each other."""
     with exit_codes():
-        from dmtool import info as information
+        from dmtool.look import info as information
 
         say(information.describe(run, root))
 
@@ -62,7 +62,8 @@ def plot_noise(
 ) -> None:
     """Draw noise processes: alpha, sigma, log-SNR, training times, weights, and a picture."""
     with exit_codes():
-        from dmtool import noise_plot, outputs
+        from dmtool.files import outputs
+        from dmtool.look import noise_plot
 
         path = outputs.file(out, outputs.DRAWING)
         noise_plot.draw(words or [], everything, picture, path)
@@ -78,7 +79,7 @@ def watch(
 ) -> None:
     """Show a training's curves and its latest preview in the terminal, also while it runs."""
     with exit_codes():
-        from dmtool.watch import live
+        from dmtool.look.watch import live
 
         show = live.once if once or not sys.stdout.isatty() else live.live
         show(run, stage, root)
@@ -100,8 +101,8 @@ def check_run(
     with exit_codes():
         if curve and write:
             raise UserError("--curve compares, --write makes a reference: give one of them")
-        from dmtool import outputs
-        from dmtool.health import check
+        from dmtool.files import outputs
+        from dmtool.look.health import check
 
         if write:
             check.write(run, stage, root, outputs.file(write, outputs.CURVE, "--write"))
@@ -120,8 +121,8 @@ def report(
 ) -> None:
     """Write one HTML page of runs: figures, curves, pictures, configs, where all came from."""
     with exit_codes():
-        from dmtool import outputs
-        from dmtool.report import page
+        from dmtool.files import outputs
+        from dmtool.look.report import page
 
         path = outputs.file(out, outputs.PAGE) if out else None
         say(f"written to {page.report(runs, root, path, force)}")

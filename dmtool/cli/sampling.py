@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dmtool.chain.options import MaskFrom
 from dmtool.cli.app import HYDRA, OVERRIDES, Seed, app, seed_word, sort_words
 from dmtool.errors import UserError, exit_codes
-from dmtool.wanted import MaskFrom
 
 if TYPE_CHECKING:
-    from dmtool.wanted import Wanted
+    from dmtool.chain.options import Wanted
 
 
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)
@@ -61,9 +61,10 @@ def sample(
     ] = None,
 ) -> None:
     """Paint pictures of prompts: text -> noise predictor -> decoder -> upsampler."""
-    from dmtool import hydra_main, outputs, tasks
-    from dmtool.prompts import Wildcards, gathered
-    from dmtool.wanted import Wanted, borders
+    from dmtool.chain.options import Wanted, borders
+    from dmtool.chain.prompts import Wildcards, gathered
+    from dmtool.cli import hydra_main, tasks
+    from dmtool.files import outputs
 
     with exit_codes():
         around = None if outpaint is None else borders(outpaint)
@@ -99,7 +100,7 @@ def tune_sampler(
     ] = None,
 ) -> None:
     """Search the best sampler, steps and guidance for few calls: `run=NAME calls=8`."""
-    from dmtool import hydra_main, tasks
+    from dmtool.cli import hydra_main, tasks
 
     with exit_codes():
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -115,7 +116,7 @@ def reconstruct(
     out: Annotated[str | None, typer.Option(help="Directory; default: in RUN.")] = None,
 ) -> None:
     """Pass your own pictures through a run's autoencoder."""
-    from dmtool import hydra_main, tasks
+    from dmtool.cli import hydra_main, tasks
 
     files, overrides = sort_words([*words, *context.args])
     task = partial(tasks.reconstruct, files=files, out=out)
@@ -131,7 +132,7 @@ def upscale(
     out: Annotated[str | None, typer.Option(help="Directory; default: in RUN.")] = None,
 ) -> None:
     """Enlarge your own pictures with a run's upsampler."""
-    from dmtool import hydra_main, tasks
+    from dmtool.cli import hydra_main, tasks
 
     files, overrides = sort_words([*words, *context.args])
     task = partial(tasks.upscale, files=files, prompt=prompt, out=out)

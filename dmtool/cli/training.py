@@ -35,7 +35,7 @@ def train_upsampler(context: typer.Context) -> None:
 def _train(stage: str, arguments: list[str]) -> None:
     with exit_codes():
         interruptible()
-        from dmtool import hydra_main, tasks
+        from dmtool.cli import hydra_main, tasks
 
         hydra_main.run(f"train_{stage}", partial(tasks.train, stage=stage), arguments)
 
@@ -51,7 +51,7 @@ def plan(
     with exit_codes():
         interruptible()
         _check_stage("plan", stage, context.args)
-        from dmtool import hydra_main, tasks
+        from dmtool.cli import hydra_main, tasks
 
         task = partial(tasks.plan, stage=stage, devices=devices, out=out)
         hydra_main.run(f"train_{stage}", task, context.args)
@@ -62,7 +62,7 @@ def verify_resume(context: typer.Context, stage: Stage) -> None:
     """Check that a stage's training, killed and resumed, ends like one that was not."""
     with exit_codes():
         _check_stage("verify-resume", stage, context.args)
-    from dmtool import hydra_main, tasks
+    from dmtool.cli import hydra_main, tasks
 
     task = partial(tasks.verify_resume, stage=stage, words=context.args)
     hydra_main.run(f"train_{stage}", task, context.args)
@@ -70,7 +70,7 @@ def verify_resume(context: typer.Context, stage: Stage) -> None:
 
 def _check_stage(command: str, stage: str, arguments: list[str]) -> None:
     """UserError for what is no stage, and where several processes or jobs were asked for."""
-    from dmtool.schemas import STAGES
+    from dmtool.config.training import STAGES
 
     if stage not in STAGES:
         raise UserError(f"{stage!r} is no stage; type: dmtool {command} vae (or unet, ...)")
@@ -87,7 +87,7 @@ def ema(
     keep: Annotated[bool, typer.Option(help="Export the best width of the search.")] = False,
 ) -> None:
     """Average a trained stage over another length, or search the best: `run=NAME stage=unet`."""
-    from dmtool import hydra_main, tasks
+    from dmtool.cli import hydra_main, tasks
 
     with exit_codes():
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:

@@ -12,12 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from dmtool import reading
 from dmtool.data import metadata
 from dmtool.data.metadata import Row
 from dmtool.data.splits import Folders
 from dmtool.data.walk import some, suffix
 from dmtool.errors import UserError
+from dmtool.files import reading
 
 SIDECARS = (".txt", ".caption")
 """Suffixes of a caption's file beside its picture; of two the first counts."""

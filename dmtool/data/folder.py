@@ -14,7 +14,7 @@ from typing import NamedTuple
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
-from dmtool import cache
+from dmtool.config.parts import FolderData
 from dmtool.data import captions as captions_
 from dmtool.data import splits as splits_
 from dmtool.data.captions import Places
@@ -22,7 +22,7 @@ from dmtool.data.store import BadFile, Example, Findings, Source, stored
 from dmtool.data.transforms import open_picture
 from dmtool.data.walk import PICTURES, Listing, printable, some, walk
 from dmtool.errors import UserError
-from dmtool.schemas import FolderData
+from dmtool.files import cache
 
 ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
 THREADS = min(os.cpu_count() or 1, 8)

@@ -13,11 +13,11 @@ from datasets import Image as ImageFeature
 from PIL import Image
 from tqdm import tqdm
 
-from dmtool import outputs
+from dmtool.config.parts import Data
 from dmtool.data.source import Source, splits
 from dmtool.data.transforms import open_picture, to_rgb
-from dmtool.schemas import Data
-from dmtool.sheet import contact_sheet
+from dmtool.draw.sheet import contact_sheet
+from dmtool.files import outputs
 
 CELL = 128  # pixels of a picture on the sheet, at most
 COLUMNS = 8

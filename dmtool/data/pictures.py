@@ -8,9 +8,9 @@ import torch
 from datasets import Dataset, Image
 from torch import Tensor
 
+from dmtool.config.parts import DataBase
 from dmtool.data import transforms
 from dmtool.rng import generator
-from dmtool.schemas import DataBase
 
 
 class Pictures(torch.utils.data.Dataset[dict[str, Any]]):

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from tqdm import trange
 
+from dmtool.config.parts import ShapesData
 from dmtool.data.outline import coverage
 from dmtool.data.scene import (
     COLOURS,
@@ -30,7 +31,6 @@ from dmtool.data.scene import (
 from dmtool.data.splits import split_of
 from dmtool.data.store import Example, Source, stored
 from dmtool.errors import UserError
-from dmtool.schemas import ShapesData
 
 MARGIN = 0.05  # from the picture's edge, a share of its side
 GAP = 0.075  # between bounding boxes: at least two pixels of 32

@@ -8,11 +8,11 @@ from typing import Any, get_args
 
 from datasets import Dataset
 
+from dmtool.config.parts import Data, DataBase, EmojiData, FolderData, ShapesData
 from dmtool.data import difference, emoji, folder, shapes, store
 from dmtool.data.splits import Split, splits_of
 from dmtool.data.store import BadFile, Source
 from dmtool.errors import UserError
-from dmtool.schemas import Data, DataBase, EmojiData, FolderData, ShapesData
 
 __all__ = ["BadFile", "Source", "Split", "again", "held_out", "load", "split", "splits"]
 

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Literal
 
+from dmtool.config.parts import DataBase
 from dmtool.data.walk import some
 from dmtool.errors import UserError
-from dmtool.schemas import DataBase
 
 Split = Literal["train", "val", "test"]
 

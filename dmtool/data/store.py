@@ -13,10 +13,10 @@ from typing import Any, NamedTuple, cast
 import pyarrow as pa
 from datasets import Dataset, Features, Image, List, Value
 
-from dmtool import cache, reading
+from dmtool.config.parts import DataBase
 from dmtool.data.headers import Headers
 from dmtool.data.splits import Folders, Split
-from dmtool.schemas import DataBase
+from dmtool.files import cache, reading
 
 VERSION = 2
 """Part of every source's cache key: raise it when what is written changes."""

@@ -21,9 +21,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
-from dmtool import reading
 from dmtool.data.colour import WIDE, profile, to_srgb
 from dmtool.errors import UserError
+from dmtool.files import reading
 from dmtool.say import say
 
 Profiles = Literal["convert", "ignore"]

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from dmtool.config import check
+from dmtool.config.parts import HFText, MiniLMText, ScratchText, Text
+from dmtool.config.parts import NoText as NoTextConfig
+from dmtool.config.validation import check
 from dmtool.errors import UserError
-from dmtool.schemas import HFText, MiniLMText, ScratchText, Text
-from dmtool.schemas import NoText as NoTextConfig
 from dmtool.text import frozen, scratch
 from dmtool.text.cache import States, cached_states
 from dmtool.text.encoder import NoText, TextEncoder

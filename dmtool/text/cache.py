@@ -23,9 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dmtool.cache import digest
 from dmtool.cond import Cond
-from dmtool.shards import Shards, Tensors, filled, half
+from dmtool.files.cache import digest
+from dmtool.files.shards import Shards, Tensors, filled, half
 from dmtool.text.encoder import Encoded, TextEncoder, batched, checked, warn_truncated
 
 FORMAT = 3

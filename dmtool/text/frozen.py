@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from dmtool.config.parts import HFText, MiniLMText
 from dmtool.device import DTYPES, autocast
 from dmtool.errors import UserError
-from dmtool.schemas import HFText, MiniLMText
 from dmtool.text import pretrained
 from dmtool.text.encoder import Encoded, TextEncoder, card, check_room
 

@@ -18,10 +18,12 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
-from dmtool import fitting, reading, runs
-from dmtool.cache import digest, file_digest
-from dmtool.config import cut
+from dmtool import runs
+from dmtool.config.validation import cut
 from dmtool.errors import UserError, require
+from dmtool.files import reading
+from dmtool.files.cache import digest, file_digest
+from dmtool.runs import fitting
 
 SINGLE = "model.safetensors"
 SPARE = 32

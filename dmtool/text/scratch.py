@@ -11,12 +11,12 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
-from dmtool import reading
-from dmtool.cache import digest
+from dmtool.config.base import Natural
+from dmtool.config.parts import ScratchText
 from dmtool.errors import UserError
+from dmtool.files import reading
+from dmtool.files.cache import digest
 from dmtool.nn.text import TextTransformer
-from dmtool.schemas import ScratchText
-from dmtool.schemas.base import Natural
 from dmtool.text.encoder import Encoded, TextEncoder, card, check_room
 
 BEGIN, END = 1, 2  # 0 is padding

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
+from dmtool.config.parts import HFText, MiniLMText, NoText, ScratchText, Text
 from dmtool.device import DTYPES
 from dmtool.errors import UserError
 from dmtool.nn.text import TextTransformer
-from dmtool.schemas import HFText, MiniLMText, NoText, ScratchText, Text
 from dmtool.text import pretrained, scratch
 from dmtool.text.frozen import chosen_layers
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dmtool import pipeline, runs, saved
-from dmtool.config import leaves
+from dmtool import runs
+from dmtool.chain import pipeline
+from dmtool.config.parts import DataBase
+from dmtool.config.validation import leaves
 from dmtool.data import difference
 from dmtool.data.source import Source
 from dmtool.errors import UserError
-from dmtool.runs import Artifact
-from dmtool.schemas import DataBase
+from dmtool.runs import Artifact, saved
 from dmtool.text import TextEncoder
 
 FREE = {"limit", "every", "evaluate", "keep", "track", "wandb", "alert", "root", "run", "device",

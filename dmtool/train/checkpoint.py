@@ -19,13 +19,15 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
-from dmtool import files, reading, runs
-from dmtool.cache import file_digest
+from dmtool import runs
+from dmtool.config.training import Keep
 from dmtool.device import asynchronous, locks_pages
 from dmtool.errors import UserError
-from dmtool.schemas import Keep
-from dmtool.train import optim_state, team
+from dmtool.files import atomic, reading
+from dmtool.files.cache import file_digest
+from dmtool.train import team
 from dmtool.train.ema import Ema
+from dmtool.train.optim import optim_state
 from dmtool.train.shard import local, whole
 from dmtool.train.team import Team
 
@@ -118,7 +120,7 @@ class HostCopy:
 
         def fill(new: Path) -> None:
             for name in sums:
-                files.link(path / name, new / name)
+                atomic.link(path / name, new / name)
             self._seal(new, sums)
 
         runs.replace_directory(path, fill)

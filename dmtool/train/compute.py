@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from dmtool.config.training import Compute
 from dmtool.errors import UserError
-from dmtool.schemas import Compute
 
 Forward = Callable[..., Any]
 

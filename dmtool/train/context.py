@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
+from dmtool.config.training import Train
 from dmtool.processes import Group
-from dmtool.schemas import Train
 from dmtool.train.checkpoint import Progress, State
 from dmtool.train.log import Log
 from dmtool.train.parallel import Parallel

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dmtool.config.training import Ema as EmaConfig
+from dmtool.config.training import ExponentialEma, PowerEma
 from dmtool.nn.layers import wide
-from dmtool.schemas import Ema as EmaConfig
-from dmtool.schemas import ExponentialEma, PowerEma
 from dmtool.train.shard import local, norm
 
 Weights = dict[str, Tensor]

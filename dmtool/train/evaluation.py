@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from dmtool.config.training import Train
 from dmtool.data import source
-from dmtool.evaluate import extractors, features, generated, reals
-from dmtool.evaluate.generated import Reference
-from dmtool.evaluate.lot import Lot
-from dmtool.schemas import Train
+from dmtool.measure import generated, real_pictures
+from dmtool.measure.distances.lot import Lot
+from dmtool.measure.features import extractors, features
+from dmtool.measure.generated import Reference
 from dmtool.train.examples import Fixed
 from dmtool.train.stage import Stage
 
@@ -24,7 +25,7 @@ class Evaluation:
         chosen, batch_size = config.evaluate, config.batch_size
         self.config = config
         self.extractor = extractors.load(chosen.extractor, device)
-        known = reals.of_data(config.data, stage.resolution)
+        known = real_pictures.of_data(config.data, stage.resolution)
         self.real = known.features(self.extractor, batch_size)
         self.lot = Lot(known.keys, chosen.max_real, config.seed)
         rows = known.rows(chosen.count, source.held_out(len(known.of("val")), least=2))

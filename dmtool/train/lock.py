@@ -24,10 +24,10 @@ from uuid import uuid4
 import psutil
 from pydantic import Field
 
-from dmtool import reading
 from dmtool.errors import RESUMABLE, UserError
+from dmtool.files import reading
+from dmtool.runs.card import Finite
 from dmtool.say import say
-from dmtool.schemas.card import Finite
 
 NAME = "lock.json"
 

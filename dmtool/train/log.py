@@ -13,10 +13,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from dmtool import metrics
+from dmtool.config.training import Train
 from dmtool.errors import Stopped
+from dmtool.runs import metrics
 from dmtool.say import say
-from dmtool.schemas import Train
 from dmtool.train import trackers
 from dmtool.train.checkpoint import Progress
 from dmtool.train.display import Display, display

@@ -10,10 +10,10 @@ import torch
 from accelerate import Accelerator
 from torch.amp.grad_scaler import GradScaler
 
+from dmtool.config.training import Train
 from dmtool.device import locks_pages, pick_dtype
 from dmtool.errors import Stopped, UserError
 from dmtool.processes import Group
-from dmtool.schemas import Train
 from dmtool.train import ema, optim, parallel, snapshots
 from dmtool.train.checkpoint import Progress, State
 from dmtool.train.context import Context

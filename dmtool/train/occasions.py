@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from dmtool import runs
 from dmtool.device import autocast, peak_memory
-from dmtool.network import for_use
+from dmtool.diffusion.network import for_use
 from dmtool.train import snapshots
 from dmtool.train.checkpoint import Best, HostCopy
 from dmtool.train.context import Context

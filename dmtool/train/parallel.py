@@ -15,9 +15,9 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule
 
+from dmtool.config.training import Train
 from dmtool.errors import UserError
 from dmtool.processes import PATIENCE
-from dmtool.schemas import Train
 from dmtool.train import compute
 from dmtool.train.ema import Ema
 from dmtool.train.shard import shard, whole

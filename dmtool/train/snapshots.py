@@ -14,9 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dmtool import reading, runs
-from dmtool.cache import file_digest
+from dmtool import runs
 from dmtool.errors import UserError
+from dmtool.files import reading
+from dmtool.files.cache import file_digest
 
 SUMS = "sha256.json"
 NUMBER, WIDTH = re.compile(r"\d{12,}", re.ASCII), re.compile(r"\d+(\.\d+)?(e-\d+)?", re.ASCII)

@@ -11,17 +11,18 @@ from typing import Any, TypeVar, cast
 import torch
 from accelerate import Accelerator
 
-from dmtool import processes, runs, saved
-from dmtool.config import adapter
+from dmtool import processes, runs
+from dmtool.config.parts import DataBase
+from dmtool.config.training import Train
+from dmtool.config.validation import adapter
 from dmtool.data import source
 from dmtool.data.source import Source, held_out
 from dmtool.device import pick_device
+from dmtool.diffusion.network import for_use
 from dmtool.errors import UserError
-from dmtool.network import for_use
 from dmtool.processes import Group
-from dmtool.runs import Artifact
+from dmtool.runs import Artifact, saved
 from dmtool.say import say
-from dmtool.schemas import DataBase, Train
 from dmtool.train import begun, lock, parallel, trackers
 from dmtool.train.loop import Trainer
 from dmtool.train.stage import Stage

@@ -13,7 +13,7 @@ from dmtool.rng import generator
 from dmtool.train import optim
 from dmtool.train.context import Context
 from dmtool.train.examples import Batch
-from dmtool.train.gate import Verdict, step_if
+from dmtool.train.optim.gate import Verdict, step_if
 from dmtool.train.shard import gathered
 from dmtool.train.share import more, move, parted
 

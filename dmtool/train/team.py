@@ -22,9 +22,9 @@ from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceSt
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
-from dmtool import files
-from dmtool.cache import file_digest
 from dmtool.errors import UserError
+from dmtool.files import atomic
+from dmtool.files.cache import file_digest
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ def _write(tensors: dict[str, Any], folder: Path, group: dist.ProcessGroup) -> t
     with _plain_errors():
         dcp.save(tensors, storage_writer=storage, process_group=group)
     (mine,) = folder.glob(f"shard-{dist.get_rank(group) + 1:05d}-*.safetensors")
-    files.sync(mine)
+    atomic.sync(mine)
     return mine.name, file_digest(mine)
 
 

@@ -16,10 +16,11 @@ import numpy as np
 from accelerate.tracking import TensorBoardTracker, WandBTracker
 from PIL import Image
 
-from dmtool import reading, runs
+from dmtool import runs
+from dmtool.config.training import Train
 from dmtool.errors import UserError, require
+from dmtool.files import reading
 from dmtool.say import say
-from dmtool.schemas import Train
 
 
 class Tracker(Protocol):

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from dmtool.config import conf_dir, validate
-from dmtool.schemas import Data, EmojiData, FolderData, ShapesData
+from dmtool.config.parts import Data, EmojiData, FolderData, ShapesData
+from dmtool.config.validation import conf_dir, validate
 
 SCHEMAS = {"emoji": EmojiData, "folder": FolderData, "shapes": ShapesData}
 

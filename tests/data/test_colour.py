@@ -8,7 +8,7 @@ from PIL import Image, ImageCms
 from dmtool.data import colour, source
 from dmtool.data.pictures import Pictures
 from dmtool.data.transforms import open_picture, read, to_rgb
-from dmtool.evaluate import sets
+from dmtool.measure.features import sets
 
 WHITE = (255, 255, 255)
 LEVELS = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)

@@ -9,11 +9,11 @@ import pytest
 from datasets import data_files
 from PIL import Image
 
-from dmtool import migrate
 from dmtool.data import source, splits
 from dmtool.errors import UserError
-from dmtool.evaluate.captioned import captioned
-from dmtool.evaluate.reals import of_data
+from dmtool.measure.captioned_folder import captioned
+from dmtool.measure.real_pictures import of_data
+from dmtool.runs import migrate
 
 NAMES = {"train": "train", "validation": "val", "test": "test"}
 """Our splits by theirs."""

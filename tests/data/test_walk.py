@@ -9,8 +9,8 @@ from PIL import Image
 from dmtool.data.source import load
 from dmtool.data.walk import walk
 from dmtool.errors import UserError
-from dmtool.evaluate import sets
-from dmtool.evaluate.captioned import captioned
+from dmtool.measure.captioned_folder import captioned
+from dmtool.measure.features import sets
 
 
 def picture(path):

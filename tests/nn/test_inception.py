@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from dmtool.evaluate.resize import tf1_bilinear
+from dmtool.measure.features.resize import tf1_bilinear
 from dmtool.nn.inception import FIDInception, average_pool, drawn
 
 STRUCTURE = "8ca497103391675d239b6cbe936a080934f935dfd57b70343674200035f2c5e8"

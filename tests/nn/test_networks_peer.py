@@ -8,12 +8,12 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.resnet import ResnetBlock2D
 from omegaconf import OmegaConf
 
-from dmtool import network
-from dmtool.config import conf_dir, validate
+from dmtool.config.parts import UNet as UNetConfig
+from dmtool.config.validation import conf_dir, validate
+from dmtool.diffusion import network
 from dmtool.nn.autoencoder import Autoencoder
 from dmtool.nn.layers import ResBlock
 from dmtool.nn.unet import UNet
-from dmtool.schemas import UNet as UNetConfig
 
 LEVELS = {
     "block_out_channels": (128, 256, 512, 512),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dmtool import text
-from dmtool.schemas import HFText, MiniLMText, ScratchText
+from dmtool.config.parts import HFText, MiniLMText, ScratchText
 from dmtool.text.frozen import rounded
 
 CAPTIONS = ["red heart", "", "man pilot dark skin tone", "größe 日本語 of a ü", "a", "red of",

@@ -9,11 +9,13 @@ import torch
 import transformers
 from safetensors.torch import load, save_file
 
-from dmtool import migrate, text
+from dmtool import text
+from dmtool.config.extractors import ClipExtractor
+from dmtool.config.parts import HFText, MiniLMText
 from dmtool.errors import UserError
-from dmtool.evaluate import extractors
-from dmtool.evaluate.record import shared_networks
-from dmtool.schemas import ClipExtractor, HFText, MiniLMText
+from dmtool.measure.features import extractors
+from dmtool.measure.record import shared_networks
+from dmtool.runs import migrate
 from dmtool.text.cache import _identity
 
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from dmtool import text
+from dmtool.config.parts import HFText, ScratchText
 from dmtool.errors import UserError
-from dmtool.schemas import HFText, ScratchText
 from dmtool.text.frozen import FrozenEncoder
 
 ASKED, HELD_OUT = ["red heart", "a man"], ["dark skin tone", "red heart", "man"]

@@ -7,8 +7,8 @@ import torch
 
 from dmtool import text
 from dmtool.cond import Cond
+from dmtool.config.parts import NoText, ScratchText
 from dmtool.errors import UserError
-from dmtool.schemas import NoText, ScratchText
 
 CAPTIONS = ["red heart", "", "größe 日本語 ❤️", "red heart with arrow", "blue heart"]
 

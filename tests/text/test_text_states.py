@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dmtool import shards, text
-from dmtool.schemas import HFText, NoText, ScratchText
+from dmtool import text
+from dmtool.config.parts import HFText, NoText, ScratchText
+from dmtool.files import shards
 from dmtool.text.encoder import TextEncoder
 
 CAPTIONS = ["red heart", "man pilot dark skin tone", "red heart", "of a ü man"] * 5

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from dmtool.blend import Blend
-from dmtool.config import validate
+from dmtool.chain.weighted import Weighted
+from dmtool.config.parts import HFText, ScratchText
+from dmtool.config.validation import validate
+from dmtool.diffusion.network import NoisePredictor, condition
 from dmtool.errors import UserError
-from dmtool.network import NoisePredictor, condition
-from dmtool.schemas import HFText, ScratchText
 from dmtool.text import load
+from dmtool.text.blend import Blend
 from dmtool.text.weights import weighed
-from dmtool.weighted import Weighted
 
 CPU = torch.device("cpu")
 SCRATCH = {"kind": "scratch", "width": 8, "depth": 1, "heads": 2, "max_length": 24,

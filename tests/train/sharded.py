@@ -10,10 +10,10 @@ from torch.amp.grad_scaler import GradScaler
 from torch.distributed.device_mesh import init_device_mesh
 
 from dmtool.cond import Cond
-from dmtool.network import NoisePredictor
+from dmtool.config.training import Keep
+from dmtool.diffusion.network import NoisePredictor
 from dmtool.nn.text import TextTransformer
 from dmtool.nn.unet import UNet
-from dmtool.schemas import Keep
 from dmtool.train.checkpoint import Progress, State
 from dmtool.train.ema import Ema, Power
 from dmtool.train.shard import gathered, shard, whole

@@ -9,11 +9,12 @@ import torch
 import transformers
 from omegaconf import OmegaConf
 
-from dmtool import hydra_main, runs
-from dmtool.config import validate
+from dmtool import runs
+from dmtool.config import compose
+from dmtool.config.training import STAGES
+from dmtool.config.validation import validate
 from dmtool.data import shapes
 from dmtool.errors import UserError
-from dmtool.schemas import STAGES
 from dmtool.train import stages
 
 WORDS = [
@@ -44,7 +45,7 @@ def train(stage, pictures, *words):
 
 @functools.cache
 def composed(stage, words):
-    return hydra_main.composed(f"train_{stage}", [*WORDS, *words])
+    return compose.composed(f"train_{stage}", [*WORDS, *words])
 
 
 def draw(folder, numbers):

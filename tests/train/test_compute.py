@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.profiler import profile
 
+from dmtool.config.training import Compute
 from dmtool.errors import UserError
 from dmtool.nn.autoencoder import Autoencoder
 from dmtool.nn.unet import UNet
-from dmtool.schemas import Compute
 from dmtool.train.compute import prepare
 
 PLAIN = Compute(checkpointing=False, channels_last=False, compile=False)

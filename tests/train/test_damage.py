@@ -17,14 +17,16 @@ from damage import guard, outcome
 from omegaconf import OmegaConf
 from small_run import STATISTICS, card_of, forged, looked, read_all, read_statistics, used
 
-from dmtool import metrics, reading, saved
-from dmtool.config import check, validate
+from dmtool.config.compose import composed
+from dmtool.config.training import STAGES
+from dmtool.config.using import HasData, Inspect
+from dmtool.config.validation import check, validate
 from dmtool.data import source
-from dmtool.evaluate import arrays
-from dmtool.health import check as health
-from dmtool.hydra_main import composed
-from dmtool.schemas import STAGES, HasData, Inspect
-from dmtool.watch import live
+from dmtool.files import reading
+from dmtool.look.health import check as health
+from dmtool.look.watch import live
+from dmtool.measure.features import arrays
+from dmtool.runs import metrics, saved
 
 SHAPES = ["data=shapes", "data.count=24", "data.size=16"]
 

@@ -6,13 +6,17 @@ import torch
 from omegaconf import OmegaConf
 from torch.nn import functional
 
-from dmtool import hydra_main, metrics, runs
-from dmtool.config import validate
+from dmtool import runs
+from dmtool.config import compose
+from dmtool.config.training import TrainUnet
+from dmtool.config.using import EvalFid
+from dmtool.config.validation import validate
 from dmtool.errors import UserError
-from dmtool.evaluate import extractors, fid
-from dmtool.evaluate.features import FeatureExtractor
+from dmtool.measure import fid
+from dmtool.measure.features import extractors
+from dmtool.measure.features.features import FeatureExtractor
 from dmtool.processes import ALONE
-from dmtool.schemas import EvalFid, TrainUnet
+from dmtool.runs import metrics
 
 WORDS = ["data.val=0.3", "limit.pictures=40", "every.evaluate=16", "evaluate.count=7",
          "evaluate.metrics=[fd,kid,manifold,retrieval]", "keep.best=eval_fd"]  # fmt: skip
@@ -65,10 +69,10 @@ def test_the_figure_is_the_one_that_eval_fid_finds(tmp_path):
                       "evaluate.max_real=12")  # fmt: skip
     words = ["run=a", f"root={tmp_path / 'runs'}", "split=val", "count=7", "sampler.steps=2",
              "dtype=fp32", "metrics=[fd,kid,retrieval]", "max_real=12"]  # fmt: skip
-    data = hydra_main.composed("train_unet", [*tiny.COMMON, *WORDS]).data
+    data = compose.composed("train_unet", [*tiny.COMMON, *WORDS]).data
     saved = OmegaConf.to_yaml(OmegaConf.create({"data": data}))
     (tmp_path / "runs" / "a" / "unet" / "config.yaml").write_text(saved)
-    config = validate(hydra_main.composed("eval_fid", words), EvalFid)
+    config = validate(compose.composed("eval_fid", words), EvalFid)
     found = fid.measure(config, ALONE)["figures"]["all"]
     for name in ("fd", "kid", "r@1", "r@10"):
         assert line[f"eval_{name}"] == pytest.approx(found[name], rel=1e-4)
@@ -77,7 +81,7 @@ def test_the_figure_is_the_one_that_eval_fid_finds(tmp_path):
 
 def test_what_is_never_measured_is_no_figure_to_keep_the_best_by():
     def config(*words):
-        return validate(hydra_main.composed("train_unet", words), TrainUnet)
+        return validate(compose.composed("train_unet", words), TrainUnet)
 
     assert config().every.evaluate is None
     with pytest.raises(UserError, match=r"every.evaluate=PICTURES measures more"):

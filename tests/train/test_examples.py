@@ -5,10 +5,10 @@ from itertools import islice
 import pytest
 import torch
 
-from dmtool.noise import schedule
-from dmtool.schemas import LogitNormalTimes, LogNormalTimes, ModeTimes, UniformTimes
+from dmtool.config.noise import LogitNormalTimes, LogNormalTimes, ModeTimes, UniformTimes
+from dmtool.diffusion.noise import schedule
 from dmtool.train.examples import Positions, batches, in_order, normals, place, uniforms
-from dmtool.train.process import draw_times
+from dmtool.train.stages.process import draw_times
 
 BATCH, SEED = 12, 3
 

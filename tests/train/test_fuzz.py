@@ -14,17 +14,20 @@ from PIL import Image
 from small_run import card_of, forged, used
 from torch.amp.grad_scaler import GradScaler
 
-from dmtool import defaults, metrics, outputs, runs, saved
-from dmtool.config import check, validate
-from dmtool.health import check as health
-from dmtool.health import curve
-from dmtool.hydra_main import composed
-from dmtool.report import page
-from dmtool.schemas import STAGES, Defaults, Enlarging, Sample
+from dmtool import runs
+from dmtool.config.compose import composed
+from dmtool.config.training import STAGES
+from dmtool.config.using import Defaults, Enlarging, Sample
+from dmtool.config.validation import check, validate
+from dmtool.files import outputs
+from dmtool.look.health import check as health
+from dmtool.look.health import curve
+from dmtool.look.report import page
+from dmtool.look.watch import live
+from dmtool.runs import defaults, metrics, saved
 from dmtool.text.scratch import FILE
 from dmtool.train import ema, lock, optim, snapshots
 from dmtool.train.checkpoint import Progress, State
-from dmtool.watch import live
 
 pytestmark = pytest.mark.slow
 

@@ -11,12 +11,12 @@ from damage import MANY, TEXTS, outcome, tried
 from PIL import Image
 from small_run import STATISTICS, read_all, read_statistics
 
-from dmtool import entries, outputs, shards
-from dmtool.config import validate
+from dmtool.config.compose import composed
+from dmtool.config.using import Inspect
+from dmtool.config.validation import validate
 from dmtool.data import source
-from dmtool.evaluate import captioned
-from dmtool.hydra_main import composed
-from dmtool.schemas import Inspect
+from dmtool.files import entries, outputs, shards
+from dmtool.measure import captioned_folder
 
 pytestmark = pytest.mark.slow
 
@@ -148,7 +148,11 @@ def test_many_pictures_of_ours(tmp_path, silent):
     outputs.save_picture(noise, path, prompt="größer", source=SHA, settings="{}")
 
     def act():
-        return outputs.known(path, outputs.PICTURE), outputs.texts(path), captioned._prompt(path)
+        return (
+            outputs.known(path, outputs.PICTURE),
+            outputs.texts(path),
+            captioned_folder._prompt(path),
+        )
 
     expected = act()
     assert expected[0] and expected[1]["source"] == SHA and expected[2] == "größer"

@@ -104,5 +104,5 @@ def test_levels_that_are_not_there_are_refused(run, words, said):
 def test_other_processes_train_and_sample(tmp_path, words):
     trainer("unet", tmp_path, "limit.pictures=16", "noise/weighting=p2", *words).run()
     chain = load(tmp_path, "sampler=heun")
-    latent = [step.x for step in chain.steps([dmtool.pipeline.Request("a", (0, 0))])][-1]
+    latent = [step.x for step in chain.steps([dmtool.chain.pipeline.Request("a", (0, 0))])][-1]
     assert latent.isfinite().all() and chain.sample("a")[0].size == (16, 16)

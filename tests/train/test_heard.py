@@ -5,9 +5,9 @@ import tiny
 import torch
 
 import dmtool
+from dmtool.chain.request import Request
 from dmtool.cond import Cond
 from dmtool.nn.unet import UNet
-from dmtool.request import Request
 from dmtool.train.share import move
 
 FROZEN = [word for word in tiny.STAGE["unet"] if not word.startswith("text")]

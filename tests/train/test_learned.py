@@ -11,12 +11,16 @@ from safetensors.torch import load_file
 from tiny import trainer
 
 import dmtool
-from dmtool import hydra_main, latents, runs
-from dmtool.config import validate
+from dmtool import runs
+from dmtool.codecs import latents
+from dmtool.config import compose
+from dmtool.config.parts import DataPlace
+from dmtool.config.using import EvalNll
+from dmtool.config.validation import validate
 from dmtool.data.transforms import to_tensor
 from dmtool.errors import UserError
-from dmtool.evaluate import nll, reals
-from dmtool.schemas import DataPlace, EvalNll
+from dmtool.measure import real_pictures
+from dmtool.measure.likelihood import nll
 from dmtool.train import start
 
 PLAIN = ["noise=cosine", "noise/variance=learned", "optim=muon", "optim.matrices=all",
@@ -101,7 +105,7 @@ def test_a_model_that_has_not_learned_it_is_refused_and_may_begin_such_a_trainin
 
 
 def measured(root, *words):
-    config = hydra_main.composed("eval_nll", ["split=train", "count=6", "device=cpu", *words])
+    config = compose.composed("eval_nll", ["split=train", "count=6", "device=cpu", *words])
     nll.run(validate(config, EvalNll), root / "out.json")
     return json.loads((root / "out.json").read_text())
 
@@ -144,7 +148,7 @@ def test_a_network_that_says_nothing_makes_standard_normal_pictures(tmp_path, sp
     vae = runs.find(str(tmp_path), "vae") if space == "latents" else None
     codec = latents.load(vae, torch.device("cpu"))
     size = artifact.card["resolution"]
-    real = reals.of_run(artifact.card, tmp_path / "unet", DataPlace(path=None), size)
+    real = real_pictures.of_run(artifact.card, tmp_path / "unet", DataPlace(path=None), size)
     x = codec.encode(to_tensor(real.take(real.rows(6, "train"))))
     nats = (x.square().mean().item() + math.log(2 * math.pi)) / 2
     scale = math.log2(127.5)

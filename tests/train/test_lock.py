@@ -11,10 +11,10 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from dmtool import hydra_main
-from dmtool.config import validate
+from dmtool.config import compose
+from dmtool.config.training import TrainVae
+from dmtool.config.validation import validate
 from dmtool.errors import UserError
-from dmtool.schemas import TrainVae
 from dmtool.train import lock, stages
 
 WORDS = [
@@ -41,7 +41,7 @@ def written(folder, owner, age=0.0):
 
 def train(*words):
     """`dmtool train-vae`, in this process."""
-    stages.train(validate(hydra_main.composed("train_vae", [*WORDS, *words]), TrainVae))
+    stages.train(validate(compose.composed("train_vae", [*WORDS, *words]), TrainVae))
 
 
 def test_a_second_training_is_refused_and_a_killed_one_leaves_the_way_free(tmp_path, monkeypatch):

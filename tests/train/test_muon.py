@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from dmtool.train.muon import Muon
+from dmtool.train.optim.muon import Muon
 
 SHAPES = [(16, 16, 3, 3), (16, 16, 3, 3), (48, 4, 1, 1), (8, 40), (40, 8)]
 

@@ -6,14 +6,14 @@ from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from dmtool.cond import Cond
-from dmtool.config import validate
-from dmtool.denoise import expand
-from dmtool.hydra_main import composed
+from dmtool.config.compose import composed
+from dmtool.config.training import TrainUnet
+from dmtool.config.validation import validate
+from dmtool.diffusion.denoise import expand
+from dmtool.diffusion.noise import schedule
 from dmtool.nn.uncertainty import Uncertainty
-from dmtool.noise import schedule
-from dmtool.schemas import TrainUnet
-from dmtool.train.objective import Objective, outputs, uncertainty
-from dmtool.train.process import process_card
+from dmtool.train.stages.objective import Objective, outputs, uncertainty
+from dmtool.train.stages.process import process_card
 
 BINS = 2 / 255
 T = torch.tensor([0.0005, 0.25, 0.6, 0.95], dtype=torch.float64)

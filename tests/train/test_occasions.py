@@ -5,11 +5,11 @@ import json
 import pytest
 from tiny import trainer
 
-from dmtool.config import validate
+from dmtool.config.compose import composed
+from dmtool.config.training import TrainUnet, TrainVae
+from dmtool.config.validation import validate
 from dmtool.errors import UserError
-from dmtool.hydra_main import composed
-from dmtool.plan.forecast import calendar
-from dmtool.schemas import TrainUnet, TrainVae
+from dmtool.look.plan.forecast import calendar
 
 WORDS = ["limit.pictures=32", "every.checkpoint=16", "every.validate=16", "every.preview=32",
          "keep.best=val_psnr"]  # fmt: skip

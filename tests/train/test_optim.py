@@ -9,14 +9,14 @@ import torch
 from torch import nn
 from torch.optim import AdamW
 
+from dmtool.config.optim import AdamWOptim, MuonOptim, ScheduleFreeOptim
+from dmtool.diffusion.network import NoisePredictor
 from dmtool.errors import UserError
-from dmtool.network import NoisePredictor
 from dmtool.nn.autoencoder import Autoencoder
 from dmtool.nn.text import TextTransformer
 from dmtool.nn.unet import UNet
-from dmtool.schemas import AdamWOptim, MuonOptim, ScheduleFreeOptim
-from dmtool.train.muon import Muon
-from dmtool.train.optim import build, factor, set_factor
+from dmtool.train.optim.kinds import build, factor, set_factor
+from dmtool.train.optim.muon import Muon
 
 COMMON = {
     "lr": 2e-3, "layers": None, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1, "clip": 1.0,

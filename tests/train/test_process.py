@@ -6,13 +6,13 @@ from itertools import product
 import pytest
 import torch
 
-from dmtool import denoise
-from dmtool.config import conf_dir, validate
+from dmtool.config.compose import composed
+from dmtool.config.training import TrainUnet
+from dmtool.config.validation import conf_dir, validate
+from dmtool.diffusion import denoise
+from dmtool.diffusion.noise import log_snr, schedule
 from dmtool.errors import UserError
-from dmtool.hydra_main import composed
-from dmtool.noise import log_snr, schedule
-from dmtool.schemas import TrainUnet
-from dmtool.train.process import draw_times, process_card
+from dmtool.train.stages.process import draw_times, process_card
 
 GROUP = conf_dir() / "noise"
 TIMES = torch.linspace(0, 1, 101, dtype=torch.float64)

@@ -7,13 +7,13 @@ from PIL import Image
 from tiny import trainer
 
 from dmtool import load, runs
-from dmtool.config import validate
+from dmtool.chain.options import MaskFrom, Wanted
+from dmtool.chain.prompts import Wildcards
+from dmtool.chain.sample import sample
+from dmtool.config.compose import composed
+from dmtool.config.using import Sample
+from dmtool.config.validation import validate
 from dmtool.errors import UserError
-from dmtool.hydra_main import composed
-from dmtool.prompts import Wildcards
-from dmtool.sample import sample
-from dmtool.schemas import Sample
-from dmtool.wanted import MaskFrom, Wanted
 
 WORDS = ["sampler=ddim", "sampler.steps=2", "upsample.use=never", "dtype=fp32", "guidance.scale=3",
          "seed=3", "artifact=alive"]  # fmt: skip

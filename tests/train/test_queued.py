@@ -6,8 +6,9 @@ import torch
 from test_step import poisoned
 
 from dmtool import device
-from dmtool.plan import memory
-from dmtool.train import checkpoint, gate, loop, step
+from dmtool.look.plan import memory
+from dmtool.train import checkpoint, loop, step
+from dmtool.train.optim import gate
 
 
 class Event:

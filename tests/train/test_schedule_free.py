@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from dmtool.train.schedule_free import ScheduleFree
+from dmtool.train.optim.schedule_free import ScheduleFree
 
 LR, BETA1, BETA2, EPS, DECAY = 0.05, 0.9, 0.95, 1e-8, 0.1
 FACTORS = [0.0, 0.5, 1.0, 1.0, 1.0, 1.0]  # a warm-up

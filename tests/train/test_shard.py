@@ -9,12 +9,12 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from dmtool.config import container, validate
+from dmtool.config.compose import composed
+from dmtool.config.training import TrainVae
+from dmtool.config.validation import container, validate
 from dmtool.errors import UserError
-from dmtool.hydra_main import composed
 from dmtool.nn.layers import ResBlock
 from dmtool.nn.unet import Block, Transformer, UNet
-from dmtool.schemas import TrainVae
 from dmtool.train import parallel
 from dmtool.train.ema import Ema, Power
 from dmtool.train.shard import local, shard

@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from dmtool.errors import UserError
-from dmtool.train import gate, process
+from dmtool.train.optim import gate
 from dmtool.train.share import more
+from dmtool.train.stages import process
 
 
 def poisoned(root, first, last, *words):

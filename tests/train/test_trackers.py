@@ -10,10 +10,11 @@ import torch
 from accelerate import Accelerator
 from PIL import Image
 
-from dmtool import errors, hydra_main
-from dmtool.config import validate
+from dmtool import errors
+from dmtool.config import compose
+from dmtool.config.training import TrainVae
+from dmtool.config.validation import validate
 from dmtool.errors import Stopped, UserError
-from dmtool.schemas import TrainVae
 from dmtool.train import stages
 from dmtool.train.checkpoint import Progress
 from dmtool.train.log import Log
@@ -22,7 +23,7 @@ CRASHED, SAVED = 40, 24
 
 
 def config(*words):
-    return validate(hydra_main.composed("train_vae", ["run=r", *words]), TrainVae)
+    return validate(compose.composed("train_vae", ["run=r", *words]), TrainVae)
 
 
 def log(folder, words, first, last):

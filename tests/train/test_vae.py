@@ -2,7 +2,7 @@
 
 import torch
 
-from dmtool.train.vae import ERRORS, saturated
+from dmtool.train.stages.vae import ERRORS, saturated
 
 
 def test_an_output_beyond_black_or_white_is_no_error_and_has_no_gradient():

@@ -6,10 +6,11 @@ import subprocess
 import sys
 import time
 
-from dmtool import hydra_main
-from dmtool.config import validate
-from dmtool.schemas import TrainVae
-from dmtool.train import stages, vae
+from dmtool.config import compose
+from dmtool.config.training import TrainVae
+from dmtool.config.validation import validate
+from dmtool.train import stages
+from dmtool.train.stages import vae
 
 TINY = ["data=shapes", "data.count=40", "data.size=16", "resolution=16", "vae.widths=[16]",
         "vae.groups=8", "batch_size=4", "limit.minutes=null", "limit.pictures=32", "every.log=8",
@@ -27,7 +28,7 @@ def test_a_batch_that_hangs_is_reported_once_and_training_goes_on(tmp_path, monk
 
     monkeypatch.setattr(vae.VaeStage, "losses", slow)
     words = ["run=r", f"root={tmp_path}", "alert.stall=0.6", "track=tensorboard", *TINY]
-    stages.train(validate(hydra_main.composed("train_vae", words), TrainVae))
+    stages.train(validate(compose.composed("train_vae", words), TrainVae))
     lines = [json.loads(line) for line in (tmp_path / "r/vae/metrics.jsonl").open()]
     (alert,) = [line for line in lines if "in slow" in line.get("alert", "")]
     assert alert["pictures"] == 8

@@ -3,12 +3,12 @@
 import torch
 from accelerate import Accelerator
 
-from dmtool import hydra_main
-from dmtool.config import validate
+from dmtool.config import compose
+from dmtool.config.training import STAGES
+from dmtool.config.validation import validate
 from dmtool.processes import ALONE
-from dmtool.schemas import STAGES
 from dmtool.train.loop import Trainer
-from dmtool.train.stages import KINDS
+from dmtool.train.stages.kinds import KINDS
 
 COMMON = [
     "data=shapes", "data.count=40", "data.size=16", "resolution=16", "limit.minutes=null",
@@ -26,7 +26,7 @@ STAGE = {
 
 def trainer(stage, root, *words, group=ALONE):
     """A trainer that begins in `root/STAGE`, or goes on there."""
-    config = hydra_main.composed(f"train_{stage}", [*COMMON, *STAGE[stage], *words])
+    config = compose.composed(f"train_{stage}", [*COMMON, *STAGE[stage], *words])
     checked = validate(config, STAGES[stage])
     accelerator = Accelerator(cpu=True)
     torch.manual_seed(checked.seed)

@@ -1,0 +1,1 @@
+"""Artifacts, prompts and seeds -> pictures."""

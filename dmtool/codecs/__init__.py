@@ -1,0 +1,1 @@
+"""Pictures <-> the code that generators make."""

@@ -1,0 +1,1 @@
+"""Noise, denoisers, guidance, samplers and likelihood."""

@@ -1,0 +1,1 @@
+"""Files that are written whole, read with care, and computed once."""

@@ -1,6 +1,0 @@
-"""How probable a picture is to a model: the variational bound, and the probability flow."""
-
-from dmtool.likelihood.bound import Bound, step_bound, variational_bound
-from dmtool.likelihood.flow import calls, flow_likelihood
-
-__all__ = ["Bound", "calls", "flow_likelihood", "step_bound", "variational_bound"]

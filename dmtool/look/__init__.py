@@ -1,0 +1,1 @@
+"""What there is to look at: drawings, pages, the terminal; plans and verdicts."""

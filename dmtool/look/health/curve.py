@@ -1,0 +1,169 @@
+"""Reference curves: the loss that a healthy run of certain settings had after so many pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field
+
+from dmtool import runs
+from dmtool.config.compose import composed
+from dmtool.config.training import StageName
+from dmtool.config.validation import container, leaves
+from dmtool.errors import UserError
+from dmtool.files import reading
+from dmtool.runs.card import Finite, Seen
+from dmtool.runs.metrics import Line
+from dmtool.train.begun import FREE
+
+FORMAT = 1
+TOLERANCE = 0.15
+"""The band's half width, as a share of the loss: two seeds of the demo differ by up to 0.06."""
+RATES = 4
+"""Where a run's learning rate differs by more than this factor (its limit is another, or its
+machine has another speed) it is not compared; by this factor the demo's loss differed by 0.03."""
+IRRELEVANT = FREE | {"seed", "dtype", "from", "ema"}
+"""Settings that leave the curve within its band."""
+MOST = 2**26
+"""Bytes of a curve's file."""
+PACKED = Path(__file__).parents[2] / "curves"
+
+
+@dataclass(frozen=True)
+class Point:
+    """The mean loss since the point before, what it may be, and the learning rate."""
+
+    pictures: Seen
+    loss: Finite
+    low: Finite
+    high: Finite
+    lr: Finite
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A curve's file."""
+
+    format: int
+    stage: StageName
+    settings: dict[str, Any]
+    points: Annotated[list[Point], Field(min_length=1)]
+
+    def __post_init__(self) -> None:
+        if any(a.pictures >= b.pictures for a, b in pairwise(self.points)):
+            raise ValueError("points are not in the order of their pictures")
+
+
+class Pair(NamedTuple):
+    """A run's loss and the reference's, over the same pictures; `comparable` by learning rate."""
+
+    loss: float
+    reference: Point
+    comparable: bool
+
+
+@dataclass(frozen=True)
+class Curve:
+    """`settings`: values by dotted key, of all that the curve depends on."""
+
+    name: str
+    stage: str
+    settings: dict[str, Any]
+    points: list[Point]
+
+    def differences(self, config: Mapping[str, Any]) -> list[str]:
+        """The settings in which a run differs: 'optim.lr=0.001 (there 0.002)'.
+
+        What the curve does not know, because it is older, must have its default.
+        """
+        own, known = settings(config), settings(self.settings)
+        theirs = {**default_settings(self.stage), **known}
+        keys = sorted(own.keys() | known.keys())
+        return [
+            f"{key}={own.get(key)} (there {theirs.get(key)})"
+            for key in keys
+            if own.get(key) != theirs.get(key)
+        ]
+
+    def pairs(self, lines: list[Line]) -> list[Pair]:
+        """The run and the reference between the numbers of pictures at which both logged."""
+        own = [_point(line) for line in lines if {"loss", "lr"} <= line.keys()]
+        common = sorted({p.pictures for p in own} & {p.pictures for p in self.points})
+        return [
+            _pair(_between(own, *span), _between(self.points, *span))
+            for span in pairwise([0, *common])
+        ]
+
+    def write(self, path: Path) -> None:
+        """As JSON; the file's name is the curve's."""
+        points = [asdict(point) for point in self.points]
+        values = {"format": FORMAT, "stage": self.stage, "settings": self.settings}
+        runs.write_text(path, json.dumps(values | {"points": points}, indent=1) + "\n")
+
+
+def read(path: Path) -> Curve:
+    """The curve in a file; UserError if it is none that this version reads."""
+    try:
+        found = reading.read_json(path, Stored, MOST)
+    except reading.Unreadable as error:
+        raise UserError(f"{path} is no curve of dmtool check-run --write: {error}") from error
+    if found.format != FORMAT:
+        raise UserError(f"{path} has format {found.format}, this dmtool reads {FORMAT}")
+    return Curve(path.stem, found.stage, found.settings, found.points)
+
+
+def packed(stage: str) -> list[Curve]:
+    """The curves that dmtool brings for a stage."""
+    return [each for each in map(read, sorted(PACKED.glob("*.json"))) if each.stage == stage]
+
+
+def from_run(name: str, stage: str, config: Mapping[str, Any], lines: list[Line]) -> Curve:
+    """The curve of a run, with a band around it; UserError if it is of no use."""
+    points = [_point(line) for line in lines if {"loss", "lr"} <= line.keys()]
+    if not points or not all(math.isfinite(point.loss) for point in points):
+        raise UserError("a curve is made of a run whose loss is finite, and was logged")
+    return Curve(name, stage, settings(config), points)
+
+
+def settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a curve depends on, by dotted key."""
+    return {
+        key: value for key, value in leaves(config) if not IRRELEVANT & {key, key.partition(".")[0]}
+    }
+
+
+@cache
+def default_settings(stage: str) -> Mapping[str, Any]:
+    """What a run of a stage has unless it is told otherwise."""
+    return settings(container(composed(f"train_{stage}")))
+
+
+def _point(line: Line) -> Point:
+    loss = line["loss"]
+    low, high = (round(loss * (1 + side * TOLERANCE), 6) for side in (-1, 1))
+    return Point(line["pictures"], loss, low, high, line["lr"])
+
+
+def _between(points: list[Point], start: int, end: int) -> Point:
+    """The mean over the pictures in (start, end], both of which are points' own."""
+    inside = [point for point in points if start < point.pictures <= end]
+    weights = [b - a for a, b in pairwise([start, *(point.pictures for point in inside)])]
+    mean = partial(_mean, inside, weights)
+    return Point(end, mean("loss"), mean("low"), mean("high"), inside[-1].lr)
+
+
+def _mean(points: list[Point], weights: list[int], name: str) -> float:
+    total = sum(getattr(p, name) * weight for p, weight in zip(points, weights, strict=True))
+    return total / sum(weights)
+
+
+def _pair(own: Point, reference: Point) -> Pair:
+    low, high = sorted((own.lr, reference.lr))
+    return Pair(own.loss, reference, high <= RATES * low)

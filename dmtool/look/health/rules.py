@@ -1,0 +1,121 @@
+"""What is wrong with a training whatever it trains: rules over its logged figures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from dmtool.config.base import Count
+from dmtool.config.optim import Optim
+from dmtool.config.training import Recovery
+from dmtool.look.watch.state import Seen
+from dmtool.runs import metrics
+from dmtool.train import optim
+
+ENOUGH = 8  # lines for a course to be judged
+RISE = 1.5  # of the loss over its lowest quarter
+GROWTH = 4.0  # of the gradient's norm over that of the second quarter
+COLLAPSE = 0.5  # of pictures/s, to the fastest quarter
+SKIPS = 0.01  # of all steps, as not finite
+OFF = 0.1  # of the highest learning rate, that it may differ from its schedule
+FAR = 0.5  # distance of the averaged weights, as a share of the weights' norm
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a look at a run found, in a line; `healthy` is None for what was not judged."""
+
+    healthy: bool | None
+    text: str
+
+
+def findings(seen: Seen) -> list[Finding]:
+    """All that can be judged of a run, healthy or not."""
+    rules = (_finite, _skipped, _loss, _gradient, _throughput, _rate, _average, _stalls)
+    return [finding for rule in rules if (finding := rule(seen)) is not None]
+
+
+def _finite(seen: Seen) -> Finding:
+    bad = [
+        f"{name} is {value} at {line['pictures']:,} pictures"
+        for line in seen.lines
+        for name, value in line.items()
+        if isinstance(value, float) and not math.isfinite(value)
+    ]
+    return Finding(not bad, bad[0] if bad else "all figures are finite")
+
+
+def _skipped(seen: Seen) -> Finding | None:
+    counts = metrics.series(seen.lines, "skipped")
+    if not counts:
+        return None
+    pictures, count = counts[-1]
+    share = count * seen.part("batch_size", Count) / max(pictures, 1)
+    return Finding(share <= SKIPS, f"{count:.0f} steps were skipped: {share:.2%}")
+
+
+def _quarters(seen: Seen, name: str) -> list[float] | None:
+    values = [value for _, value in metrics.series(seen.lines, name) if math.isfinite(value)]
+    return metrics.quarters(values) if len(values) >= ENOUGH else None
+
+
+def _loss(seen: Seen) -> Finding | None:
+    medians = _quarters(seen, "loss")
+    if medians is None:
+        return None
+    text = f"the loss of the last quarter is {medians[3]:.4g}, the lowest was {min(medians):.4g}"
+    return Finding(medians[3] - min(medians) <= (RISE - 1) * abs(min(medians)), text)
+
+
+def _gradient(seen: Seen) -> Finding | None:
+    medians = _quarters(seen, "grad_norm")
+    if medians is None:
+        return None
+    text = f"the gradient norm of the last quarter is {medians[3]:.3g}, it was {medians[1]:.3g}"
+    return Finding(medians[3] <= GROWTH * medians[1], text)
+
+
+def _throughput(seen: Seen) -> Finding | None:
+    medians = _quarters(seen, "pictures_per_second")
+    if medians is None:
+        return None
+    text = f"the last quarter saw {medians[3]:.0f} pictures/s, the fastest {max(medians):.0f}"
+    return Finding(medians[3] >= COLLAPSE * max(medians), text)
+
+
+def _rate(seen: Seen) -> Finding | None:
+    """Its last step's rate, against the schedule: its course by the pictures and seconds before the
+    step, its warm-up by those after it.
+
+    Each time that the run went back has lowered it.
+    """
+    lines = [line for line in seen.lines if "lr" in line]
+    if not lines:
+        return None
+    config, line = seen.part("optim", Optim), lines[-1]
+    before = line["pictures"] - seen.part("batch_size", Count)
+    factor = optim.factor(config, line["pictures"], seen.fraction(before, line["seconds"]))
+    factor *= seen.part("recovery", Recovery).lr_factor ** line.get("rollbacks", 0)
+    text = (
+        f"the learning rate is {line['lr']:.3g} at {line['pictures']:,} pictures, "
+        f"the schedule says {config.lr * factor:.3g}"
+    )
+    return Finding(abs(line["lr"] - config.lr * factor) <= OFF * config.lr, text)
+
+
+def _average(seen: Seen) -> Finding | None:
+    distances = metrics.series(seen.lines, "ema_distance")
+    if not distances:
+        return None
+    pictures, distance = distances[-1]
+    text = f"the averaged weights are {distance:.2g} of the weights' norm away from them"
+    return Finding(distance <= FAR, f"{text} at {pictures:,} pictures")
+
+
+def _stalls(seen: Seen) -> Finding:
+    if seen.alert:
+        return Finding(False, seen.alert)
+    if seen.silent:
+        return Finding(None, f"it is not complete, and has logged nothing for {seen.age:,.0f} s")
+    count = sum("alert" in line for line in seen.lines)
+    return Finding(True, f"it stalled {count} times, and went on" if count else "no stalls")

@@ -1,0 +1,1 @@
+"""Pictures -> features -> figures, with all that they depend on."""

@@ -1,0 +1,1 @@
+"""Pictures beside what a decoder makes of them."""

@@ -1,0 +1,1 @@
+"""Rows of features -> distances of their distributions."""

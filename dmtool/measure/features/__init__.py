@@ -1,0 +1,1 @@
+"""Sets of pictures -> rows of features."""

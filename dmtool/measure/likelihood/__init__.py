@@ -1,0 +1,1 @@
+"""How probable pictures are to a model."""

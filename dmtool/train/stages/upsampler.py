@@ -1,0 +1,170 @@
+"""The upsampler's stage: crops of large pictures -> denoising loss, given the small picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dmtool import text
+from dmtool.codecs.latents import BINS
+from dmtool.config.training import TrainUpsampler
+from dmtool.data import source
+from dmtool.data.pictures import Pictures
+from dmtool.data.quality import psnr
+from dmtool.data.source import Source, held_out
+from dmtool.data.transforms import to_tensor, to_uint8
+from dmtool.diffusion import denoise, network
+from dmtool.diffusion.network import TextShape
+from dmtool.diffusion.noise import Schedule
+from dmtool.draw.sheet import tile
+from dmtool.runs import Fill
+from dmtool.train.examples import Batch, Fixed, Place, in_order, normals, uniforms
+from dmtool.train.stages.conditions import Captions, flat
+from dmtool.train.stages.objective import Objective, uncertainty
+from dmtool.train.stages.process import draw_times, process_card
+from dmtool.train.start import data_card
+from dmtool.upsamplers.diffusion import Upsampler, augmented, enlarge, shrink
+
+
+def arguments(config: TrainUpsampler, text: TextShape) -> dict[str, Any]:
+    """All arguments of the upsampler's U-Net."""
+    return network.describe(
+        config.upsampler,
+        channels=3,
+        text=text,
+        images={"low_res": 3},
+        levels=["low_res_level"],
+        residual="low_res" if config.noise.prediction == "x0" else None,
+    )
+
+
+class UpsamplerExamples:
+    """Batches of crops, their noise and times, and the augmentation's noise and times."""
+
+    def __init__(
+        self, pictures: Pictures, captions: Captions, config: TrainUpsampler, schedule: Schedule
+    ) -> None:
+        self.pictures, self.captions, self.config = pictures, captions, config
+        self.schedule = schedule
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitems__(self, places: list[Place]) -> Batch:
+        config = self.config
+        times, augment, drop, pick = uniforms(config.seed, "upsampler", places, 4).unbind(1)
+        images = torch.stack([self.pictures[place]["image"] for place in places])
+        shape = tuple(images.shape[1:])
+        return {
+            "image": images,
+            "eps": normals(config.seed, "eps", places, shape),
+            "low_eps": normals(config.seed, "augment", places, shape),
+            "t": self._times(times, places),
+            "low_t": augment.double() * config.augmentation,
+            "cond": self.captions.cond(places, pick, drop < config.caption_dropout),
+        }
+
+    def _times(self, uniform: Tensor, places: list[Place]) -> Tensor:
+        config = self.config
+        return draw_times(config.noise.times, self.schedule, uniform, places, config.batch_size)
+
+
+class UpsamplerStage:
+    """See `train.stage.Stage`."""
+
+    name = TrainUpsampler.stage
+
+    def __init__(
+        self, config: TrainUpsampler, device: torch.device, loaded: Source | None = None
+    ) -> None:
+        self.config, self.device = config, device
+        self.resolution = config.resolution
+        self.source = loaded or source.load(config.data)
+        split = source.splits(self.source, config.data)
+        captions = flat(split["train"]["caption"])
+        self.text = text.load(config.text, device, captions)
+        self.arguments = arguments(config, self.text)
+        self.network = network.build(self.arguments, self.text, uncertainty(config.noise))
+        self.process = process_card(config.noise, config.resolution**2)
+        self.objective = Objective(config.noise, self.process, BINS)
+        crop = config.crop_size or config.resolution
+        pictures = Pictures(split["train"], config.data, config.resolution, config.seed, crop)
+        train_captions = Captions(split["train"]["caption"], self.text)
+        train_captions.standardise(self.network)
+        schedule = denoise.build(self.network, self.process).schedule
+        self.examples = UpsamplerExamples(pictures, train_captions, config, schedule)
+        self.val_pictures = len(split["val"])
+        held = split[held_out(self.val_pictures)]
+        self.held_out = Pictures(held, config.data, config.resolution, config.seed)
+        self.held_out_captions = [row[0] if row else "" for row in held["caption"]]
+        self.text = text.away(self.text, flat(split["val"]["caption"]))
+
+    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        large = to_tensor(batch["image"])
+        denoiser = denoise.build(model, self.process)
+        low = enlarge(shrink(large, self.config.factor), self.config.factor)
+        extras = augmented(denoiser, low, batch["low_eps"], batch["low_t"])
+        cond = batch["cond"].with_extras(**extras)
+        return self.objective(model, large, batch["eps"], batch["t"], cond)
+
+    def validate(self) -> dict[str, float]:
+        """PSNR of enlarged held-out pictures, and of bicubic enlargement beside it."""
+        ours, bicubic = [], []
+        for large, low, enlarged in self._enlarged(min(self.config.held_out, 64)):
+            ours.append(psnr(large, enlarged))
+            bicubic.append(psnr(large, low))
+        means = {"val_psnr": torch.cat(ours).mean(), "val_psnr_bicubic": torch.cat(bicubic).mean()}
+        return {name: value.item() for name, value in means.items()}
+
+    def preview(self, path: Path) -> None:
+        """Triples of columns: held-out picture, bicubic enlargement, the upsampler's."""
+        triples = [torch.stack(triple, dim=1).flatten(0, 1) for triple in self._enlarged(16)]
+        tile(torch.cat(triples), columns=6).save(path)
+
+    def made(self, fixed: Fixed) -> Iterator[Tensor]:
+        for rows, captions, images in fixed.batches():
+            _, large = self._enlarge(rows, captions, images)
+            yield from large
+
+    def _enlarged(self, count: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """uint8 batches on the CPU: held-out pictures, their bicubic and their own enlargement."""
+        results = []
+        for rows, images in in_order(self.held_out, self.config.batch_size, count):
+            captions = [self.held_out_captions[row] for row in rows]
+            results.append((images, *self._enlarge(rows, captions, images)))
+        return results
+
+    def _enlarge(
+        self, rows: list[int], captions: list[str], images: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Pictures made small, and enlarged again: bicubic, and by the network."""
+        config = self.config
+        denoiser = denoise.build(self.network, self.process)
+        level = config.sample_augmentation
+        upsampler = Upsampler(denoiser, self.text, config.factor, level, config.sampler)
+        small = shrink(to_tensor(images.to(self.device)), config.factor)
+        large = upsampler(small, captions, [(config.seed, row) for row in rows])
+        return to_uint8(enlarge(small, config.factor)).cpu(), to_uint8(large).cpu()
+
+    def card(self, folder: Path) -> tuple[dict[str, Any], Fill]:
+        config = self.config
+        card = {
+            "role": config.role,
+            "kind": config.upsampler.kind,
+            "network": self.arguments,
+            "resolution": config.resolution,
+            "factor": config.factor,
+            "augmentation": config.augmentation,
+            "sample_augmentation": config.sample_augmentation,
+            "consumes": "pictures",
+            "produces": "pictures",
+            "noise": self.process,
+            "text": self.text.card(),
+            "data": data_card(self.source, config.data, self.val_pictures),
+            "parents": {},
+        }
+        return card, self.text.save

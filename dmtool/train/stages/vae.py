@@ -1,0 +1,152 @@
+"""The autoencoder's stage: pictures -> reconstruction and KL losses."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dmtool.codecs.latents import whitening
+from dmtool.config.training import TrainVae
+from dmtool.data import source
+from dmtool.data.pictures import Pictures
+from dmtool.data.quality import psnr, ssim
+from dmtool.data.source import Source, held_out
+from dmtool.data.transforms import to_tensor, to_uint8
+from dmtool.draw.sheet import tile
+from dmtool.files.cache import digest
+from dmtool.nn.autoencoder import Autoencoder
+from dmtool.nn.layers import wide
+from dmtool.runs import Fill, nothing
+from dmtool.train.examples import Batch, Fixed, Place, in_order, normals
+from dmtool.train.start import data_card
+
+MEASURED = 4096
+"""Pictures over which the latents' whitening is measured."""
+
+ERRORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "l1": F.l1_loss,
+    "l2": F.mse_loss,
+    "charbonnier": lambda x, y: torch.sqrt((x - y) ** 2 + 1e-6).mean(),
+}
+"""Reconstruction errors; Charbonnier's is a smooth L1."""
+
+
+def saturated(output: Tensor, x: Tensor) -> Tensor:
+    """`output`, but x where x in [-1, 1] is at an end of its range and `output` beyond it.
+
+    Pictures are clamped, so what lies beyond white is white: there is no error, and no gradient.
+    """
+    return torch.where((x.abs() == 1) & (output * x > 1), x, output)
+
+
+def arguments(config: TrainVae) -> dict[str, Any]:
+    """All arguments of the autoencoder."""
+    chosen = asdict(config.vae)
+    del chosen["kind"]
+    return chosen
+
+
+class VaeExamples:
+    """Batches of pictures, and the noise that samples their posteriors."""
+
+    def __init__(self, pictures: Pictures, seed: int, latent: tuple[int, int, int]) -> None:
+        self.pictures, self.seed, self.latent = pictures, seed, latent
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitems__(self, places: list[Place]) -> Batch:
+        images = torch.stack([self.pictures[place]["image"] for place in places])
+        return {"image": images, "noise": normals(self.seed, "posterior", places, self.latent)}
+
+
+class VaeStage:
+    """See `train.stage.Stage`."""
+
+    name = TrainVae.stage
+    text = None
+
+    def __init__(
+        self, config: TrainVae, device: torch.device, loaded: Source | None = None
+    ) -> None:
+        self.config, self.device = config, device
+        self.resolution = config.resolution
+        self.source = loaded or source.load(config.data)
+        self.arguments = arguments(config)
+        self.network = Autoencoder(**self.arguments)
+        split = source.splits(self.source, config.data)
+        size = config.resolution // config.vae.factor
+        self.pictures = Pictures(split["train"], config.data, config.resolution, config.seed)
+        latent = (config.vae.latent_channels, size, size)
+        self.examples = VaeExamples(self.pictures, config.seed, latent)
+        self.val_pictures = len(split["val"])
+        held = split[held_out(self.val_pictures)]
+        self.held_out = Pictures(held, config.data, config.resolution, config.seed)
+
+    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        x = to_tensor(batch["image"])
+        output, mean, log_variance = model(x, batch["noise"])
+        output, mean, log_variance = wide(output), wide(mean), wide(log_variance)
+        loss = self.config.loss
+        error = ERRORS[loss.reconstruction](saturated(output, x) if loss.saturating else output, x)
+        # nats per picture value, so that the weight means the same at every size
+        kl = (mean**2 + log_variance.exp() - 1 - log_variance).sum() / 2 / x.numel()
+        return {"loss": error + loss.kl * kl, "reconstruction": error, "kl": kl}
+
+    def validate(self) -> dict[str, float]:
+        real, fake = zip(*self._reconstructions(self.config.held_out), strict=True)
+        a, b = torch.cat(real), torch.cat(fake)
+        return {"val_psnr": psnr(a, b).mean().item(), "val_ssim": ssim(a, b).mean().item()}
+
+    def made(self, fixed: Fixed) -> Iterator[Tensor]:
+        for _, _, images in fixed.batches():
+            yield from self._reconstructed(images)
+
+    def preview(self, path: Path) -> None:
+        """Pairs of columns: held-out pictures and their reconstructions."""
+        real, fake = zip(*self._reconstructions(32), strict=True)
+        pairs = torch.stack([torch.cat(real), torch.cat(fake)], dim=1).flatten(0, 1)
+        tile(pairs, columns=8).save(path)
+
+    def _reconstructions(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """uint8 batches of held-out pictures and their reconstructions, on the CPU."""
+        for _, images in in_order(self.held_out, self.config.batch_size, count):
+            yield images, self._reconstructed(images)
+
+    def _reconstructed(self, images: Tensor) -> Tensor:
+        mean, _ = self.network.encode(to_tensor(images.to(self.device)))
+        return to_uint8(self.network.decode(mean)).cpu()
+
+    @torch.no_grad()
+    def card(self, folder: Path) -> tuple[dict[str, Any], Fill]:
+        config, vae = self.config, self.config.vae
+        batches = in_order(self.pictures, config.batch_size, MEASURED)
+        measured = whitening(self.network, (to_tensor(x.to(self.device)) for _, x in batches))
+        card = {
+            "role": config.role,
+            "kind": vae.kind,
+            "network": self.arguments,
+            "resolution": config.resolution,
+            "factor": vae.factor,
+            "latent": {"channels": vae.latent_channels, "whitening": measured},
+            "space_id": self._space_id(measured),
+            "consumes": "pictures",
+            "produces": "latents",
+            "data": data_card(self.source, config.data, self.val_pictures),
+            "parents": {},
+        }
+        return card, nothing
+
+    def _space_id(self, measured: dict[str, list[float]]) -> str:
+        """What a latent means: the encoder's weights and the whitening, not the decoder's."""
+        encoder = hashlib.sha256()
+        for tensor in self.network.encoder.state_dict().values():
+            encoder.update(tensor.float().cpu().numpy().tobytes())
+        return digest({"encoder": encoder.hexdigest(), "whitening": measured})
