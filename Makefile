@@ -2,8 +2,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-LOWEST := tests/test_chain.py tests/test_names.py tests/test_device.py tests/test_guidance.py \
-          tests/samplers tests/nn tests/text tests/train \
+LOWEST := tests/test_chain.py tests/test_names.py tests/test_device.py tests/diffusion \
+          tests/nn tests/text tests/train \
           tests/data/test_emoji.py tests/data/test_folder.py tests/data/test_pictures.py
 
 .PHONY: help setup demo curves test test-slow test-parity test-lowest lint format
@@ -34,7 +34,7 @@ test-slow: $(STAMP)  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
 test-parity: .venv-parity/.installed  ## FID's modes against the libraries they bear the names of
-	.venv-parity/bin/python -m pytest tests/evaluate/libraries.py
+	.venv-parity/bin/python -m pytest tests/measure/libraries.py
 
 .venv-parity/.installed: pyproject.toml constraints.txt requirements-parity.txt
 	$(PYTHON) -m venv .venv-parity

@@ -83,7 +83,7 @@ def looked(run):
     """All that only looks at a run."""
     live.once(str(run), "unet", ".")
     health.check(str(run), "unet", ".", None)
-    return page.render([page.seen.look(str(run), ".")], force=True)
+    return page.render([page.contents.look(str(run), ".")], force=True)
 
 
 def read_all(config):

@@ -14,7 +14,7 @@ from dmtool.train import optim
 from dmtool.train.checkpoint import Progress, State
 from dmtool.train.ema import Ema, Power
 
-KINDS = ["adamw", "muon", "muon optimizers.matrices=all", "schedule_free", "adam8bit"]
+KINDS = ["adamw", "muon", "muon optim.matrices=all", "schedule_free", "adam8bit"]
 
 
 def config(words):
@@ -69,7 +69,7 @@ def test_a_resumed_optimizer_goes_on_alike(words, tmp_path):
             assert torch.equal(tensor, found.tensors[file][name]), (file, name)
 
 
-@pytest.mark.parametrize("words", ["adamw", "muon optimizers.matrices=all", "schedule_free"])
+@pytest.mark.parametrize("words", ["adamw", "muon optim.matrices=all", "schedule_free"])
 def test_it_may_go_on_in_another_layout(words, tmp_path):
     expected, found = cut(words, tmp_path, 5, torch.channels_last)
     for file, tensors in expected.tensors.items():
