@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from dmtool.files import atomic, reading
-from dmtool.runs import migrate
-from dmtool.files.cache import digest, file_digest
-from dmtool.errors import UserError
 from dmtool.config.training import STAGES
+from dmtool.errors import UserError
+from dmtool.files import atomic, reading
+from dmtool.files.cache import digest, file_digest
+from dmtool.runs import migrate
 from dmtool.runs.card import Card
 
 if TYPE_CHECKING:  # what only looks at a run need not wait for torch

@@ -18,15 +18,14 @@ from typing import Any, TypeVar
 
 from omegaconf import DictConfig
 
-from dmtool.runs import old_defaults
-from dmtool.files import reading
 from dmtool import runs
 from dmtool.config import usual, words
+from dmtool.config.using import Defaults, Tuned, Whose
 from dmtool.config.validation import check, resolved
 from dmtool.errors import UserError
-from dmtool.runs import Artifact
+from dmtool.files import reading
+from dmtool.runs import Artifact, old_defaults
 from dmtool.say import say
-from dmtool.config.using import Defaults, Tuned, Whose
 
 GROUPS = tuple(field.name for field in fields(Defaults))
 

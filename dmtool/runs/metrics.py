@@ -11,9 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dmtool.files import reading
 from dmtool import runs
 from dmtool.config.validation import short
+from dmtool.files import reading
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from dmtool.runs import migrate
-from dmtool.files import reading
 from dmtool import runs
 from dmtool.errors import UserError
+from dmtool.files import reading
+from dmtool.runs import migrate
 
 NAME = "config.yaml"
 
