@@ -23,8 +23,8 @@ def load(run: str, *overrides: str) -> Pipeline:
     from dmtool.chain import pipeline
     from dmtool.chain.weighted import weighted
     from dmtool.config.compose import composed
-    from dmtool.config.using import Sample
+    from dmtool.config.using import SampleConfig
     from dmtool.runs import defaults
 
     words = [f"run={run}", *overrides]
-    return weighted(pipeline.load(defaults.tuned(composed("sample", words), words, Sample)))
+    return weighted(pipeline.load(defaults.tuned(composed("sample", words), words, SampleConfig)))

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,14 @@ def test_what_answers_at_once_has_no_heavy_imports(part, heavy):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert part in loaded and not loaded & set(heavy.split())
+
+
+SAID_TWICE = {"Bound", "Recovery", "Shards", "Step", "UNet", "Wandb"}
+"""The config's schema and what is built of it, and words of two fields."""
+
+
+def test_a_class_name_has_one_meaning():
+    trees = (ast.parse(path.read_text()) for path in PATHS.values())
+    classes = (node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
+    counts = Counter(node.name for node in classes)
+    assert {name for name, count in counts.items() if count > 1} <= SAID_TWICE

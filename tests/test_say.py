@@ -12,7 +12,7 @@ import pytest
 
 import dmtool as package
 from dmtool.look.watch.frame import frame
-from dmtool.look.watch.state import Seen
+from dmtool.look.watch.state import StageStatus
 from dmtool.look.watch.terminal import Terminal
 from dmtool.say import say, shown
 
@@ -45,7 +45,9 @@ def test_all_that_is_printed_goes_through_one_function():
 def test_watch_draws_no_text_of_a_file_as_it_is(tmp_path):
     lines = [{"pictures": i, "seconds": 1.0 * i, NASTY: 1.0 * i} for i in (1, 2)]
     lines.append({"pictures": 2, "seconds": 2.0, "alert": NASTY})
-    seen = Seen(tmp_path / NASTY[:-1], lines, {"limit": {"pictures": 9, "minutes": None}}, False, 0)
+    seen = StageStatus(
+        tmp_path / NASTY[:-1], lines, {"limit": {"pictures": 9, "minutes": None}}, False, 0
+    )
     drawn = "".join(frame(seen, Terminal(200, 40, "none", True)))
     assert "\x1b" not in drawn and "\x07" not in drawn and "\\x1b[31mred" in drawn
 

@@ -29,7 +29,7 @@ from dmtool.data.transforms import (
     to_rgb,
     to_tensor,
 )
-from dmtool.diffusion.samplers import Given
+from dmtool.diffusion.samplers import Known
 from dmtool.errors import UserError
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -108,21 +108,21 @@ class Edit:
             return cls(picture, None, strength, 1, 1, settings)
         return cls(picture, painted, strength, repeats, jump, settings)
 
-    def given(self, codec: Codec, size: int, device: torch.device) -> Given:
+    def given(self, codec: Codec, size: int, device: torch.device) -> Known:
         """The picture at `size` x `size` pixels as the codec encodes it, and what is painted of it:
         the cells in which any pixel of the mask is more white than black."""
         x_0 = codec.encode(self._at(size)[0].to(device))
         return self.walk(x_0, self._paint(x_0.shape[2:], device))
 
-    def known(self, size: int, device: torch.device) -> Given | None:
+    def known(self, size: int, device: torch.device) -> Known | None:
         """The known part of the picture's `size` x `size` pixels, for an upsampler to paint around;
         None if there is no such part."""
         paint = self._paint((size, size), device)
-        return None if paint is None else Given(self._at(size)[0].to(device), paint=paint)
+        return None if paint is None else Known(self._at(size)[0].to(device), paint=paint)
 
-    def walk(self, x_0: Tensor, paint: Tensor | None = None) -> Given:
+    def walk(self, x_0: Tensor, paint: Tensor | None = None) -> Known:
         """The steps that an encoded picture goes through."""
-        return Given(x_0, self.strength, paint, self.repeats, self.jump)
+        return Known(x_0, self.strength, paint, self.repeats, self.jump)
 
     def pasted(self, pictures: Tensor) -> Tensor:
         """Painted pictures [B, 3, H, H] in [-1, 1], with the given one where the mask is black.

@@ -97,7 +97,7 @@ def _through(
 
 
 @dataclass(frozen=True)
-class Place:
+class OutputPlace:
     """Where a picture goes, by the sha256 of what it is made of; `again`: it was there."""
 
     path: Path
@@ -105,7 +105,9 @@ class Place:
     again: bool
 
 
-def _places(files: Sequence[Path], what: str, config: OneStage, out: Path | None) -> list[Place]:
+def _places(
+    files: Sequence[Path], what: str, config: OneStage, out: Path | None
+) -> list[OutputPlace]:
     """A place of its own for each file: what was made of another picture is not replaced, in this
     call or an earlier one."""
     folder = out or runs.run_dir(config.run, config.root) / what
@@ -120,18 +122,18 @@ def _places(files: Sequence[Path], what: str, config: OneStage, out: Path | None
     return places
 
 
-def _place(folder: Path, file: Path, what: str, taken: Set[Path]) -> Place:
+def _place(folder: Path, file: Path, what: str, taken: Set[Path]) -> OutputPlace:
     source = file_digest(file)
     for number in count(1):
         stem = file.stem if number == 1 else f"{file.stem}-{number}"
         path = folder / f"{stem}-{what}.png"
         again = outputs.texts(path).get("source") == source
         if path not in taken and (again or not path.exists()):
-            return Place(path, source, again)
+            return OutputPlace(path, source, again)
     raise AssertionError("count ends")
 
 
-def _save(pixels: Tensor, file: Path, place: Place) -> str:
+def _save(pixels: Tensor, file: Path, place: OutputPlace) -> str:
     """Write a picture; returns a line that says where, and of what."""
     place.path.parent.mkdir(parents=True, exist_ok=True)
     outputs.save_picture(to_image(pixels), place.path, source=place.source)

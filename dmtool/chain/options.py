@@ -21,7 +21,7 @@ class MaskFrom(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class SampleOptions:
     """`n` pictures of each prompt, from picture `index` of the seed on; UserError for nonsense.
 
     Args:

@@ -32,7 +32,7 @@ from dmtool.diffusion import denoise, guidance, network
 from dmtool.diffusion.denoise import Denoise, Denoiser
 from dmtool.diffusion.guidance import Bad, Tally
 from dmtool.diffusion.network import NoisePredictor, condition
-from dmtool.diffusion.samplers import Given, Step, last, times, trajectory
+from dmtool.diffusion.samplers import Known, Step, last, times, trajectory
 from dmtool.errors import UserError
 from dmtool.runs import Artifact, fitting
 from dmtool.text import TextEncoder
@@ -190,7 +190,7 @@ class Pipeline:
         } | ({} if edit is None else {"edit": edit.settings})
 
 
-def _walked(edit: Edit | None) -> Given | None:
+def _walked(edit: Edit | None) -> Known | None:
     return None if edit is None else edit.walk(torch.zeros(1))
 
 

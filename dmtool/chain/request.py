@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from dmtool.chain.edit import Edit
-from dmtool.chain.options import Wanted
+from dmtool.chain.options import SampleOptions
 from dmtool.diffusion.samplers import Key, Mix, Source
 from dmtool.errors import UserError
 from dmtool.text.blend import Blend, Prompt
@@ -52,29 +52,29 @@ def keys_between(key: Key, other: Key, frames: int) -> list[Source]:
     return [key, *inner, other]
 
 
-def requests(wanted: Wanted, seed: int, edit: Edit | None) -> list[Request]:
+def requests(options: SampleOptions, seed: int, edit: Edit | None) -> list[Request]:
     """The pictures in the order of their files: `n` of each prompt, or of each step of the way."""
-    key = (seed, wanted.index)
-    sources: Sequence[Source] = [(seed, wanted.index + k) for k in range(wanted.n)]
-    if wanted.vary is not None:
-        sources = variations(key, wanted.n, wanted.vary)
-    columns = [_column(wanted, source, edit) for source in sources]
+    key = (seed, options.index)
+    sources: Sequence[Source] = [(seed, options.index + k) for k in range(options.n)]
+    if options.vary is not None:
+        sources = variations(key, options.n, options.vary)
+    columns = [_column(options, source, edit) for source in sources]
     return [request for row in zip(*columns, strict=True) for request in row]
 
 
-def _column(wanted: Wanted, source: Source, edit: Edit | None) -> list[Request]:
+def _column(options: SampleOptions, source: Source, edit: Edit | None) -> list[Request]:
     """The pictures that begin at one source: of each prompt, or on the way from prompt to prompt.
 
     What is drawn of templates is drawn once, from the key that the source begins at.
     """
     key = source.key if isinstance(source, Mix) else source
-    drawn = [wanted.wildcards.drawn(prompt, *key) for prompt in wanted.prompts]
-    negative = wanted.wildcards.drawn(wanted.negative, *key, "negative")
+    drawn = [options.wildcards.drawn(prompt, *key) for prompt in options.prompts]
+    negative = options.wildcards.drawn(options.negative, *key, "negative")
     prompts: Sequence[Prompt] = drawn
-    if wanted.frames is not None:
-        prompts = prompts_between(drawn, wanted.frames)
+    if options.frames is not None:
+        prompts = prompts_between(drawn, options.frames)
     sources: Sequence[Source] = [source] * len(prompts)
-    if wanted.to_seed is not None:
-        sources = keys_between(key, (wanted.to_seed, key[1]), len(prompts))
+    if options.to_seed is not None:
+        sources = keys_between(key, (options.to_seed, key[1]), len(prompts))
     pairs = zip(prompts, sources, strict=True)
     return [Request(prompt, each, negative, edit) for prompt, each in pairs]

@@ -16,11 +16,11 @@ from tqdm import tqdm
 from dmtool import processes, runs
 from dmtool.chain import pipeline
 from dmtool.chain.edit import Edit
-from dmtool.chain.options import Wanted
+from dmtool.chain.options import SampleOptions
 from dmtool.chain.pipeline import Picture
 from dmtool.chain.request import Request, requests
 from dmtool.chain.weighted import check_weights, weighted
-from dmtool.config.using import Animation, Sample
+from dmtool.config.using import Animation, SampleConfig
 from dmtool.device import pick_device
 from dmtool.diffusion.samplers import Mix
 from dmtool.draw import animation
@@ -34,56 +34,56 @@ SHOWN = 64
 """Pictures on the sheet, at most."""
 
 
-def sample(config: Sample, wanted: Wanted) -> None:
-    """Write the pictures that are wanted to `wanted.out` (default: the run's `samples`).
+def sample(config: SampleConfig, options: SampleOptions) -> None:
+    """Write the pictures that are wanted to `options.out` (default: the run's `samples`).
 
     Each picture is made by one process. The sheet of all, the films, and animations of ways from
     one picture to another stand beside that directory, which holds pictures alone.
     """
     with processes.started(pick_device(config.device), config.timeout) as group:
         animation.check(config.animation)
-        edit = _edit(config, wanted)
+        edit = _edit(config, options)
         chain = weighted(pipeline.load(config))
-        if not chain.text.dim and any(wanted.prompts):
+        if not chain.text.dim and any(options.prompts):
             raise UserError(f'the run {config.run!r} was trained without text: use --prompt ""')
-        if any(wanted.negative) and chain.guidance.scale == 1:
+        if any(options.negative) and chain.guidance.scale == 1:
             raise UserError(
                 "nothing leads away from --negative: take a guidance.scale above 1, of a run that "
                 "was trained with text"
             )
-        folder = wanted.out or runs.run_dir(config.run, config.root) / "samples"
-        asked, settings = requests(wanted, config.seed, edit), chain.settings(edit)
+        folder = options.out or runs.run_dir(config.run, config.root) / "samples"
+        asked, settings = requests(options, config.seed, edit), chain.settings(edit)
         check_weights(asked)
         if edit and edit.mask and group.main:
             say(f"{edit.share:.1%} of the picture is painted anew")
-        paths = [folder / _name(k // wanted.n, request) for k, request in enumerate(asked)]
-        replaced = _check_places(paths, wanted, config.animation)
+        paths = [folder / _name(k // options.n, request) for k, request in enumerate(asked)]
+        replaced = _check_places(paths, options, config.animation)
         group.wait()
         mine = group.share(range(len(asked)))
-        pictures = chain.pictures((asked[k] for k in mine), wanted.film)
+        pictures = chain.pictures((asked[k] for k in mine), options.film)
         bar = tqdm(pictures, total=len(mine), desc="sampling", unit="pic", disable=group.silent)
         _write(zip((paths[k] for k in mine), bar, strict=True), settings, config.animation)
         group.wait()
         if group.main:
-            _report(asked, paths, settings, wanted, config.animation)
+            _report(asked, paths, settings, options, config.animation)
             if replaced:
                 say(f"{replaced} of them in place of earlier ones")
 
 
-def _check_places(paths: list[Path], wanted: Wanted, config: Animation) -> int:
+def _check_places(paths: list[Path], options: SampleOptions, config: Animation) -> int:
     """How many of the pictures take the place of earlier ones; UserError where something else
     stands, there or beside a folder that the user has named."""
     there = [path for path in paths if path.exists()]
     for path in there:
         outputs.file(path, outputs.PICTURE)
-    if wanted.out is None:
+    if options.out is None:
         return len(there)
-    outputs.file(_beside(wanted.out, "-sheet.png"), outputs.PICTURE)
-    if wanted.film:
-        outputs.folder(_beside(wanted.out, "-film"))
-    if wanted.frames is not None:
-        for k in range(wanted.n):
-            way = _beside(wanted.out, f"-{wanted.index + k}.{config.format}")
+    outputs.file(_beside(options.out, "-sheet.png"), outputs.PICTURE)
+    if options.film:
+        outputs.folder(_beside(options.out, "-film"))
+    if options.frames is not None:
+        for k in range(options.n):
+            way = _beside(options.out, f"-{options.index + k}.{config.format}")
             outputs.file(way, outputs.MOVING)
     return len(there)
 
@@ -93,14 +93,14 @@ def _beside(folder: Path, ending: str) -> Path:
     return folder.with_name(f"{folder.absolute().name}{ending}")
 
 
-def _edit(config: Sample, wanted: Wanted) -> Edit | None:
+def _edit(config: SampleConfig, options: SampleOptions) -> Edit | None:
     """The picture to begin with, with the settings that it stands under."""
-    if wanted.init is None:
+    if options.init is None:
         return None
-    if wanted.mask is None and wanted.outpaint is None:
-        return Edit.read(wanted.init, config.edit.strength)
-    options = asdict(config.edit.inpaint) | {"mask_from": wanted.mask_from}
-    return Edit.read(wanted.init, mask=wanted.mask, outpaint=wanted.outpaint, **options)
+    if options.mask is None and options.outpaint is None:
+        return Edit.read(options.init, config.edit.strength)
+    settings = asdict(config.edit.inpaint) | {"mask_from": options.mask_from}
+    return Edit.read(options.init, mask=options.mask, outpaint=options.outpaint, **settings)
 
 
 def _write(
@@ -129,17 +129,17 @@ def _report(
     asked: list[Request],
     paths: list[Path],
     settings: dict[str, Any],
-    wanted: Wanted,
+    options: SampleOptions,
     config: Animation,
 ) -> None:
     """The sheet of the first pictures, animations of ways, and a line about all."""
-    folder, n = paths[0].parent, wanted.n
+    folder, n = paths[0].parent, options.n
     sheet = _beside(folder, "-sheet.png")
     captions = [_said(request.prompt) for request in asked[:SHOWN]]
     images = [Image.open(path) for path in paths[:SHOWN]]
-    columns = n if n > 1 else wanted.frames or 4
+    columns = n if n > 1 else options.frames or 4
     outputs.save_picture(contact_sheet(images, captions, columns), sheet)
-    moving = "" if wanted.frames is None else f", {_ways(paths, wanted, config)}"
+    moving = "" if options.frames is None else f", {_ways(paths, options, config)}"
     say(
         f"{len(asked)} pictures in {folder} (look at {sheet}{moving}); "
         f"{settings['sampler']['kind']}, {settings['steps']} steps, {settings['calls']} calls, "
@@ -147,12 +147,12 @@ def _report(
     )
 
 
-def _ways(paths: list[Path], wanted: Wanted, config: Animation) -> str:
+def _ways(paths: list[Path], options: SampleOptions, config: Animation) -> str:
     """An animation of each of the `n` ways; returns the files' names."""
     folder, made = paths[0].parent, []
-    for k in range(wanted.n):
-        frames = (Image.open(path).convert("RGB") for path in paths[k :: wanted.n])
-        place = _beside(folder, f"-{wanted.index + k}")
+    for k in range(options.n):
+        frames = (Image.open(path).convert("RGB") for path in paths[k :: options.n])
+        place = _beside(folder, f"-{options.index + k}")
         made.append(str(animation.save(place, frames, config)))
     return " ".join(made)
 

@@ -14,7 +14,7 @@ from dmtool.cli.app import HYDRA, OVERRIDES, Seed, app, seed_word, sort_words
 from dmtool.errors import UserError, exit_codes
 
 if TYPE_CHECKING:
-    from dmtool.chain.options import Wanted
+    from dmtool.chain.options import SampleOptions
 
 
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)
@@ -61,7 +61,7 @@ def sample(
     ] = None,
 ) -> None:
     """Paint pictures of prompts: text -> noise predictor -> decoder -> upsampler."""
-    from dmtool.chain.options import Wanted, borders
+    from dmtool.chain.options import SampleOptions, borders
     from dmtool.chain.prompts import Wildcards, gathered
     from dmtool.cli import hydra_main, tasks
     from dmtool.files import outputs
@@ -69,26 +69,26 @@ def sample(
     with exit_codes():
         around = None if outpaint is None else borders(outpaint)
         lists = Wildcards(wildcards)
-        wanted = Wanted(
+        options = SampleOptions(
             prompts=gathered(prompt or [], prompts, lists if combine else None), wildcards=lists,
             n=n, index=index, negative=negative, out=out and outputs.folder(out), film=film,
             init=init, mask=mask, mask_from=mask_from,
             outpaint=around, vary=vary, frames=interpolate, to_seed=to_seed,
         )  # fmt: skip
-        words = context.args + seed_word(seed) + _strength_word(strength, wanted)
-    task = partial(tasks.sample, wanted=wanted)
+        words = context.args + seed_word(seed) + _strength_word(strength, options)
+    task = partial(tasks.sample, options=options)
     hydra_main.run("sample", task, words, apart=("run",), out=out)
 
 
-def _strength_word(strength: float | None, wanted: Wanted) -> list[str]:
+def _strength_word(strength: float | None, options: SampleOptions) -> list[str]:
     """The override that --strength stands for."""
     if strength is None:
         return []
-    if wanted.init is None:
+    if options.init is None:
         raise UserError("--strength is of a picture to begin with: name it by --init FILE")
     if not 0 < strength <= 1:
         raise UserError(f"--strength {strength} is outside (0, 1]: 1 keeps nothing of the picture")
-    masked = wanted.mask is not None or wanted.outpaint is not None
+    masked = options.mask is not None or options.outpaint is not None
     return [f"edit.{'inpaint.' if masked else ''}strength={strength}"]
 
 

@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from dmtool.chain.options import Wanted
+from dmtool.chain.options import SampleOptions
 from dmtool.config.evaluating import EvalAlign, EvalMemory, EvalUpsampler, EvalVae, FindDuplicates
 from dmtool.config.training import STAGES, Train
 from dmtool.config.tuning import TuneSampler
@@ -22,7 +22,7 @@ from dmtool.config.using import (
     Inspect,
     Lengths,
     Reconstruct,
-    Sample,
+    SampleConfig,
     Stats,
     Tuned,
     Upscale,
@@ -62,12 +62,12 @@ def verify_resume(config: DictConfig, stage: str, words: list[str]) -> None:
         say(verify.resume(checked, words))
 
 
-def sample(config: DictConfig, wanted: Wanted) -> None:
+def sample(config: DictConfig, options: SampleOptions) -> None:
     with _job():
-        checked = _tuned(config, Sample)
+        checked = _tuned(config, SampleConfig)
         from dmtool.chain import sample as sampling
 
-        sampling.sample(checked, wanted)
+        sampling.sample(checked, options)
 
 
 def eval_fid(config: DictConfig, real: str | None, fake: str | None, out: str | None) -> None:
@@ -205,13 +205,13 @@ def _tuned(config: DictConfig, schema: type[S]) -> S:
     return defaults.tuned(config, HydraConfig.get().overrides.task, schema)
 
 
-def _file(out: str | None, kind: outputs.Kind, *drawn: str) -> Path | None:
+def _file(out: str | None, kind: outputs.ResultKind, *drawn: str) -> Path | None:
     """The checked place of a result, if one was named; `drawn` end the names of the pictures that
     are put beside it."""
     return None if out is None else _place(out, kind, *drawn)
 
 
-def _place(out: str, kind: outputs.Kind, *drawn: str) -> Path:
+def _place(out: str, kind: outputs.ResultKind, *drawn: str) -> Path:
     path = outputs.file(out, kind)
     for ending in drawn:
         outputs.file(path.with_name(f"{path.stem}{ending}"), outputs.PICTURE)

@@ -146,7 +146,7 @@ class Alert(Schema):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place(Schema):
+class Runtime(Schema):
     """Where runs stand and what computes. `timeout`: seconds without a sign of life after which a
     process of several is lost."""
 
@@ -157,7 +157,7 @@ class Place(Schema):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine(Place):
+class Machine(Runtime):
     seed: Natural
 
 

@@ -24,11 +24,11 @@ from dmtool.config.guidance import Guidance
 from dmtool.config.noise import Noise
 from dmtool.config.parts import Data, DataPlace
 from dmtool.config.sampling import Grid, Sampler, ends_clean
-from dmtool.config.training import Machine, Place, StageName
+from dmtool.config.training import Machine, Runtime, StageName
 
 
 @dataclass(frozen=True, kw_only=True)
-class Upsample(Schema):
+class Upsampling(Schema):
     """`use`: auto takes the run's upsampler, if any; `augmentation`: null is its own default."""
 
     use: Literal["auto", "always", "never"]
@@ -53,7 +53,7 @@ class Use(Machine):
     artifact: ArtifactName
     sampler: Sampler
     guidance: Guidance
-    upsample: Upsample
+    upsample: Upsampling
     batch_size: Count
 
     def __post_init__(self) -> None:
@@ -136,7 +136,7 @@ class Animation(Schema):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample(Tuned):
+class SampleConfig(Tuned):
     """`dmtool sample`."""
 
     edit: Editing
@@ -144,7 +144,7 @@ class Sample(Tuned):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OneStage(Place):
+class OneStage(Runtime):
     """Commands that use one stage of a run, by its `artifact`, on the user's own pictures."""
 
     dtype: Literal["auto", "fp32", "bf16", "fp16"]

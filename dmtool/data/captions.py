@@ -46,7 +46,7 @@ class Places:
 
 
 @dataclass
-class Captions:
+class FolderCaptions:
     """Captions by picture, files that cannot be used by name, and what the user should know."""
 
     of: dict[str, list[str]] = field(default_factory=dict)
@@ -92,7 +92,7 @@ def find(pictures: Collection[str], others: Iterable[str]) -> Places:
     return Places(sidecars={name: found[0] for name, found in beside.items()}, notes=notes)
 
 
-def read(root: Path, pictures: Collection[str], places: Places, splits: Folders) -> Captions:
+def read(root: Path, pictures: Collection[str], places: Places, splits: Folders) -> FolderCaptions:
     """The captions of `pictures` from `places`.
 
     Of metadata `file_name` and `text` (or `caption` if there is no `text`); a list in JSON, or
@@ -151,8 +151,8 @@ def _unused(names: list[str]) -> list[str]:
     return notes
 
 
-def _from_metadata(root: Path, files: list[str], pictures: set[str]) -> Captions:
-    captions, columns, slashed = Captions(), Counter[str](), 0
+def _from_metadata(root: Path, files: list[str], pictures: set[str]) -> FolderCaptions:
+    captions, columns, slashed = FolderCaptions(), Counter[str](), 0
     folders = Counter(posixpath.dirname(name) for name in files)
     for folder in (folder for folder, count in folders.items() if count > 1):
         both = [posixpath.basename(name) for name in files if posixpath.dirname(name) == folder]
@@ -196,22 +196,24 @@ def _spellings(name: str, root: Path, folder: str) -> Iterator[str]:
             yield PurePosixPath(name).relative_to(base).as_posix()
 
 
-def _from_sidecars(root: Path, sidecars: Mapping[str, str]) -> Captions:
+def _from_sidecars(root: Path, sidecars: Mapping[str, str]) -> FolderCaptions:
     kinds = Counter(map(suffix, sidecars.values()))
     shown = " and ".join(kind for kind in SIDECARS if kinds[kind])
-    captions = Captions(notes=[f"captions from {shown} files beside {len(sidecars)} pictures"])
+    captions = FolderCaptions(
+        notes=[f"captions from {shown} files beside {len(sidecars)} pictures"]
+    )
     for name, sidecar in sidecars.items():
         captions.add(name, metadata.decoded(reading.read_bytes(root / sidecar)).splitlines())
     return captions
 
 
-def _from_folders(pictures: Collection[str], splits: Folders) -> Captions:
+def _from_folders(pictures: Collection[str], splits: Folders) -> FolderCaptions:
     folders = {name: _class_of(name, splits) for name in pictures}
     classes = set(folders.values())
     if len(classes) < 2 or "" in classes:
-        return Captions(notes=["no captions found"])
+        return FolderCaptions(notes=["no captions found"])
     shown = ", ".join(sorted(classes)[:5]) + (", ..." if len(classes) > 5 else "")
-    captions = Captions(notes=[f"captions from the names of {len(classes)} folders: {shown}"])
+    captions = FolderCaptions(notes=[f"captions from the names of {len(classes)} folders: {shown}"])
     for name, folder in folders.items():
         captions.add(name, [folder.replace("_", " ")])
     return captions

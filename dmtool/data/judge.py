@@ -42,7 +42,7 @@ class Match(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judgement:
     """What of a caption a picture shows, each for all of the caption's objects at once.
 
     `objects`: as many as the caption names, no more; `ground`: its colour. The others speak of
@@ -92,7 +92,7 @@ class View(NamedTuple):
 NOTHING = Seen("", "", "", 0, 0)
 
 
-def judge(image: Image.Image | NDArray[np.uint8], caption: str) -> Verdict:
+def judge(image: Image.Image | NDArray[np.uint8], caption: str) -> Judgement:
     """Compare a square RGB picture (uint8, HWC if an array) with a caption of `shapes`.
 
     Exact on pictures of `shapes` from 32 pixels on. Raises ValueError if the caption is none of
@@ -101,11 +101,11 @@ def judge(image: Image.Image | NDArray[np.uint8], caption: str) -> Verdict:
     return compare(look(image), parse(caption))
 
 
-def compare(view: View, description: Description) -> Verdict:
+def compare(view: View, description: Description) -> Judgement:
     """What of a description was seen in a picture."""
     matches = tuple(dict.fromkeys(_matches(description, view.seen)))
     best = max(matches, key=sum)
-    return Verdict(
+    return Judgement(
         objects=len(view.seen) == len(description.kinds),
         **best._asdict(),
         ground=view.ground == description.ground,

@@ -37,7 +37,7 @@ class Pair(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Kind:
+class ObjectKind:
     """What a caption says of one object."""
 
     size: str
@@ -56,7 +56,7 @@ class Kind:
 class Description(NamedTuple):
     """What a caption says: the first object is in `relations[i]` to object `i + 1`."""
 
-    kinds: tuple[Kind, ...]
+    kinds: tuple[ObjectKind, ...]
     relations: tuple[str, ...]
     ground: str
 
@@ -65,7 +65,7 @@ class Description(NamedTuple):
 class Thing:
     """One object in a picture: its kind, the centre of its bounding box, the box's side."""
 
-    kind: Kind
+    kind: ObjectKind
     x: float
     y: float
     extent: float
@@ -127,5 +127,5 @@ def pair(words: str) -> Pair:
     return Pair(colour, shape)
 
 
-def _kind(words: str) -> Kind:
-    return Kind(*words.split()[1:])
+def _kind(words: str) -> ObjectKind:
+    return ObjectKind(*words.split()[1:])

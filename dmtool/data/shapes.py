@@ -20,7 +20,7 @@ from dmtool.data.scene import (
     SHAPES,
     SIZES,
     Description,
-    Kind,
+    ObjectKind,
     Pair,
     Scene,
     Thing,
@@ -80,7 +80,7 @@ def scene(
 
 
 def arranged(
-    random: Random, count: int, wanted: Callable[[Sequence[Kind]], bool]
+    random: Random, count: int, wanted: Callable[[Sequence[ObjectKind]], bool]
 ) -> tuple[Scene, str]:
     """A scene of `count` objects, of kinds that are `wanted` together, and its caption.
 
@@ -118,17 +118,17 @@ def _examples(config: ShapesData, held: frozenset[Pair]) -> Iterator[Example]:
         yield Example(key, [caption], file.getvalue())
 
 
-def _kinds(random: Random, count: int) -> tuple[str, tuple[Kind, ...]]:
+def _kinds(random: Random, count: int) -> tuple[str, tuple[ObjectKind, ...]]:
     """A ground, and `count` different kinds of objects that show on it."""
     ground, *colours = random.sample(list(COLOURS), len(COLOURS))
-    kinds: list[Kind] = []
+    kinds: list[ObjectKind] = []
     while len(kinds) < count:
-        kind = Kind(random.choice(list(SIZES)), random.choice(colours), random.choice(SHAPES))
+        kind = ObjectKind(random.choice(list(SIZES)), random.choice(colours), random.choice(SHAPES))
         kinds += [] if kind in kinds else [kind]
     return ground, tuple(kinds)
 
 
-def _place(random: Random, kind: Kind) -> Thing:
+def _place(random: Random, kind: ObjectKind) -> Thing:
     extent = random.uniform(*SIZES[kind.size])
     near, far = MARGIN + extent / 2, 1 - MARGIN - extent / 2
     return Thing(kind, random.uniform(near, far), random.uniform(near, far), extent)

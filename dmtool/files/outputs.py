@@ -30,7 +30,7 @@ LARGEST = 1 << 28
 
 
 @dataclass(frozen=True)
-class Kind:
+class ResultKind:
     """A kind of result: what a user calls it, whether a file is one, and how its name may end."""
 
     name: str
@@ -63,19 +63,19 @@ def _statistics(path: Path) -> bool:
         return {"mu.npy", "sigma.npy", "extractor.npy"} <= {*file.namelist()}
 
 
-EVALUATION = Kind("file of an evaluation", _json("figures"))
-DUPLICATES = Kind("list of dmtool duplicates", _json("pairs", "threshold"))
-PLAN = Kind("plan of dmtool plan", _json("stage", "parameters", "devices"))
-CURVE = Kind("curve of dmtool check-run", _json("stage", "settings", "points"))
-DEFAULTS = Kind("file of dmtool tune-sampler", _json("found"))
-PICTURE = Kind("picture made by dmtool", _picture, (".png",))
-DRAWING = Kind("drawing made by dmtool", _picture, (".png", ".svg"))
-MOVING = Kind("animation made by dmtool", _picture, (".webp", ".gif"))
-PAGE = Kind("page of dmtool report", _page)
-STATISTICS = Kind("file of dmtool stats", _statistics)
+EVALUATION = ResultKind("file of an evaluation", _json("figures"))
+DUPLICATES = ResultKind("list of dmtool duplicates", _json("pairs", "threshold"))
+PLAN = ResultKind("plan of dmtool plan", _json("stage", "parameters", "devices"))
+CURVE = ResultKind("curve of dmtool check-run", _json("stage", "settings", "points"))
+DEFAULTS = ResultKind("file of dmtool tune-sampler", _json("found"))
+PICTURE = ResultKind("picture made by dmtool", _picture, (".png",))
+DRAWING = ResultKind("drawing made by dmtool", _picture, (".png", ".svg"))
+MOVING = ResultKind("animation made by dmtool", _picture, (".webp", ".gif"))
+PAGE = ResultKind("page of dmtool report", _page)
+STATISTICS = ResultKind("file of dmtool stats", _statistics)
 
 
-def file(path: Path | str, kind: Kind, option: str = "--out") -> Path:
+def file(path: Path | str, kind: ResultKind, option: str = "--out") -> Path:
     """The place of a result, `~` expanded; UserError if it cannot be written there, or if what
     stands there is no result of this kind."""
     path = Path(path).expanduser()
@@ -116,7 +116,7 @@ def texts(path: Path) -> dict[str, str]:
         return {str(name): str(text) for name, text in image.info.items()}
 
 
-def known(path: Path, kind: Kind) -> bool:
+def known(path: Path, kind: ResultKind) -> bool:
     """Whether a file is a result of a kind; one that cannot be read is none."""
     try:
         return path.is_file() and kind.ours(path)
@@ -124,7 +124,7 @@ def known(path: Path, kind: Kind) -> bool:
         return False
 
 
-def _check_replaced(path: Path, kind: Kind, option: str) -> None:
+def _check_replaced(path: Path, kind: ResultKind, option: str) -> None:
     if not known(path, kind):
         raise UserError(
             f"{option} {path}: what stands there is no {kind.name}, and is not replaced: name "

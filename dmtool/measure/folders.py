@@ -15,7 +15,7 @@ from dmtool.measure import measures
 from dmtool.measure.distances.frechet import Frechet, frechet_distance, frechet_distance_low_rank
 from dmtool.measure.distances.lot import Lot
 from dmtool.measure.features import feature_set, sets, statistics
-from dmtool.measure.features.feature_set import Sample
+from dmtool.measure.features.feature_set import FeatureSet
 from dmtool.measure.features.features import FeatureExtractor
 from dmtool.measure.measures import Figures, Sets
 from dmtool.measure.record import result
@@ -28,7 +28,7 @@ def load(
     batch_size: int,
     group: Group = ALONE,
     generated: bool = False,
-) -> Sample:
+) -> FeatureSet:
     """The features of the pictures below a folder, or what an `.npz` file holds of some.
 
     All processes call it together; each has all of it. Of `generated` pictures lossy files are
@@ -74,7 +74,7 @@ def compare_folders(
     return whole | {"settings": {"fake": two.facts}, "warnings": [*notes, *whole["warnings"]]}
 
 
-def _distance(one: Sample, two: Sample, group: Group) -> Frechet | None:
+def _distance(one: FeatureSet, two: FeatureSet, group: Group) -> Frechet | None:
     """The cheaper exact way, on the main process."""
     for few, other in ((two, one), (one, two)):
         if few.rows_below_dim:
@@ -86,7 +86,7 @@ def _distance(one: Sample, two: Sample, group: Group) -> Frechet | None:
 
 
 def _of_rows(
-    one: Sample, two: Sample, extractor: FeatureExtractor, wanted: Sequence[str], lot: Lot
+    one: FeatureSet, two: FeatureSet, extractor: FeatureExtractor, wanted: Sequence[str], lot: Lot
 ) -> Figures:
     """The figures that need the rows of both sides; none of them if a side has moments alone."""
     if not wanted or one.chunks is None or two.chunks is None:
@@ -99,7 +99,7 @@ def _of_rows(
     return measures.measure(Sets(fake, real, lot.seed, logits, drawn=drawn), wanted)
 
 
-def _missing(one: Sample, two: Sample, wanted: Sequence[str]) -> list[str]:
+def _missing(one: FeatureSet, two: FeatureSet, wanted: Sequence[str]) -> list[str]:
     """The note on what statistics do not give."""
     if not wanted or (one.chunks is not None and two.chunks is not None):
         return []

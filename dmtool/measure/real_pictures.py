@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Reals:
+class RealPictures:
     """All pictures of a set at one size, with their captions ("" for none) and splits, by row."""
 
     pictures: Pictures
@@ -109,7 +109,7 @@ class Chained(Protocol):
     def data(self) -> DataPlace: ...
 
 
-def of_run(card: dict[str, Any], stage: Path, place: DataPlace, resolution: int) -> Reals:
+def of_run(card: dict[str, Any], stage: Path, place: DataPlace, resolution: int) -> RealPictures:
     """The pictures that the stage with this card, in the directory `stage`, was trained on.
 
     UserError as `data.source.again`.
@@ -118,22 +118,22 @@ def of_run(card: dict[str, Any], stage: Path, place: DataPlace, resolution: int)
     return of_source(source.again(config, card["data"], place.path), config, resolution)
 
 
-def of_chain(chain: Pipeline, config: Chained) -> Reals:
+def of_chain(chain: Pipeline, config: Chained) -> RealPictures:
     """The pictures that a chain's noise predictor was trained on, at the size that it makes."""
     size = chain.card["resolution"] * (chain.upsampler.factor if chain.upsampler else 1)
     stage = runs.run_dir(config.from_.unet or config.run, config.root) / "unet"
     return of_run(chain.card, stage, config.data, size)
 
 
-def of_data(config: Data, resolution: int) -> Reals:
+def of_data(config: Data, resolution: int) -> RealPictures:
     """The pictures that a config names, at one size."""
     return of_source(source.load(config), config, resolution)
 
 
-def of_source(loaded: Source, config: Data, resolution: int) -> Reals:
+def of_source(loaded: Source, config: Data, resolution: int) -> RealPictures:
     """The pictures of a source at one size, as they are measured: not mirrored, centre crops."""
     still = replace(config, flip=False, crop="center")
-    return Reals(
+    return RealPictures(
         pictures=Pictures(loaded.dataset, still, resolution, seed=0),
         keys=_column(loaded.dataset, "key"),
         captions=[several[0] if several else "" for several in _column(loaded.dataset, "caption")],

@@ -53,7 +53,7 @@ class Transformer(nn.Module):
         return x + self.proj_out(tokens.transpose(1, 2).unflatten(2, h.shape[2:]))
 
 
-class Stage(nn.Module):
+class UNetBlock(nn.Module):
     """A residual block followed by a transformer, if it has one."""
 
     def __init__(self, res: ResBlock, transformer: Transformer | None) -> None:
@@ -154,20 +154,20 @@ class UNet(nn.Module):
         for i, (after, count, depth) in enumerate(zip(widths, blocks, depths, strict=True)):
             level = nn.ModuleList()
             for _ in range(count):
-                level.append(Stage(res(width, after), transformer(after, depth)))
+                level.append(UNetBlock(res(width, after), transformer(after, depth)))
                 width = after
                 skips.append(width)
             self.down.append(level)
             if i < last:
                 self.downsample.append(nn.Conv2d(width, width, 3, stride=2, padding=1))
                 skips.append(width)
-        self.middle = Stage(res(width, width), transformer(width, middle_depth))
+        self.middle = UNetBlock(res(width, width), transformer(width, middle_depth))
         self.middle_res = res(width, width)
         self.up, self.upsample = nn.ModuleList(), nn.ModuleList()
         for i in reversed(range(len(widths))):
             level = nn.ModuleList()
             for _ in range(blocks[i] + 1):
-                stage = Stage(
+                stage = UNetBlock(
                     res(width + skips.pop(), widths[i]), transformer(widths[i], depths[i])
                 )
                 level.append(stage)

@@ -18,7 +18,7 @@ from dmtool.config.parts import Text, UNetShape, VaeNetwork
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Above = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Pixels = Annotated[int, Field(gt=0, le=2**15)]
-Seen = Annotated[int, Field(ge=0, lt=2**63)]
+PicturesSeen = Annotated[int, Field(ge=0, lt=2**63)]
 Sha = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Words = Annotated[str, Field(max_length=10_000)]
 
@@ -33,7 +33,7 @@ class Open:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Process(Schema):
+class ProcessCard(Schema):
     """What all kinds share; `sigma_data` where the network's input is scaled, `variance` where one
     is learned."""
 
@@ -50,18 +50,18 @@ class Process(Schema):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flow(Process):
+class FlowCard(ProcessCard):
     kind: Literal["flow"]
     shift: Above = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cosine(Process):
+class CosineCard(ProcessCard):
     kind: Literal["cosine"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sigmoid(Process):
+class SigmoidCard(ProcessCard):
     kind: Literal["sigmoid"]
     start: Finite
     end: Finite
@@ -74,13 +74,13 @@ class Sigmoid(Process):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table(Process):
+class TableCard(ProcessCard):
     kind: Literal["ddpm", "scaled_linear"]
     zero_terminal_snr: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class VpSde(Process):
+class VpSdeCard(ProcessCard):
     kind: Literal["vp_sde"]
     beta_min: Above
     beta_max: Above
@@ -92,7 +92,7 @@ class VpSde(Process):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Edm(Process):
+class EdmCard(ProcessCard):
     kind: Literal["edm"]
     sigma_min: Above
     sigma_max: Above
@@ -106,7 +106,7 @@ class Edm(Process):
             raise ValueError(f"sigma_min={self.sigma_min} is not below sigma_max={self.sigma_max}")
 
 
-AnyProcess = Annotated[Flow | Cosine | Sigmoid | Table | VpSde | Edm, OneOf]
+AnyProcess = Annotated[FlowCard | CosineCard | SigmoidCard | TableCard | VpSdeCard | EdmCard, OneOf]
 
 # --- parts ----------------------------------------------------------------------------------------
 
@@ -140,7 +140,7 @@ class UNetNetwork(UNetShape):
     residual: Literal["low_res"] | None
     outputs: Literal[1, 2]
 
-    def check(self, text: TextCard, noise: Process, upsamples: bool) -> None:
+    def check(self, text: TextCard, noise: ProcessCard, upsamples: bool) -> None:
         """ValueError if it is not the network of this text encoder, process and role."""
         extras = (["low_res"], ["low_res_level"]) if upsamples else ([], [])
         if (list(self.images), self.levels) != extras or (self.residual and not upsamples):
@@ -183,11 +183,11 @@ class Earlier(Schema):
     """Pictures that a run saw before others took their place, after `pictures_seen`."""
 
     fingerprint: Words
-    pictures_seen: Seen
+    pictures_seen: PicturesSeen
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures(Open):
+class DataCard(Open):
     """`pictures`: how many; `validated_on`: the split that held-out figures are of. Older cards do
     not know."""
 
@@ -229,8 +229,8 @@ class CardBase(Open):
     """What all cards say."""
 
     resolution: Pixels
-    data: Pictures
-    pictures_seen: Seen
+    data: DataCard
+    pictures_seen: PicturesSeen
     complete: bool
     ema: dict[str, Any]
     metrics: dict[Words, float]

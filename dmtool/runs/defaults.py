@@ -39,7 +39,7 @@ T = TypeVar("T", bound=Tuned)
 
 
 @dataclass(frozen=True)
-class Stored:
+class DefaultsFile:
     """What `defaults.json` holds: of which weights, the settings, and how they were found
     (protocol and figures, for JSON)."""
 
@@ -59,7 +59,7 @@ def write(path: Path, artifact: Artifact, settings: Defaults, found: dict[str, A
     runs.write_text(path, json.dumps(head | asdict(settings) | {"found": found}, indent=1) + "\n")
 
 
-def read(artifact: Artifact) -> Stored | None:
+def read(artifact: Artifact) -> DefaultsFile | None:
     """The artifact's defaults; None if there are none, or only those of other weights.
 
     UserError if the file is damaged, or holds anything but settings.
@@ -70,11 +70,11 @@ def read(artifact: Artifact) -> Stored | None:
     return stored if stored.sha256 == artifact.card["sha256"] else None
 
 
-def load(path: Path) -> Stored:
+def load(path: Path) -> DefaultsFile:
     """The defaults in a file, of this format or the one before; UserError as of `read`."""
     given = _json(path)
     try:
-        return Stored(str(given["sha256"]), _settings(given), dict(given["found"]))
+        return DefaultsFile(str(given["sha256"]), _settings(given), dict(given["found"]))
     except UserError as error:
         how = "delete it, or tune again; tuned=false leaves it unread"
         raise UserError(f"{path} is no file of defaults: {error}; {how}") from error

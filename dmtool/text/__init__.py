@@ -14,13 +14,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from dmtool.config.parts import HFText, MiniLMText, ScratchText, Text
-from dmtool.config.parts import NoText as NoTextConfig
+from dmtool.config.parts import HFText, MiniLMText, NoText, ScratchText, Text
 from dmtool.config.validation import check
 from dmtool.errors import UserError
 from dmtool.text import frozen, scratch
 from dmtool.text.cache import States, cached_states
-from dmtool.text.encoder import NoText, TextEncoder
+from dmtool.text.encoder import NoTextEncoder, TextEncoder
 from dmtool.text.known import away
 
 __all__ = ["States", "TextEncoder", "away", "cached_states", "from_card", "load"]
@@ -29,13 +28,13 @@ SCHEMAS: dict[str, type] = {
     "minilm": MiniLMText,
     "hf": HFText,
     "scratch": ScratchText,
-    "none": NoTextConfig,
+    "none": NoText,
 }
 
 Device = torch.device | str
 
 
-class Kind(NamedTuple):
+class EncoderKind(NamedTuple):
     """`new` makes the encoder of a new run, of its config, the device and the run's captions;
     `again` that of a trained one, of its config, the device and the artifact's folder."""
 
@@ -48,7 +47,7 @@ def _minilm(config: MiniLMText, device: Device, _: object) -> TextEncoder:
 
 
 def _none(*_: object) -> TextEncoder:
-    return NoText()
+    return NoTextEncoder()
 
 
 def _handed_on(config: HFText, device: Device, folder: Path | None) -> TextEncoder:
@@ -57,14 +56,14 @@ def _handed_on(config: HFText, device: Device, folder: Path | None) -> TextEncod
     return frozen.hf(config, device, inner if inner and inner.is_dir() else None)
 
 
-KINDS: dict[type, Kind] = {
-    MiniLMText: Kind(_minilm, _minilm),
-    HFText: Kind(lambda config, device, _: frozen.hf(config, device), _handed_on),
-    ScratchText: Kind(
+KINDS: dict[type, EncoderKind] = {
+    MiniLMText: EncoderKind(_minilm, _minilm),
+    HFText: EncoderKind(lambda config, device, _: frozen.hf(config, device), _handed_on),
+    ScratchText: EncoderKind(
         lambda config, device, captions: scratch.new(config, captions, device),
         lambda config, device, folder: scratch.read(config, folder, device),
     ),
-    NoTextConfig: Kind(_none, _none),
+    NoText: EncoderKind(_none, _none),
 }
 
 

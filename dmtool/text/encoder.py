@@ -103,7 +103,7 @@ class TextEncoder(ABC):
         return None
 
 
-class NoText(TextEncoder):
+class NoTextEncoder(TextEncoder):
     """Of an unconditional model: every caption is an empty `Cond`."""
 
     dim = pooled_dim = max_length = 0

@@ -15,10 +15,10 @@ from dmtool.text.frozen import FrozenEncoder
 def away(encoder: TextEncoder, *sets: Sequence[str]) -> TextEncoder:
     """The same encoder for a training that will ask for captions of these sets; one that is learned
     stays as it is."""
-    return Known(encoder, *sets) if isinstance(encoder, FrozenEncoder) else encoder
+    return CachedEncoder(encoder, *sets) if isinstance(encoder, FrozenEncoder) else encoder
 
 
-class Known(TextEncoder):
+class CachedEncoder(TextEncoder):
     """`encode` reads what is known of captions: the sets given are cached, each as one. For others
     the network comes back, and leaves again; they are then remembered."""
 

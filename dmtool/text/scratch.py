@@ -37,7 +37,7 @@ class ByteLevel(TypedDict):
 
 
 @dataclass(frozen=True)
-class Model:
+class BpeModel:
     """Byte-pair encoding, each token with its own id from 0 on."""
 
     type: Literal["BPE"]
@@ -56,7 +56,7 @@ class Definition(TypedDict):
 
     normalizer: Nfc
     pre_tokenizer: ByteLevel
-    model: Model
+    model: BpeModel
     truncation: None
     padding: None
     post_processor: None

@@ -31,7 +31,7 @@ KNOWN: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Sizes:
+class TextSizes:
     """See `network.TextShape`; `frozen` counts weights that are used and not trained, and
     `frozen_bytes` what they take."""
 
@@ -44,7 +44,7 @@ class Sizes:
     network: Callable[[], TextTransformer | None]
 
 
-def sizes(config: Text) -> Sizes:
+def sizes(config: Text) -> TextSizes:
     """The sizes of a config's encoder, from its config.json alone.
 
     Raises UserError for an encoder that is neither there nor known.
@@ -61,27 +61,27 @@ def _place(name: str) -> Path | dict[str, Any]:
         raise
 
 
-def _frozen(config: MiniLMText | HFText, network: Any) -> Sizes:
+def _frozen(config: MiniLMText | HFText, network: Any) -> TextSizes:
     layers = chosen_layers(config.layers, network.num_hidden_layers)
     with torch.device("meta"):
         model = pretrained.unloaded(network)
     width, weights = network.hidden_size, sum(p.numel() for p in model.parameters())
     dtype = DTYPES[config.dtype] if isinstance(config, HFText) else torch.float32
     frozen = weights, weights * dtype.itemsize
-    return Sizes(len(layers) * width, width, config.max_length, False, *frozen, lambda: None)
+    return TextSizes(len(layers) * width, width, config.max_length, False, *frozen, lambda: None)
 
 
-def _scratch(config: ScratchText) -> Sizes:
+def _scratch(config: ScratchText) -> TextSizes:
     """Of bpe the vocabulary that is asked for, which captions may not fill."""
     tokens = scratch.Bytes.size if config.tokenizer == "bytes" else config.vocabulary
     c, width = config, config.width
     network = partial(TextTransformer, tokens, width, c.depth, c.heads, c.max_length)
-    return Sizes(width, width, c.max_length, True, 0, 0, network)
+    return TextSizes(width, width, c.max_length, True, 0, 0, network)
 
 
-KINDS: dict[type, Callable[[Any], Sizes]] = {
+KINDS: dict[type, Callable[[Any], TextSizes]] = {
     MiniLMText: lambda c: _frozen(c, pretrained.configuration(pretrained.minilm_folder())),
     HFText: lambda c: _frozen(c, pretrained.configuration(_place(c.name))),
     ScratchText: _scratch,
-    NoText: lambda _: Sizes(0, 0, 0, False, 0, 0, lambda: None),
+    NoText: lambda _: TextSizes(0, 0, 0, False, 0, 0, lambda: None),
 }

@@ -16,7 +16,7 @@ from dmtool.diffusion.denoise import Denoiser, expand
 from dmtool.diffusion.guidance import settled, thresholded
 from dmtool.diffusion.network import condition
 from dmtool.diffusion.noise import c_noise, log_snr
-from dmtool.diffusion.samplers import Given, Source, last, picture_noise, trajectory
+from dmtool.diffusion.samplers import Known, Source, last, picture_noise, trajectory
 from dmtool.text import TextEncoder
 from dmtool.text.blend import Prompt
 
@@ -72,7 +72,7 @@ class Upsampler:
         small: Tensor,
         prompts: Sequence[Prompt],
         sources: Sequence[Source],
-        given: Given | None = None,
+        given: Known | None = None,
     ) -> Tensor:
         """`given`: a picture of the large size that is known in part."""
         device = small.device

@@ -11,12 +11,12 @@ from dmtool.chain.pipeline import Pipeline
 from dmtool.chain.request import Request
 from dmtool.codecs import latents
 from dmtool.config.compose import composed
-from dmtool.config.using import Sample
+from dmtool.config.using import SampleConfig
 from dmtool.config.validation import validate
 from dmtool.diffusion.denoise import Denoiser
 from dmtool.diffusion.noise import schedule
 from dmtool.errors import UserError
-from dmtool.text.encoder import NoText
+from dmtool.text.encoder import NoTextEncoder
 from dmtool.upsamplers.diffusion import Upsampler
 
 ALPHA = MaskFrom.ALPHA
@@ -24,17 +24,17 @@ CPU = torch.device("cpu")
 
 
 def chain(*words, upsampled=False, batch_size=4):
-    config = validate(composed("sample", ["guidance.scale=1", *words]), Sample)
+    config = validate(composed("sample", ["guidance.scale=1", *words]), SampleConfig)
 
     def network(x, level, cond):
         return torch.tanh(x.roll(1, -1) + cond.extras.get("low_res", 0))
 
     denoiser = Denoiser(network, schedule("flow"), "flow", "flow_time")
-    upsampler = Upsampler(denoiser, NoText(), 2, 0.1, config.upsample.sampler)
+    upsampler = Upsampler(denoiser, NoTextEncoder(), 2, 0.1, config.upsample.sampler)
     return Pipeline(
         card={"latent": {"channels": 3, "size": 8}, "sha256": "", "pictures_seen": 0},
         denoiser=denoiser,
-        text=NoText(),
+        text=NoTextEncoder(),
         codec=latents.load(None, CPU),
         upsampler=upsampler if upsampled else None,
         sampler=config.sampler,

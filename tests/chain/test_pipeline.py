@@ -9,12 +9,12 @@ from dmtool.chain.pipeline import Pipeline
 from dmtool.chain.request import Request
 from dmtool.codecs import latents
 from dmtool.config.compose import composed
-from dmtool.config.using import Sample
+from dmtool.config.using import SampleConfig
 from dmtool.config.validation import validate
 from dmtool.diffusion.denoise import Denoiser
 from dmtool.diffusion.noise import schedule
 from dmtool.errors import UserError
-from dmtool.text.encoder import NoText
+from dmtool.text.encoder import NoTextEncoder
 
 CPU = torch.device("cpu")
 
@@ -26,11 +26,13 @@ class Latents(latents.Pixels):
 
 
 def chain(*words, network=lambda x, level, cond: x.tanh(), prediction="flow", codec=None):
-    config = validate(composed("sample", ["sampler.steps=2", "guidance.scale=1", *words]), Sample)
+    config = validate(
+        composed("sample", ["sampler.steps=2", "guidance.scale=1", *words]), SampleConfig
+    )
     return Pipeline(
         card={"latent": {"channels": 3, "size": 4}, "sha256": "", "pictures_seen": 0},
         denoiser=Denoiser(network, schedule("flow"), prediction, "flow_time"),
-        text=NoText(),
+        text=NoTextEncoder(),
         codec=codec or latents.load(None, CPU),
         upsampler=None,
         sampler=config.sampler,

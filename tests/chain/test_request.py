@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dmtool.chain.options import MaskFrom, Wanted
+from dmtool.chain.options import MaskFrom, SampleOptions
 from dmtool.chain.prompts import Wildcards, gathered
 from dmtool.chain.request import requests
 from dmtool.diffusion.samplers import Mix
@@ -18,10 +18,10 @@ ONE, TWO = "{a|b|c} one", "{a|b|c} two"
 def asked(*prompts, n=2, seed=3, **options):
     nothing = dict.fromkeys(("out", "init", "mask", "outpaint", "vary", "frames", "to_seed"))
     options = nothing | {"index": 5, "negative": "{x|y}", "film": False} | options
-    wanted = Wanted(
+    options = SampleOptions(
         prompts=list(prompts), wildcards=LISTS, n=n, **{"mask_from": MaskFrom.WHITE} | options
     )
-    return requests(wanted, seed, None)
+    return requests(options, seed, None)
 
 
 def drawn(prompt, i):

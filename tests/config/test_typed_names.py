@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from dmtool import config
 from dmtool.cli import app
 from dmtool.config.compose import NAMES, choices, composed, named
-from dmtool.config.using import HasData, Inspect, Sample
+from dmtool.config.using import HasData, Inspect, SampleConfig
 from dmtool.config.validation import check, validate
 from dmtool.errors import UserError
 
@@ -29,7 +29,7 @@ def test_names_of_digits_are_names():
         config = composed("sample", [word])
         assert (config.run if key == "run" else config["from"].unet) == value
     said = ["run=2024", "root=1_0", "artifact=1", "guidance.bad=7", "guidance.bad_scale=2"]
-    checked = validate(composed("sample", said), Sample)
+    checked = validate(composed("sample", said), SampleConfig)
     assert (checked.run, checked.root) == ("2024", "1_0")
     assert (checked.artifact, checked.guidance.bad) == ("1", "7")
     assert validate(composed("inspect", ["data=folder", "data.path=2024"]), Inspect).data.path

@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 from dmtool.data import scene as words
 from dmtool.data import source
 from dmtool.data.judge import judge, look
-from dmtool.data.scene import COLOURS, Kind, Scene, Thing, parse
+from dmtool.data.scene import COLOURS, ObjectKind, Scene, Thing, parse
 from dmtool.data.shapes import draw, scene
 from dmtool.data.source import load
 from dmtool.errors import UserError
@@ -23,7 +23,7 @@ def drawn(count, size):
 
 
 def thing(size, colour, shape, x, y):
-    return Thing(Kind(size, colour, shape), x, y, {"small": 0.21, "large": 0.35}[size])
+    return Thing(ObjectKind(size, colour, shape), x, y, {"small": 0.21, "large": 0.35}[size])
 
 
 def wrong(verdict):

@@ -8,7 +8,7 @@ from diffusers.guiders.guider_utils import rescale_noise_cfg
 from dmtool.cond import Cond
 from dmtool.config.compose import composed
 from dmtool.config.guidance import Guidance, Interval, Perturbed, Projected
-from dmtool.config.using import Sample
+from dmtool.config.using import SampleConfig
 from dmtool.config.validation import validate
 from dmtool.diffusion.denoise import Denoiser, eps_from_x0, expand
 from dmtool.diffusion.guidance import Bad, ClassifierFree, Projection, Tally, build
@@ -124,7 +124,7 @@ def test_projected_guidance_is_diffusers_over_a_trajectory(denoiser, eta, moment
 
 
 def test_the_shipped_apg_bounds_the_length_of_the_guidance_as_its_paper_does(denoiser):
-    chosen = validate(composed("sample", ["guidance=apg"]), Sample).guidance
+    chosen = validate(composed("sample", ["guidance=apg"]), SampleConfig).guidance
     assert chosen.projected == Projected(eta=0.0, momentum=-0.5, norm=2.5)
     loud = Denoiser(
         lambda *seen: 50 * denoiser.network(*seen), denoiser.schedule, "x0", "flow_time"

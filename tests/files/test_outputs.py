@@ -19,7 +19,7 @@ from dmtool.draw import animation, plot
 from dmtool.errors import UserError
 from dmtool.files import outputs
 
-KINDS = {name: kind for name, kind in vars(outputs).items() if isinstance(kind, outputs.Kind)}
+KINDS = {name: kind for name, kind in vars(outputs).items() if isinstance(kind, outputs.ResultKind)}
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from dmtool.config.compose import composed
 from dmtool.config.evaluating import EvalAlign
 from dmtool.config.validation import validate
 from dmtool.data.judge import judge
-from dmtool.data.scene import COLOURS, Kind, Pair, Scene, Thing, parse
+from dmtool.data.scene import COLOURS, ObjectKind, Pair, Scene, Thing, parse
 from dmtool.data.shapes import draw, scene
 from dmtool.errors import UserError
 from dmtool.measure.alignment import align
@@ -59,7 +59,7 @@ def test_a_task_asks_what_it_is_about_and_no_more():
         return {name for name, task in TASKS.items() if 2 in task.counts and task.passed(found)}
 
     def thing(colour, shape, x):
-        return Thing(Kind("large", colour, shape), x, 0.5, 0.35)
+        return Thing(ObjectKind("large", colour, shape), x, 0.5, 0.35)
 
     circle, square = thing("red", "circle", 0.25), thing("blue", "square", 0.75)
     every = {"two_objects", "counting", "position", "colour_attribution"}
@@ -69,7 +69,7 @@ def test_a_task_asks_what_it_is_about_and_no_more():
     }
     swapped = passed(thing("blue", "circle", 0.25), thing("red", "square", 0.75))
     assert swapped == every - {"colour_attribution"}
-    more = Thing(Kind("small", "green", "star"), 0.5, 0.87, 0.21)
+    more = Thing(ObjectKind("small", "green", "star"), 0.5, 0.87, 0.21)
     assert passed(circle, square, more) == every - {"counting"}
     assert passed(circle, thing("blue", "star", 0.75)) == {"counting"}
     assert passed(circle) == set()

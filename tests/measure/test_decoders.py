@@ -128,4 +128,6 @@ def test_rows_are_evenly_spread_over_splits(real):
     with pytest.raises(UserError, match="the split val has 1 pictures"):
         keep = real.splits.copy()
         keep[:], keep[0] = "train", "val"
-        real_pictures.Reals(real.pictures, real.keys, real.captions, keep, "").rows(None, "val")
+        real_pictures.RealPictures(real.pictures, real.keys, real.captions, keep, "").rows(
+            None, "val"
+        )

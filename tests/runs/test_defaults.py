@@ -8,7 +8,7 @@ from cards import PREDICTOR, SHA
 from dmtool import runs
 from dmtool.config import words
 from dmtool.config.compose import composed
-from dmtool.config.using import Defaults, EvalFid, Sample
+from dmtool.config.using import Defaults, EvalFid, SampleConfig
 from dmtool.config.validation import check, container, validate
 from dmtool.errors import UserError
 from dmtool.runs import defaults
@@ -32,7 +32,7 @@ def artifact(tmp_path):
 def begun(tmp_path):
     """The config of `dmtool sample` of the artifact's run with further words."""
 
-    def config(*said, name="sample", schema=Sample):
+    def config(*said, name="sample", schema=SampleConfig):
         said = [f"root={tmp_path / 'runs'}", "run=mine", *said]
         return defaults.tuned(composed(name, said), said, schema)
 
@@ -40,7 +40,7 @@ def begun(tmp_path):
 
 
 def sampled(*said):
-    return validate(composed("sample", said), Sample)
+    return validate(composed("sample", said), SampleConfig)
 
 
 def settings(*said):
@@ -65,7 +65,7 @@ def test_words_belong_to_groups():
 def test_what_the_user_says_replaces_what_is_stored_of_its_group(artifact, begun, capsys):
     stored, plain = settings(*SAID), sampled()
     defaults.write(defaults.file(artifact), artifact, stored, {"why": "a test"})
-    assert defaults.read(artifact) == defaults.Stored(SHA, stored, {"why": "a test"})
+    assert defaults.read(artifact) == defaults.DefaultsFile(SHA, stored, {"why": "a test"})
     config = begun()
     assert (config.sampler, config.guidance) == (stored.sampler, stored.guidance)
     assert "defaults of this artifact: sampler=unipc" in capsys.readouterr().err

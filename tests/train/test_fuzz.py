@@ -17,7 +17,7 @@ from torch.amp.grad_scaler import GradScaler
 from dmtool import runs
 from dmtool.config.compose import composed
 from dmtool.config.training import STAGES
-from dmtool.config.using import Defaults, Enlarging, Sample
+from dmtool.config.using import Defaults, Enlarging, SampleConfig
 from dmtool.config.validation import check, validate
 from dmtool.files import outputs
 from dmtool.look.health import check as health
@@ -175,14 +175,14 @@ def test_many_defaults(copy, silent, capsys):
     """Whoever sends such a file may say anything of sampling, and nothing of anything else."""
     said = [f"run={copy.name}", f"root={copy.parent}"]
     artifact, usual = runs.find(copy.name, "unet", str(copy.parent)), composed("sample", said)
-    made = validate(usual, Sample)
+    made = validate(usual, SampleConfig)
     enlarging = Enlarging(augmentation=None, sampler=made.upsample.sampler)
     settings = Defaults(sampler=made.sampler, guidance=made.guidance, upsample=enlarging)
     defaults.write(defaults.file(artifact), artifact, settings, {"calls": 8})
     known = ("sampler", "guidance", "upsample")
 
     def act():
-        found = asdict(defaults.tuned(usual, said, Sample))
+        found = asdict(defaults.tuned(usual, said, SampleConfig))
         return {name: value for name, value in found.items() if name not in known}
 
     expected = act()

@@ -7,11 +7,11 @@ from PIL import Image
 from tiny import trainer
 
 from dmtool import load, runs
-from dmtool.chain.options import MaskFrom, Wanted
+from dmtool.chain.options import MaskFrom, SampleOptions
 from dmtool.chain.prompts import Wildcards
 from dmtool.chain.sample import sample
 from dmtool.config.compose import composed
-from dmtool.config.using import Sample
+from dmtool.config.using import SampleConfig
 from dmtool.config.validation import validate
 from dmtool.errors import UserError
 
@@ -44,9 +44,11 @@ def run(tmp_path_factory):
 def paint(run, tmp_path):
     def paint(out, prompts, words=(), **asked):
         """The pictures, and the text of their PNGs."""
-        config = validate(composed("sample", [f"run={run}", *WORDS, *words]), Sample)
+        config = validate(composed("sample", [f"run={run}", *WORDS, *words]), SampleConfig)
         folder, lists = tmp_path / out, Wildcards(None)
-        sample(config, Wanted(prompts=prompts, wildcards=lists, out=folder, **NOTHING | asked))
+        sample(
+            config, SampleOptions(prompts=prompts, wildcards=lists, out=folder, **NOTHING | asked)
+        )
         images = [Image.open(file) for file in sorted(folder.iterdir())]
         return [np.asarray(image).astype(int) for image in images], [i.text for i in images]
 

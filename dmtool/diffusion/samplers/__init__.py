@@ -13,15 +13,15 @@ from dmtool.diffusion.samplers.draws import Key, Mix, PictureNoise, Source, pict
 from dmtool.diffusion.samplers.first_order import ddim, ddpm, euler, euler_ancestral
 from dmtool.diffusion.samplers.grids import grid, resampled
 from dmtool.diffusion.samplers.heun import edm, heun, restart
-from dmtool.diffusion.samplers.known import Given
+from dmtool.diffusion.samplers.known import Known
 from dmtool.diffusion.samplers.plms import plms
 from dmtool.diffusion.samplers.trajectory import build, last, times, trajectory
 from dmtool.diffusion.samplers.unipc import unipc
 
 __all__ = [
     "Bound",
-    "Given",
     "Key",
+    "Known",
     "Mix",
     "Noise",
     "PictureNoise",

@@ -14,7 +14,7 @@ from dmtool.diffusion.samplers.base import Level
 
 
 @dataclass(frozen=True)
-class Given:
+class Known:
     """The clean picture x_0, [1, ...] or [B, ...], in the denoiser's space.
 
     Args:

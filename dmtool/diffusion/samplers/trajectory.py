@@ -32,7 +32,7 @@ from dmtool.diffusion.samplers.draws import Source, picture_noise
 from dmtool.diffusion.samplers.first_order import ddim, ddpm, euler, euler_ancestral
 from dmtool.diffusion.samplers.grids import grid, resampled, with_restarts
 from dmtool.diffusion.samplers.heun import edm, heun, restart
-from dmtool.diffusion.samplers.known import Given
+from dmtool.diffusion.samplers.known import Known
 from dmtool.diffusion.samplers.plms import plms
 from dmtool.diffusion.samplers.renoise import renoising
 from dmtool.diffusion.samplers.unipc import unipc
@@ -71,7 +71,7 @@ def build(config: Sampler) -> Sample:
     return KINDS[type(config)](config)
 
 
-def times(config: Sampler, schedule: Schedule, given: Given | None = None) -> Tensor:
+def times(config: Sampler, schedule: Schedule, given: Known | None = None) -> Tensor:
     """The times that a config's sampler visits, float64 [N + 1].
 
     Of a given picture's strength S they are the last S N intervals of the grid (rounded, at least
@@ -102,7 +102,7 @@ def trajectory(
     config: Sampler,
     purpose: str,
     device: torch.device,
-    given: Given | None = None,
+    given: Known | None = None,
 ) -> Iterator[Step]:
     """All states of a batch [B, *shape], on `device`, one picture a source, beginning with noise.
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from dmtool.errors import CheckFailed, UserError
 from dmtool.look.health import curve as curves
-from dmtool.look.health.curve import Curve, Pair
+from dmtool.look.health.curve import LossPair, ReferenceCurve
 from dmtool.look.health.rules import Finding, findings
-from dmtool.look.watch.state import Seen, look, stages
+from dmtool.look.watch.state import StageStatus, look, stages
 from dmtool.say import say
 
 SHOWN = 3  # differences from a curve's settings
@@ -21,9 +21,9 @@ def check(run: str, stage: str | None, root: str, curve: Path | None) -> None:
         stage = curves.read(curve).stage
     bad = []
     for each in [stage] if stage else sorted(stages(run, root)):
-        seen = look(run, each, root)
-        found = findings(seen) + _against(seen, _chosen(each, curve))
-        say(f"{run}/{each}: {seen.lines[-1]['pictures']:,} pictures seen")
+        status = look(run, each, root)
+        found = findings(status) + _against(status, _chosen(each, curve))
+        say(f"{run}/{each}: {status.lines[-1]['pictures']:,} pictures seen")
         say(*(f"  {MARKS[finding.healthy]:9}  {finding.text}" for finding in found))
         bad += [f"{each}: {finding.text}" for finding in found if finding.healthy is False]
     if bad:
@@ -35,30 +35,30 @@ def write(run: str, stage: str | None, root: str, path: Path) -> None:
     begun = stages(run, root)
     if stage is None and len(begun) > 1:
         raise UserError(f"name the stage that the curve is of: {', '.join(begun)}")
-    seen = look(run, stage, root)
-    curves.from_run(path.stem, seen.folder.name, seen.config, seen.lines).write(path)
-    say(f"{path}: the loss of {seen.folder}, and {curves.TOLERANCE:.0%} around it")
+    status = look(run, stage, root)
+    curves.from_run(path.stem, status.folder.name, status.config, status.lines).write(path)
+    say(f"{path}: the loss of {status.folder}, and {curves.TOLERANCE:.0%} around it")
 
 
-def _chosen(stage: str, path: Path | None) -> list[Curve]:
+def _chosen(stage: str, path: Path | None) -> list[ReferenceCurve]:
     return [curves.read(path)] if path else curves.packed(stage)
 
 
-def _against(seen: Seen, known: list[Curve]) -> list[Finding]:
+def _against(status: StageStatus, known: list[ReferenceCurve]) -> list[Finding]:
     """The comparison with the curve of the run's settings, if there is one."""
     if not known:
-        return [Finding(None, f"there is no curve of a {seen.folder.name}: general rules only")]
+        return [Finding(None, f"there is no curve of a {status.folder.name}: general rules only")]
     differences, curve = min(
-        ((each.differences(seen.config), each) for each in known), key=lambda pair: len(pair[0])
+        ((each.differences(status.config), each) for each in known), key=lambda pair: len(pair[0])
     )
     if differences:
         named = ", ".join(differences[:SHOWN]) + (", ..." if len(differences) > SHOWN else "")
         return [Finding(None, f"general rules only: it is no {curve.name}, {named}")]
-    return _compared(seen, curve)
+    return _compared(status, curve)
 
 
-def _compared(seen: Seen, curve: Curve) -> list[Finding]:
-    pairs = curve.pairs(seen.lines)
+def _compared(status: StageStatus, curve: ReferenceCurve) -> list[Finding]:
+    pairs = curve.pairs(status.lines)
     judged = [pair for pair in pairs if pair.comparable]
     if not judged:
         why = "with its learning rate" if pairs else "at its numbers of pictures (every.log)"
@@ -72,7 +72,7 @@ def _compared(seen: Seen, curve: Curve) -> list[Finding]:
     return found or [Finding(True, text)]
 
 
-def _place(curve: Curve, pairs: list[Pair]) -> str:
+def _place(curve: ReferenceCurve, pairs: list[LossPair]) -> str:
     loss, there, _ = pairs[0]
     more = f", and {len(pairs) - 1} times later" if len(pairs) > 1 else ""
     band = f"{curve.name} has {there.low:.4g} to {there.high:.4g}"

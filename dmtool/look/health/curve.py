@@ -19,7 +19,7 @@ from dmtool.config.training import StageName
 from dmtool.config.validation import container, leaves
 from dmtool.errors import UserError
 from dmtool.files import reading
-from dmtool.runs.card import Finite, Seen
+from dmtool.runs.card import Finite, PicturesSeen
 from dmtool.runs.metrics import Line
 from dmtool.train.begun import FREE
 
@@ -37,10 +37,10 @@ PACKED = Path(__file__).parents[2] / "curves"
 
 
 @dataclass(frozen=True)
-class Point:
+class LossPoint:
     """The mean loss since the point before, what it may be, and the learning rate."""
 
-    pictures: Seen
+    pictures: PicturesSeen
     loss: Finite
     low: Finite
     high: Finite
@@ -48,35 +48,35 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Stored:
+class CurveFile:
     """A curve's file."""
 
     format: int
     stage: StageName
     settings: dict[str, Any]
-    points: Annotated[list[Point], Field(min_length=1)]
+    points: Annotated[list[LossPoint], Field(min_length=1)]
 
     def __post_init__(self) -> None:
         if any(a.pictures >= b.pictures for a, b in pairwise(self.points)):
             raise ValueError("points are not in the order of their pictures")
 
 
-class Pair(NamedTuple):
+class LossPair(NamedTuple):
     """A run's loss and the reference's, over the same pictures; `comparable` by learning rate."""
 
     loss: float
-    reference: Point
+    reference: LossPoint
     comparable: bool
 
 
 @dataclass(frozen=True)
-class Curve:
+class ReferenceCurve:
     """`settings`: values by dotted key, of all that the curve depends on."""
 
     name: str
     stage: str
     settings: dict[str, Any]
-    points: list[Point]
+    points: list[LossPoint]
 
     def differences(self, config: Mapping[str, Any]) -> list[str]:
         """The settings in which a run differs: 'optim.lr=0.001 (there 0.002)'.
@@ -92,7 +92,7 @@ class Curve:
             if own.get(key) != theirs.get(key)
         ]
 
-    def pairs(self, lines: list[Line]) -> list[Pair]:
+    def pairs(self, lines: list[Line]) -> list[LossPair]:
         """The run and the reference between the numbers of pictures at which both logged."""
         own = [_point(line) for line in lines if {"loss", "lr"} <= line.keys()]
         common = sorted({p.pictures for p in own} & {p.pictures for p in self.points})
@@ -108,28 +108,28 @@ class Curve:
         runs.write_text(path, json.dumps(values | {"points": points}, indent=1) + "\n")
 
 
-def read(path: Path) -> Curve:
+def read(path: Path) -> ReferenceCurve:
     """The curve in a file; UserError if it is none that this version reads."""
     try:
-        found = reading.read_json(path, Stored, MOST)
+        found = reading.read_json(path, CurveFile, MOST)
     except reading.Unreadable as error:
         raise UserError(f"{path} is no curve of dmtool check-run --write: {error}") from error
     if found.format != FORMAT:
         raise UserError(f"{path} has format {found.format}, this dmtool reads {FORMAT}")
-    return Curve(path.stem, found.stage, found.settings, found.points)
+    return ReferenceCurve(path.stem, found.stage, found.settings, found.points)
 
 
-def packed(stage: str) -> list[Curve]:
+def packed(stage: str) -> list[ReferenceCurve]:
     """The curves that dmtool brings for a stage."""
     return [each for each in map(read, sorted(PACKED.glob("*.json"))) if each.stage == stage]
 
 
-def from_run(name: str, stage: str, config: Mapping[str, Any], lines: list[Line]) -> Curve:
+def from_run(name: str, stage: str, config: Mapping[str, Any], lines: list[Line]) -> ReferenceCurve:
     """The curve of a run, with a band around it; UserError if it is of no use."""
     points = [_point(line) for line in lines if {"loss", "lr"} <= line.keys()]
     if not points or not all(math.isfinite(point.loss) for point in points):
         raise UserError("a curve is made of a run whose loss is finite, and was logged")
-    return Curve(name, stage, settings(config), points)
+    return ReferenceCurve(name, stage, settings(config), points)
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,25 +145,25 @@ def default_settings(stage: str) -> Mapping[str, Any]:
     return settings(container(composed(f"train_{stage}")))
 
 
-def _point(line: Line) -> Point:
+def _point(line: Line) -> LossPoint:
     loss = line["loss"]
     low, high = (round(loss * (1 + side * TOLERANCE), 6) for side in (-1, 1))
-    return Point(line["pictures"], loss, low, high, line["lr"])
+    return LossPoint(line["pictures"], loss, low, high, line["lr"])
 
 
-def _between(points: list[Point], start: int, end: int) -> Point:
+def _between(points: list[LossPoint], start: int, end: int) -> LossPoint:
     """The mean over the pictures in (start, end], both of which are points' own."""
     inside = [point for point in points if start < point.pictures <= end]
     weights = [b - a for a, b in pairwise([start, *(point.pictures for point in inside)])]
     mean = partial(_mean, inside, weights)
-    return Point(end, mean("loss"), mean("low"), mean("high"), inside[-1].lr)
+    return LossPoint(end, mean("loss"), mean("low"), mean("high"), inside[-1].lr)
 
 
-def _mean(points: list[Point], weights: list[int], name: str) -> float:
+def _mean(points: list[LossPoint], weights: list[int], name: str) -> float:
     total = sum(getattr(p, name) * weight for p, weight in zip(points, weights, strict=True))
     return total / sum(weights)
 
 
-def _pair(own: Point, reference: Point) -> Pair:
+def _pair(own: LossPoint, reference: LossPoint) -> LossPair:
     low, high = sorted((own.lr, reference.lr))
-    return Pair(own.loss, reference, high <= RATES * low)
+    return LossPair(own.loss, reference, high <= RATES * low)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dmtool.config.base import Count
 from dmtool.config.optim import Optim
 from dmtool.config.training import Recovery
-from dmtool.look.watch.state import Seen
+from dmtool.look.watch.state import StageStatus
 from dmtool.runs import metrics
 from dmtool.train import optim
 
@@ -29,73 +29,73 @@ class Finding:
     text: str
 
 
-def findings(seen: Seen) -> list[Finding]:
+def findings(status: StageStatus) -> list[Finding]:
     """All that can be judged of a run, healthy or not."""
     rules = (_finite, _skipped, _loss, _gradient, _throughput, _rate, _average, _stalls)
-    return [finding for rule in rules if (finding := rule(seen)) is not None]
+    return [finding for rule in rules if (finding := rule(status)) is not None]
 
 
-def _finite(seen: Seen) -> Finding:
+def _finite(status: StageStatus) -> Finding:
     bad = [
         f"{name} is {value} at {line['pictures']:,} pictures"
-        for line in seen.lines
+        for line in status.lines
         for name, value in line.items()
         if isinstance(value, float) and not math.isfinite(value)
     ]
     return Finding(not bad, bad[0] if bad else "all figures are finite")
 
 
-def _skipped(seen: Seen) -> Finding | None:
-    counts = metrics.series(seen.lines, "skipped")
+def _skipped(status: StageStatus) -> Finding | None:
+    counts = metrics.series(status.lines, "skipped")
     if not counts:
         return None
     pictures, count = counts[-1]
-    share = count * seen.part("batch_size", Count) / max(pictures, 1)
+    share = count * status.part("batch_size", Count) / max(pictures, 1)
     return Finding(share <= SKIPS, f"{count:.0f} steps were skipped: {share:.2%}")
 
 
-def _quarters(seen: Seen, name: str) -> list[float] | None:
-    values = [value for _, value in metrics.series(seen.lines, name) if math.isfinite(value)]
+def _quarters(status: StageStatus, name: str) -> list[float] | None:
+    values = [value for _, value in metrics.series(status.lines, name) if math.isfinite(value)]
     return metrics.quarters(values) if len(values) >= ENOUGH else None
 
 
-def _loss(seen: Seen) -> Finding | None:
-    medians = _quarters(seen, "loss")
+def _loss(status: StageStatus) -> Finding | None:
+    medians = _quarters(status, "loss")
     if medians is None:
         return None
     text = f"the loss of the last quarter is {medians[3]:.4g}, the lowest was {min(medians):.4g}"
     return Finding(medians[3] - min(medians) <= (RISE - 1) * abs(min(medians)), text)
 
 
-def _gradient(seen: Seen) -> Finding | None:
-    medians = _quarters(seen, "grad_norm")
+def _gradient(status: StageStatus) -> Finding | None:
+    medians = _quarters(status, "grad_norm")
     if medians is None:
         return None
     text = f"the gradient norm of the last quarter is {medians[3]:.3g}, it was {medians[1]:.3g}"
     return Finding(medians[3] <= GROWTH * medians[1], text)
 
 
-def _throughput(seen: Seen) -> Finding | None:
-    medians = _quarters(seen, "pictures_per_second")
+def _throughput(status: StageStatus) -> Finding | None:
+    medians = _quarters(status, "pictures_per_second")
     if medians is None:
         return None
     text = f"the last quarter saw {medians[3]:.0f} pictures/s, the fastest {max(medians):.0f}"
     return Finding(medians[3] >= COLLAPSE * max(medians), text)
 
 
-def _rate(seen: Seen) -> Finding | None:
+def _rate(status: StageStatus) -> Finding | None:
     """Its last step's rate, against the schedule: its course by the pictures and seconds before the
     step, its warm-up by those after it.
 
     Each time that the run went back has lowered it.
     """
-    lines = [line for line in seen.lines if "lr" in line]
+    lines = [line for line in status.lines if "lr" in line]
     if not lines:
         return None
-    config, line = seen.part("optim", Optim), lines[-1]
-    before = line["pictures"] - seen.part("batch_size", Count)
-    factor = optim.factor(config, line["pictures"], seen.fraction(before, line["seconds"]))
-    factor *= seen.part("recovery", Recovery).lr_factor ** line.get("rollbacks", 0)
+    config, line = status.part("optim", Optim), lines[-1]
+    before = line["pictures"] - status.part("batch_size", Count)
+    factor = optim.factor(config, line["pictures"], status.fraction(before, line["seconds"]))
+    factor *= status.part("recovery", Recovery).lr_factor ** line.get("rollbacks", 0)
     text = (
         f"the learning rate is {line['lr']:.3g} at {line['pictures']:,} pictures, "
         f"the schedule says {config.lr * factor:.3g}"
@@ -103,8 +103,8 @@ def _rate(seen: Seen) -> Finding | None:
     return Finding(abs(line["lr"] - config.lr * factor) <= OFF * config.lr, text)
 
 
-def _average(seen: Seen) -> Finding | None:
-    distances = metrics.series(seen.lines, "ema_distance")
+def _average(status: StageStatus) -> Finding | None:
+    distances = metrics.series(status.lines, "ema_distance")
     if not distances:
         return None
     pictures, distance = distances[-1]
@@ -112,10 +112,10 @@ def _average(seen: Seen) -> Finding | None:
     return Finding(distance <= FAR, f"{text} at {pictures:,} pictures")
 
 
-def _stalls(seen: Seen) -> Finding:
-    if seen.alert:
-        return Finding(False, seen.alert)
-    if seen.silent:
-        return Finding(None, f"it is not complete, and has logged nothing for {seen.age:,.0f} s")
-    count = sum("alert" in line for line in seen.lines)
+def _stalls(status: StageStatus) -> Finding:
+    if status.alert:
+        return Finding(False, status.alert)
+    if status.silent:
+        return Finding(None, f"it is not complete, and has logged nothing for {status.age:,.0f} s")
+    count = sum("alert" in line for line in status.lines)
     return Finding(True, f"it stalled {count} times, and went on" if count else "no stalls")

@@ -30,7 +30,7 @@ class Costs:
 
 
 @dataclass(frozen=True)
-class Sizes:
+class FileSizes:
     """Bytes of what a run writes."""
 
     checkpoint: int
@@ -121,7 +121,7 @@ def whole(config: Train, costs: Costs, decoding: Decoding, steps: int) -> float:
     return spent - costs.save + costs.last_save
 
 
-def disk(config: Train, sizes: Sizes, steps: int) -> dict[str, int]:
+def disk(config: Train, sizes: FileSizes, steps: int) -> dict[str, int]:
     """Bytes of a finished run by kind; `keep.best` counts as one checkpoint and artifact more."""
     happens, batch_size = calendar(config, steps), config.batch_size
     saves, taken = (

@@ -13,7 +13,7 @@ from dmtool import runs
 from dmtool.config.training import FromVae, Train
 from dmtool.data.source import Source
 from dmtool.look.plan import memory, outline
-from dmtool.look.plan.forecast import Costs, Sizes
+from dmtool.look.plan.forecast import Costs, FileSizes
 from dmtool.look.plan.loading import Few, Loading, loading
 from dmtool.look.plan.outline import Outline
 from dmtool.look.plan.rehearsal import Rehearsal
@@ -44,7 +44,7 @@ class Measured:
     peak: memory.Peak
     free: int
     largest: int | None
-    sizes: Sizes
+    sizes: FileSizes
     outline: Outline
 
 
@@ -77,7 +77,7 @@ class _Kept:
         return self.rehearsal
 
 
-def _found(kept: _Kept, sizes: Sizes) -> Measured:
+def _found(kept: _Kept, sizes: FileSizes) -> Measured:
     rehearsal = kept.rehearsal
     context, program = rehearsal.context, rehearsal.program
     micro, gpu = context.share // rehearsal.step.parts, context.device.type == "cuda"
@@ -122,8 +122,8 @@ def _outline(stage: Stage, config: Train) -> Outline:
     return outline.of_config(config, stage.text, 0 if states is None else states.shape[1])
 
 
-def _sizes(folder: Path) -> Sizes:
-    return Sizes(
+def _sizes(folder: Path) -> FileSizes:
+    return FileSizes(
         checkpoint=_bytes(max((folder / "checkpoints").iterdir())),
         artifact=_bytes(folder / "artifacts" / "default"),
         snapshot=max(map(_bytes, (folder / "snapshots").glob("*")), default=0),

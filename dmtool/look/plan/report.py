@@ -12,7 +12,7 @@ from dmtool.device import DTYPES
 from dmtool.look.plan import forecast, memory
 from dmtool.look.plan.count import Count, count, kept
 from dmtool.look.plan.devices import SHARE, Devices
-from dmtool.look.plan.forecast import Sizes
+from dmtool.look.plan.forecast import FileSizes
 from dmtool.look.plan.measure import Measured
 from dmtool.look.plan.outline import Outline
 
@@ -31,7 +31,7 @@ def counted(config: Train, outline: Outline, others: list[Devices]) -> Facts:
     total, saved = count(outline, config), kept(outline, ELSEWHERE, dtype)
     micro = config.batch_size // config.accumulation
     snapshot = len(config.ema.snapshots) * total.network // 2  # they are stored in float16
-    sizes = Sizes(total.checkpoint, artifact=total.network, snapshot=snapshot, preview=0)
+    sizes = FileSizes(total.checkpoint, artifact=total.network, snapshot=snapshot, preview=0)
     steps = -(-(config.limit.pictures or 0) // config.batch_size)
     used = {"micro_batch": micro, "device_estimate": total.memory(saved * micro)}
     return {

@@ -21,7 +21,7 @@ PICTURES = {".png", ".gif", ".webp", ".svg"}
 
 
 @dataclass(frozen=True)
-class Stage:
+class TrainedStage:
     """A stage of a run; `config` is its YAML."""
 
     name: str
@@ -37,7 +37,7 @@ class Run:
 
     name: str
     folder: Path
-    stages: list[Stage]
+    stages: list[TrainedStage]
     results: dict[str, dict[str, Any]]
     pictures: list[Path]
 
@@ -67,11 +67,11 @@ def look(run: str, root: str) -> Run:
     )  # fmt: skip
 
 
-def _stage(folder: Path) -> Stage:
+def _stage(folder: Path) -> TrainedStage:
     artifacts = sorted(folder.glob("artifacts/[!.]*"))
     previews = _own(folder, folder.glob("previews/*.png"))
     (config,) = _own(folder, [folder / "config.yaml"])
-    return Stage(
+    return TrainedStage(
         folder.name,
         reading.read_text(config, reading.CONFIG),
         metrics.read(folder / metrics.NAME),

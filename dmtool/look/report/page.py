@@ -16,7 +16,7 @@ from dmtool import runs as directories
 from dmtool.config.validation import leaves
 from dmtool.files import reading
 from dmtool.look.report import contents, curves
-from dmtool.look.report.contents import Run, Stage
+from dmtool.look.report.contents import Run, TrainedStage
 from dmtool.look.report.curves import Drawn
 from dmtool.measure import compare
 from dmtool.measure.compare import Difference, Table
@@ -87,7 +87,7 @@ def _result(name: str, result: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _stage(stage: Stage, run: Run) -> dict[str, Any]:
+def _stage(stage: TrainedStage, run: Run) -> dict[str, Any]:
     return {
         "name": stage.name,
         "config": stage.config,
@@ -96,7 +96,7 @@ def _stage(stage: Stage, run: Run) -> dict[str, Any]:
     }
 
 
-def _provenance(stages: Sequence[Stage]) -> Table:
+def _provenance(stages: Sequence[TrainedStage]) -> Table:
     """All artifacts with their parents, data and text encoder, by sha256."""
     head = ["artifact", "sha256", "pictures seen", "parents", "text encoder", "data"]
     rows = [

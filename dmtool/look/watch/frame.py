@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from dmtool.look.watch.picture import RESET, blocks
 from dmtool.look.watch.plot import panel
-from dmtool.look.watch.state import Seen
+from dmtool.look.watch.state import StageStatus
 from dmtool.look.watch.terminal import Terminal
 from dmtool.runs import metrics
 from dmtool.say import shown
@@ -18,61 +18,61 @@ BESIDE = 72  # columns from which the preview stands at the curves' side
 SHARE = 0.42  # of the screen, for the preview
 
 
-def frame(seen: Seen, terminal: Terminal) -> list[str]:
+def frame(status: StageStatus, terminal: Terminal) -> list[str]:
     """At most `height - 1` lines: a cursor may stand below them."""
-    head = _head(seen, terminal)
+    head = _head(status, terminal)
     room = terminal.height - 1 - len(head)
-    preview = seen.preview()
+    preview = status.preview()
     if preview is None:
-        return head + _panels(seen, terminal.width, room, terminal.unicode)
+        return head + _panels(status, terminal.width, room, terminal.unicode)
     path, image = preview
     where = shown(path)[-terminal.width :]
     if terminal.colours == "none" or not terminal.unicode:
-        return [*head, *_panels(seen, terminal.width, room - 1, terminal.unicode), where]
+        return [*head, *_panels(status, terminal.width, room - 1, terminal.unicode), where]
     if terminal.width >= BESIDE:
         columns = int(terminal.width * SHARE)
         picture = [where[-columns:], *blocks(image, columns, room - 1, terminal.colours)]
         left = terminal.width - columns - 2
-        return head + _beside(_panels(seen, left, room, True), picture, left + 2)
+        return head + _beside(_panels(status, left, room, True), picture, left + 2)
     rows = int(room * SHARE)
     picture = blocks(image, terminal.width, rows, terminal.colours)
-    return [*head, *_panels(seen, terminal.width, room - len(picture), True), *picture]
+    return [*head, *_panels(status, terminal.width, room - len(picture), True), *picture]
 
 
-def _head(seen: Seen, terminal: Terminal) -> list[str]:
+def _head(status: StageStatus, terminal: Terminal) -> list[str]:
     """The status, and a line for what is wrong."""
-    last, name = seen.lines[-1], shown(f"{seen.folder.parent.name}/{seen.folder.name}")
+    last, name = status.lines[-1], shown(f"{status.folder.parent.name}/{status.folder.name}")
     spent = tqdm.format_interval(last["seconds"])
-    first = f"{name}: {_state(seen)}, {last['pictures']:,} pictures in {spent}"
+    first = f"{name}: {_state(status)}, {last['pictures']:,} pictures in {spent}"
     wrong = []
-    if seen.alert:
-        wrong.append(f"ALERT: {shown(seen.alert)}")
-    if seen.silent:
-        wrong.append(f"SILENT for {tqdm.format_interval(seen.age)}: stopped, killed or hanging")
+    if status.alert:
+        wrong.append(f"ALERT: {shown(status.alert)}")
+    if status.silent:
+        wrong.append(f"SILENT for {tqdm.format_interval(status.age)}: stopped, killed or hanging")
     strong = ("\x1b[1;31m", RESET) if terminal.colours != "none" else ("", "")
     return [first[: terminal.width], *(f"{line[: terminal.width]}".join(strong) for line in wrong)]
 
 
-def _state(seen: Seen) -> str:
-    if seen.complete:
+def _state(status: StageStatus) -> str:
+    if status.complete:
         return "trained"
-    written = "" if seen.silent else f", a line {tqdm.format_interval(seen.age)} ago"
-    last = seen.lines[-1]
-    return f"{seen.fraction(last['pictures'], last['seconds']):.0%}{written}"
+    written = "" if status.silent else f", a line {tqdm.format_interval(status.age)} ago"
+    last = status.lines[-1]
+    return f"{status.fraction(last['pictures'], last['seconds']):.0%}{written}"
 
 
-def _panels(seen: Seen, width: int, height: int, unicode: bool) -> list[str]:
+def _panels(status: StageStatus, width: int, height: int, unicode: bool) -> list[str]:
     """As many figures as there is room for, in a grid."""
     columns, rows = max(1, width // NARROWEST), max(1, height // LOWEST)
-    names = metrics.names(seen.lines)[: columns * rows]
+    names = metrics.names(status.lines)[: columns * rows]
     if not names:
         return []
     columns = min(columns, -(-len(names) // min(rows, len(names))))
     rows = -(-len(names) // columns)
     wide, high = width // columns, max(2, height // rows)
-    end = max(1, *(line["pictures"] for line in seen.lines))
+    end = max(1, *(line["pictures"] for line in status.lines))
     drawn = [
-        panel(shown(name), metrics.series(seen.lines, name), end, wide - 1, high, unicode)
+        panel(shown(name), metrics.series(status.lines, name), end, wide - 1, high, unicode)
         for name in names
     ]
     lines: list[str] = []

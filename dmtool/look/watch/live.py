@@ -33,11 +33,11 @@ def live(run: str, stage: str | None, root: str) -> None:
 def _show(run: str, stage: str | None, root: str) -> bool:
     """Draw a frame over the one before; True if there will be no other."""
     try:
-        seen = look(run, stage, root)
+        status = look(run, stage, root)
     except NothingYet as error:
         lines, last = [shown(error)], False
     else:
-        lines, last = frame(seen, terminal.here()), seen.complete
+        lines, last = frame(status, terminal.here()), status.complete
     sys.stdout.write(HOME + "".join(f"{line}{REST_OF_LINE}\n" for line in lines) + REST)
     sys.stdout.flush()
     return last

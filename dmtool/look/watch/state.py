@@ -25,7 +25,7 @@ LARGEST = 2**25
 
 
 @dataclass(frozen=True)
-class Seen:
+class StageStatus:
     """`complete`: its limit is reached; `age`: seconds since it wrote its last line."""
 
     folder: Path
@@ -78,7 +78,7 @@ def stages(run: str, root: str) -> list[str]:
     return [path.name for path in sorted(found, key=_written, reverse=True)]
 
 
-def look(run: str, stage: str | None, root: str) -> Seen:
+def look(run: str, stage: str | None, root: str) -> StageStatus:
     """A stage of a run, by default the one that wrote last; UserError says what is missing."""
     begun = stages(run, root)
     if stage is not None and stage not in begun:
@@ -88,7 +88,7 @@ def look(run: str, stage: str | None, root: str) -> Seen:
     if not lines:
         raise NothingYet(f"{folder} has logged nothing yet: it is preparing, or was stopped before")
     age = time.time() - _written(folder)
-    return Seen(folder, lines, saved.read(folder), _complete(folder, lines), age)
+    return StageStatus(folder, lines, saved.read(folder), _complete(folder, lines), age)
 
 
 class NothingYet(UserError):

@@ -32,7 +32,7 @@ from dmtool.measure.alignment import align_lines, clip, prompt_sets
 from dmtool.measure.alignment.align_figures import GENERATED, Gallery, Views, figures
 from dmtool.measure.alignment.clip import Clip
 from dmtool.measure.alignment.composition import are_shapes
-from dmtool.measure.alignment.prompt_sets import Asked, Captions
+from dmtool.measure.alignment.prompt_sets import CaptionSet, PromptSet
 from dmtool.measure.captioned_folder import captioned, read_picture, read_square
 from dmtool.measure.decoders.decoded import decoded
 from dmtool.measure.features import extractors
@@ -57,18 +57,18 @@ def run(config: EvalAlign, out: Path | None) -> None:
                 f"the run {config.run!r} was trained without text: it follows no captions"
             )
         real = real_pictures.of_chain(chain, config)
-        wanted = prompt_sets.ASKED[config.prompts](config, real)
-        result = _of_run(config, chain, real, wanted, group)
+        prompts = prompt_sets.PROMPT_SETS[config.prompts](config, real)
+        result = _of_run(config, chain, real, prompts, group)
         if group.main:
-            path = runs.run_dir(config.run, config.root) / "eval" / f"align-{wanted.name}.json"
-            _say(result, wanted.name, out or path)
+            path = runs.run_dir(config.run, config.root) / "eval" / f"align-{prompts.name}.json"
+            _say(result, prompts.name, out or path)
 
 
 def folder(config: EvalAlign, fake: Path, out: Path | None) -> None:
     """Look at a folder of captioned pictures, print the figures and write them to `out`."""
     with processes.started(pick_device(config.device), config.timeout) as group:
         pairs = captioned(fake)
-        captions = Captions(name=str(fake), captions=[caption for _, caption in pairs])
+        captions = CaptionSet(name=str(fake), captions=[caption for _, caption in pairs])
         model = _clip(config)
         looks = _looks(model, captions.captions)
         if not looks:
@@ -96,29 +96,33 @@ def _say(result: dict[str, Any], name: str, path: Path | None) -> None:
 
 
 def _of_run(
-    config: EvalAlign, chain: Pipeline, real: real_pictures.Reals, wanted: Asked, group: Group
+    config: EvalAlign,
+    chain: Pipeline,
+    real: real_pictures.RealPictures,
+    prompts: PromptSet,
+    group: Group,
 ) -> dict[str, Any]:
     """The figures with all that they depend on, on the main process."""
     model = _clip(config)
-    extractor = extractors.load(config.extractor, chain.device) if wanted.rows else None
+    extractor = extractors.load(config.extractor, chain.device) if prompts.rows else None
     known = real.features(extractor, config.batch_size) if extractor else None
-    sets = _sets(chain, wanted, model, extractor, config, group)
+    sets = _sets(chain, prompts, model, extractor, config, group)
     if not group.main:
         return {}
-    gallery = Gallery(known, wanted.rows) if known is not None else None
-    found = figures(sets, wanted, model, config.batch_size, gallery)
+    gallery = Gallery(known, prompts.rows) if known is not None else None
+    found = figures(sets, prompts, model, config.batch_size, gallery)
     shared = _shared(chain, model, extractor)
     how = {"ema": chain.card["ema"], "network_took_part": bool(shared)}
     return _result(found, model, extractor, len(real.keys)) | {
-        "protocol": wanted.protocol,
+        "protocol": prompts.protocol,
         "settings": chain.settings() | how,
-        "warnings": [*wanted.warnings, *shared],
+        "warnings": [*prompts.warnings, *shared],
     }
 
 
 def _sets(
     chain: Pipeline,
-    wanted: Asked,
+    prompts: PromptSet,
     model: Clip | None,
     extractor: FeatureExtractor | None,
     config: EvalAlign,
@@ -129,19 +133,19 @@ def _sets(
     And of real ones as the chain's decoder (and upsampler) gives them back, if it has any: no noise
     predictor does better.
     """
-    looks, mine = _looks(model, wanted.captions), group.share(range(len(wanted.captions)))
+    looks, mine = _looks(model, prompts.captions), group.share(range(len(prompts.captions)))
     seen = partial(_seen, count=len(mine), batch_size=config.batch_size, group=group)
-    real = seen(map(wanted.true, mine), looks=looks)
+    real = seen(map(prompts.true, mine), looks=looks)
     sets = {"real": real}
     if chain.codec.factor > 1 or chain.upsampler:
-        captions, keys = [wanted.captions[i] for i in mine], [wanted.keys[i] for i in mine]
-        sets["decoded"] = seen(decoded(chain, map(wanted.true, mine), captions, keys), looks=looks)
-    requests = (Request(wanted.captions[i], wanted.keys[i]) for i in mine)
+        captions, keys = [prompts.captions[i] for i in mine], [prompts.keys[i] for i in mine]
+        sets["decoded"] = seen(decoded(chain, map(prompts.true, mine), captions, keys), looks=looks)
+    requests = (Request(prompts.captions[i], prompts.keys[i]) for i in mine)
     pictures = (picture.pixels for picture in chain.pictures(requests))
     if extractor:
         looks["features"] = lambda images: [*extractor(torch.stack([*images])).cpu().numpy()]
     generated = seen(pictures, looks=looks)
-    order = _others(len(wanted.captions), config.seed) if group.main else []
+    order = _others(len(prompts.captions), config.seed) if group.main else []
     shuffled = {name: [each[i] for i in order] for name, each in real.items()}
     return {GENERATED: generated, **sets, "shuffled": shuffled}
 

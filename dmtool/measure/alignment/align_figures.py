@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dmtool.measure.alignment import clip_score, composition
 from dmtool.measure.alignment.clip import Clip, Embeddings
 from dmtool.measure.alignment.composition import Groups
-from dmtool.measure.alignment.prompt_sets import Captions
+from dmtool.measure.alignment.prompt_sets import CaptionSet
 from dmtool.measure.alignment.retrieval import recalls, retrieval
 from dmtool.measure.measures import Figures
 
@@ -33,7 +33,7 @@ class Gallery:
 
 def figures(
     sets: Mapping[str, Views],
-    asked: Captions,
+    asked: CaptionSet,
     model: Clip | None,
     batch_size: int,
     gallery: Gallery | None = None,
@@ -57,7 +57,7 @@ def figures(
 
 
 def _of_set(
-    views: Views, asked: Captions, texts: Sequence[Embeddings], groups: Groups
+    views: Views, asked: CaptionSet, texts: Sequence[Embeddings], groups: Groups
 ) -> dict[str, Figures]:
     found: dict[str, Figures] = {name: {"n": int(rows.sum())} for name, rows in groups.items()}
     if texts:
@@ -70,7 +70,7 @@ def _of_set(
     return found
 
 
-def _judged(views: Views, asked: Captions, groups: Groups) -> dict[str, dict[str, Figures]]:
+def _judged(views: Views, asked: CaptionSet, groups: Groups) -> dict[str, dict[str, Figures]]:
     verdicts = composition.verdicts(views["view"], asked.captions)
     found = {"composition": composition.accuracies(verdicts, asked.captions, groups)}
     return found | (

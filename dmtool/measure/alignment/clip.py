@@ -27,7 +27,7 @@ Embeddings = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Preparation:
+class ClipPreparation:
     """How a picture reaches the network, from preprocessor_config.json."""
 
     shorter: int
@@ -55,7 +55,7 @@ class Clip:
 
     model: Any
     tokenizer: Any
-    prepare: Preparation
+    prepare: ClipPreparation
     name: str
     sha256: str
     device: torch.device
@@ -125,7 +125,7 @@ def load(name: str, device: torch.device) -> Clip:
     )
 
 
-def _preparation(path: Path) -> Preparation:
+def _preparation(path: Path) -> ClipPreparation:
     """UserError for steps that are not CLIP's."""
     config = pretrained.json_object(path)
     steps = ("do_resize", "do_center_crop", "do_rescale", "do_normalize")
@@ -134,7 +134,7 @@ def _preparation(path: Path) -> Preparation:
         raise UserError(f"{path}: {missing[0]} is false: that is not how CLIP takes pictures")
     try:
         size, crop = config["size"], config["crop_size"]
-        return Preparation(
+        return ClipPreparation(
             shorter=size if isinstance(size, int) else size["shortest_edge"],
             crop=(crop, crop) if isinstance(crop, int) else (crop["height"], crop["width"]),
             resample=Image.Resampling(config["resample"]),

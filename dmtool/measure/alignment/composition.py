@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dmtool.data.judge import Verdict, View, compare
+from dmtool.data.judge import Judgement, View, compare
 from dmtool.data.scene import Description, parse
 from dmtool.measure.alignment.toy_prompts import TASKS
 
 ASPECTS = ("objects", "colours", "shapes", "sizes", "relations", "ground")
-"""Fields of a `Verdict`, each for all objects of a caption at once: objects are their number."""
+"""Fields of a `Judgement`, each for all objects of a caption at once: objects are their number."""
 
 WORDS = ("colours", "shapes", "sizes", "relations", "ground")
 """What captions have words for."""
@@ -32,7 +32,7 @@ def are_shapes(captions: Sequence[str]) -> bool:
         return False
 
 
-def verdicts(views: Sequence[View], captions: Sequence[str]) -> list[Verdict]:
+def verdicts(views: Sequence[View], captions: Sequence[str]) -> list[Judgement]:
     """What each picture, as it was seen, shows of its caption."""
     return [compare(view, parse(caption)) for view, caption in zip(views, captions, strict=True)]
 
@@ -50,7 +50,9 @@ def groups(captions: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
     return found
 
 
-def accuracies(found: Sequence[Verdict], captions: Sequence[str], groups: Groups) -> dict[str, Any]:
+def accuracies(
+    found: Sequence[Judgement], captions: Sequence[str], groups: Groups
+) -> dict[str, Any]:
     """{group: {"whole", and each of `ASPECTS`}}: shares of the group's pictures.
 
     `whole` is the share of pictures that show all of their caption. `relations` is over the
@@ -63,7 +65,7 @@ def accuracies(found: Sequence[Verdict], captions: Sequence[str], groups: Groups
     }
 
 
-def by_task(found: Sequence[Verdict], tasks: Sequence[str], groups: Groups) -> dict[str, Any]:
+def by_task(found: Sequence[Judgement], tasks: Sequence[str], groups: Groups) -> dict[str, Any]:
     """{group: {task: accuracy}} with their mean over the tasks, as GenEval's overall score.
 
     A group without prompts of some task is left out: its mean would not compare.
@@ -79,7 +81,7 @@ def by_task(found: Sequence[Verdict], tasks: Sequence[str], groups: Groups) -> d
     return result
 
 
-def _accuracy(found: Sequence[Verdict], related: NDArray[np.bool_]) -> dict[str, Any]:
+def _accuracy(found: Sequence[Judgement], related: NDArray[np.bool_]) -> dict[str, Any]:
     shares = {name: [getattr(verdict, name) for verdict in found] for name in ASPECTS}
     shares["relations"] = [
         right for right, is_there in zip(shares["relations"], related, strict=True) if is_there

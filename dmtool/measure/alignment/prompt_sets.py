@@ -20,13 +20,13 @@ from dmtool.files import cache
 from dmtool.measure.alignment import retrieval, toy_prompts
 from dmtool.measure.alignment.composition import Groups
 from dmtool.measure.alignment.novelty import NOVELTIES, novelty
-from dmtool.measure.real_pictures import Reals, evenly
+from dmtool.measure.real_pictures import RealPictures, evenly
 
 NONE_HELD = "nothing is held out: train on data.hold_out='[red circle,...]' to see what is learned"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Captions:
+class CaptionSet:
     """Captions and how they are told apart.
 
     `name` is that of the split, set or folder. `tasks` are those of `toy_prompts`, one a caption.
@@ -39,7 +39,7 @@ class Captions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked(Captions):
+class PromptSet(CaptionSet):
     """Captions with the key that each one's picture is drawn from.
 
     `true(i)` is a real picture of caption i, uint8 [3, H, W]; of a split it is row `rows[i]` of all
@@ -53,31 +53,31 @@ class Asked(Captions):
     warnings: list[str] = field(default_factory=list)
 
 
-def of_split(config: EvalAlign, reals: Reals) -> Asked:
+def of_split(config: EvalAlign, real: RealPictures) -> PromptSet:
     """`count` evenly spread captions of a split; UserError if it has fewer than two."""
-    captioned = [row for row in reals.of(config.split) if reals.captions[row]]
+    captioned = [row for row in real.of(config.split) if real.captions[row]]
     if len(captioned) < 2:
         raise UserError(
             f"the split {config.split!r} has {len(captioned)} pictures with a caption: at least 2 "
             "are needed"
         )
     rows = evenly(captioned, config.count or len(captioned))
-    captions = [reals.captions[row] for row in rows]
-    return Asked(
+    captions = [real.captions[row] for row in rows]
+    return PromptSet(
         name=config.split,
         captions=captions,
         keys=[(config.seed, row) for row in rows],
-        groups=retrieval.groups(captions) | _by_novelty(captions, reals),
-        true=lambda i: reals.take([rows[i]])[0],
-        protocol={"split": config.split, "seed": config.seed, **reals.describe(rows)}
+        groups=retrieval.groups(captions) | _by_novelty(captions, real),
+        true=lambda i: real.take([rows[i]])[0],
+        protocol={"split": config.split, "seed": config.seed, **real.describe(rows)}
         | {"prompts": cache.digest(captions)},
         rows=rows,
     )
 
 
-def toy_compositional(config: EvalAlign, reals: Reals) -> Asked:
+def toy_compositional(config: EvalAlign, real: RealPictures) -> PromptSet:
     """The prompts of `toy_prompts` for a run's shapes; UserError if it was trained on others."""
-    data = reals.pictures.config
+    data = real.pictures.config
     if not isinstance(data, ShapesData):
         raise UserError(
             f"prompts=toy-compositional is for runs of data=shapes, {config.run!r} is of others: "
@@ -85,25 +85,25 @@ def toy_compositional(config: EvalAlign, reals: Reals) -> Asked:
         )
     held = held_out(data)
     found = toy_prompts.prompts(config.each, data.min_objects, data.max_objects, held)
-    captions, size = [prompt.caption for prompt in found], reals.pictures.resolution
-    return Asked(
+    captions, size = [prompt.caption for prompt in found], real.pictures.resolution
+    return PromptSet(
         name=config.prompts,
         captions=captions,
         keys=[(config.seed, i) for i in range(len(found))],
-        groups=_by_novelty(captions, reals),
+        groups=_by_novelty(captions, real),
         true=lambda i: to_pixels(draw(found[i].scene, size)),
-        protocol={"set": config.prompts, "seed": config.seed, **reals.describe()}
+        protocol={"set": config.prompts, "seed": config.seed, **real.describe()}
         | {"prompts": cache.digest(captions), "each": config.each, "hold_out": data.hold_out},
         tasks=[prompt.task for prompt in found],
         warnings=[] if held else [NONE_HELD],
     )
 
 
-ASKED = {"captions": of_split, "toy-compositional": toy_compositional}
+PROMPT_SETS = {"captions": of_split, "toy-compositional": toy_compositional}
 """By the config's `prompts`."""
 
 
-def _by_novelty(captions: list[str], reals: Reals) -> dict[str, NDArray[np.bool_]]:
+def _by_novelty(captions: list[str], real: RealPictures) -> dict[str, NDArray[np.bool_]]:
     """Captions by what of them is new to the training; without groups of none."""
-    known = novelty(captions, [reals.captions[row] for row in reals.of("train")])
+    known = novelty(captions, [real.captions[row] for row in real.of("train")])
     return {name: known == name for name in NOVELTIES if name in known}

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-from dmtool.data.judge import Verdict
-from dmtool.data.scene import Kind, Pair, Scene
+from dmtool.data.judge import Judgement
+from dmtool.data.scene import ObjectKind, Pair, Scene
 from dmtool.data.shapes import arranged
 
 
@@ -28,13 +28,13 @@ class Task:
     differ: tuple[str, ...]
     aspects: tuple[str, ...]
 
-    def suits(self, kinds: Sequence[Kind]) -> bool:
+    def suits(self, kinds: Sequence[ObjectKind]) -> bool:
         """Whether the objects differ as they should."""
         return all(
             len({getattr(kind, name) for kind in kinds}) == len(kinds) for name in self.differ
         )
 
-    def passed(self, verdict: Verdict) -> bool:
+    def passed(self, verdict: Judgement) -> bool:
         """Whether a picture shows what the task is about."""
         return verdict.shows(*self.aspects) if self.aspects else verdict.objects
 
@@ -74,7 +74,7 @@ def prompts(each: int, least: int, most: int, held: Collection[Pair]) -> list[Pr
 
 
 def _prompt(name: str, number: int, count: int, held: Collection[Pair], unseen: bool) -> Prompt:
-    def wanted(kinds: Sequence[Kind]) -> bool:
+    def wanted(kinds: Sequence[ObjectKind]) -> bool:
         return TASKS[name].suits(kinds) and any(kind.pair in held for kind in kinds) == unseen
 
     random = Random(f"toy-compositional {name} {unseen} {number}")

@@ -18,11 +18,11 @@ from dmtool.device import pick_device
 from dmtool.files import outputs
 from dmtool.measure import real_pictures
 from dmtool.measure.decoders import pairs, perceptual
-from dmtool.measure.decoders.pairs import Meter, Pair, Results
+from dmtool.measure.decoders.pairs import Meter, PicturePair, Results
 from dmtool.measure.distances.frechet import Moments
 from dmtool.measure.features import extractors
 from dmtool.measure.features.feature_set import merged
-from dmtool.measure.real_pictures import Reals
+from dmtool.measure.real_pictures import RealPictures
 from dmtool.measure.record import paired_warnings, record
 from dmtool.processes import Group
 from dmtool.runs import Artifact
@@ -105,10 +105,15 @@ def run(
 
 
 def measure(
-    decoder: Decoder, real: Reals, rows: list[int], meter: Meter, batch_size: int, group: Group
-) -> tuple[list[Pair], Moments | None]:
+    decoder: Decoder,
+    real: RealPictures,
+    rows: list[int],
+    meter: Meter,
+    batch_size: int,
+    group: Group,
+) -> tuple[list[PicturePair], Moments | None]:
     """On the main process: all pairs in the order of `rows`, and the latents' moments."""
-    found: list[Pair] = []
+    found: list[PicturePair] = []
     moments: list[Moments] = []
     for part, pictures in real.batches(group.share(rows), batch_size, group.silent):
         results = decoder(pictures, [real.captions[row] for row in part], part)
@@ -120,7 +125,7 @@ def measure(
 
 
 def _record(
-    decoder: Decoder, artifact: Artifact, meter: Meter, measured: list[Pair]
+    decoder: Decoder, artifact: Artifact, meter: Meter, measured: list[PicturePair]
 ) -> dict[str, Any]:
     """The figures of each method, with what they depend on."""
     n, card = len(measured), artifact.card
@@ -166,7 +171,11 @@ def _spread(values: dict[str, float], decimals: int) -> str:
 
 
 def _sheet(
-    decoder: Decoder, real: Reals, rows: list[int], measured: list[Pair], places: list[int]
+    decoder: Decoder,
+    real: RealPictures,
+    rows: list[int],
+    measured: list[PicturePair],
+    places: list[int],
 ) -> Image.Image:
     """Pictures, what they are compared with, and the stage's own, made again, side by side."""
     pictures = real.take(rows)

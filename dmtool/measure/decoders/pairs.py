@@ -31,7 +31,7 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Pair:
+class PicturePair:
     """A real picture's features [d], and what each method made of it, the stage's own first."""
 
     features: NDArray[np.float32]
@@ -63,13 +63,13 @@ class Meter:
     extractor: FeatureExtractor
     perceptual: PerceptualDistance
 
-    def __call__(self, real: Tensor, results: Results) -> list[Pair]:
+    def __call__(self, real: Tensor, results: Results) -> list[PicturePair]:
         made = {
             name: self._made(real, pictures, results.more.get(name, {}))
             for name, pictures in results.made.items()
         }
         return [
-            Pair(row, {name: each[i] for name, each in made.items()})
+            PicturePair(row, {name: each[i] for name, each in made.items()})
             for i, row in enumerate(self._features(real))
         ]
 
@@ -87,7 +87,7 @@ class Meter:
         return features
 
 
-def summary(pairs: Sequence[Pair], method: str) -> dict[str, Any]:
+def summary(pairs: Sequence[PicturePair], method: str) -> dict[str, Any]:
     """The figures of a method over all pairs, for JSON: the Fréchet distance, and how the figures
     of single pictures are spread."""
     made = [pair.made[method] for pair in pairs]
@@ -105,7 +105,7 @@ def spread(values: ArrayLike) -> dict[str, float]:
     return {"mean": float(values.mean()), "std": float(values.std()), **named}
 
 
-def worst(pairs: Sequence[Pair], count: int) -> list[int]:
+def worst(pairs: Sequence[PicturePair], count: int) -> list[int]:
     """The places of the `count` pictures of lowest PSNR, worst first."""
     return sorted(range(len(pairs)), key=lambda i: pairs[i].own["psnr"])[:count]
 

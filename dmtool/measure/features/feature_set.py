@@ -28,7 +28,7 @@ BLOCK = 8  # chunks whose moments are taken at once
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class FeatureSet:
     """What is known of one set's features: rows [n, d] in chunks, or their moments alone.
 
     `n` is None if statistics do not say it. `facts` is for JSON, `notes` are sentences that belong
@@ -72,7 +72,7 @@ class Sample:
 
 def of(
     pictures: PictureSet, extractor: FeatureExtractor, batch_size: int, notes: Sequence[str] = ()
-) -> Sample:
+) -> FeatureSet:
     """The features of `pictures`, extracted once, by all processes together, and kept in the cache.
 
     The cache is addressed by the pictures' bytes and the extractor's description. The chunks are
@@ -89,7 +89,7 @@ def of(
             raise UserError(error.explain()) from error
 
     filled = shards.filled("features", key, len(pictures), 4 * extractor.dim, encode)
-    return Sample(
+    return FeatureSet(
         len(pictures),
         [part for chunk in filled.column("features") for part in chunk.split(shards.ROWS)],
         facts=pictures.facts,

@@ -63,7 +63,7 @@ class PictureSet(Protocol):
     def __getitem__(self, row: int) -> Tensor: ...
 
 
-class File(NamedTuple):
+class PictureFile(NamedTuple):
     """A picture file: its path below the folder, and what its bytes and header say.
 
     One that cannot be opened has no format. `profiled`: its colours are converted to sRGB; `fault`
@@ -85,7 +85,7 @@ class Folder:
     """The picture files below a folder, in the order of their paths' parts."""
 
     path: Path
-    files: list[File]
+    files: list[PictureFile]
     listing: Listing
 
     def __len__(self) -> int:
@@ -225,18 +225,18 @@ def _readable(found: Folder) -> Folder:
     return found
 
 
-def _look(root: Path, name: str) -> File:
+def _look(root: Path, name: str) -> PictureFile:
     sha256 = ""
     try:
         data = _bytes(root / name)
         sha256 = hashlib.sha256(data).hexdigest()
         image = open_picture(data, MAX_PIXELS, LIMIT)
     except Exception:  # decoders raise anything: bad files are named when all have been seen
-        return File(name, sha256, "", (0, 0), False, False)
+        return PictureFile(name, sha256, "", (0, 0), False, False)
     kind, clear = image.format or PurePosixPath(name).suffix, image.has_transparency_data
     found, grey = profile(image), image.mode in GREY
     converted = found.transform is not None
-    return File(name, sha256, kind, image.size, grey, clear, converted, found.fault)
+    return PictureFile(name, sha256, kind, image.size, grey, clear, converted, found.fault)
 
 
 def _bytes(path: Path) -> bytes:
@@ -260,24 +260,24 @@ def _left_aside(names: list[str]) -> str:
     return f"files left aside, no pictures: {len(names):,} ({some(names)})" * bool(names)
 
 
-def _mixed(files: list[File]) -> str:
+def _mixed(files: list[PictureFile]) -> str:
     count = len({file.size for file in files})
     return f"pictures of {count:,} sizes, {_sizes(files)}, each resized by itself" * (count > 1)
 
 
-def _sizes(files: list[File]) -> str:
+def _sizes(files: list[PictureFile]) -> str:
     """Width x height of the smallest and the largest."""
     by_area = sorted({file.size for file in files}, key=lambda size: (size[0] * size[1], size))
     ends = dict.fromkeys("{}x{}".format(*size) for size in (by_area[0], by_area[-1]))
     return " to ".join(ends)
 
 
-def _counted(files: list[File], what: str, words: str) -> str:
+def _counted(files: list[PictureFile], what: str, words: str) -> str:
     count = sum(bool(getattr(file, what)) for file in files)
     return f"{words}: {count:,}" * bool(count)
 
 
-def _repeated(files: list[File]) -> str:
+def _repeated(files: list[PictureFile]) -> str:
     distinct = len({file.sha256 for file in files})
     return _copies(len(files), distinct) * (distinct < len(files))
 

@@ -29,7 +29,7 @@ from dmtool.measure.distances.frechet import Moments
 from dmtool.measure.features import arrays as arrays_of
 from dmtool.measure.features import feature_set, sets
 from dmtool.measure.features.arrays import Arrays
-from dmtool.measure.features.feature_set import Sample
+from dmtool.measure.features.feature_set import FeatureSet
 from dmtool.measure.features.features import FeatureExtractor
 
 NAMES = {"mu", "sigma", "feats", "arr_0", "n", "extractor"}
@@ -48,7 +48,7 @@ class Described(TypedDict):
 
 
 def write(
-    path: Path, found: Sample, moments: Moments, extractor: FeatureExtractor, rows: bool
+    path: Path, found: FeatureSet, moments: Moments, extractor: FeatureExtractor, rows: bool
 ) -> None:
     """Write the moments of `found` with their extractor, and its rows, too, if wanted.
 
@@ -73,7 +73,7 @@ def write(
     atomic.write(path, buffer.getvalue(), f".{path.name}.part")
 
 
-def read(path: Path, extractor: FeatureExtractor, batch_size: int) -> Sample:
+def read(path: Path, extractor: FeatureExtractor, batch_size: int) -> FeatureSet:
     """What a file of statistics, of features or of images says, as features of `extractor`.
 
     Raises UserError if it cannot be read, holds Python objects (a pickle), or was made with another
@@ -93,8 +93,8 @@ def read(path: Path, extractor: FeatureExtractor, batch_size: int) -> Sample:
             raise UserError(f"feats in {path} is {list(feats.shape)}: [n, d], n at least 2")
         _fits(path, feats.shape[1], extractor)
         rows = torch.from_numpy(feats.astype(np.float32))
-        return Sample(len(rows), [rows], facts=facts, notes=notes)
-    return Sample(*_moments(path, arrays, extractor, notes), facts=facts, notes=notes)
+        return FeatureSet(len(rows), [rows], facts=facts, notes=notes)
+    return FeatureSet(*_moments(path, arrays, extractor, notes), facts=facts, notes=notes)
 
 
 def _images(path: Path, images: NDArray[Any]) -> NDArray[np.uint8]:

@@ -25,7 +25,7 @@ from dmtool.diffusion.samplers import PictureNoise, grid
 from dmtool.measure import real_pictures
 from dmtool.measure.likelihood import nll_report
 from dmtool.measure.likelihood.nll_report import Figures
-from dmtool.measure.real_pictures import Reals
+from dmtool.measure.real_pictures import RealPictures
 from dmtool.say import say
 from dmtool.text import TextEncoder
 
@@ -67,7 +67,7 @@ class Model:
     codec: Codec
     device: torch.device
 
-    def figures(self, real: Reals, rows: Sequence[int]) -> Iterator[Figures]:
+    def figures(self, real: RealPictures, rows: Sequence[int]) -> Iterator[Figures]:
         """The figures of each picture, `batch_size` of them at a time."""
         for start in range(0, len(rows), self.config.batch_size):
             part = rows[start : start + self.config.batch_size]

@@ -18,7 +18,7 @@ from dmtool.measure import real_pictures
 from dmtool.measure.decoders.pairs import side_by_side
 from dmtool.measure.features import extractors
 from dmtool.measure.memory.neighbours import Duplicates, duplicates
-from dmtool.measure.real_pictures import Reals
+from dmtool.measure.real_pictures import RealPictures
 from dmtool.say import say
 
 LISTED, DRAWN = 2000, 40
@@ -62,7 +62,7 @@ def _named(picture: dict[str, str]) -> str:
     return f"{picture['key']} ({picture['split']}) {picture['caption']}".rstrip()
 
 
-def _listed(found: Duplicates, real: Reals) -> list[dict[str, Any]]:
+def _listed(found: Duplicates, real: RealPictures) -> list[dict[str, Any]]:
     def picture(row: int) -> dict[str, str]:
         split = str(real.splits[row])
         return {"key": real.keys[row], "caption": real.captions[row], "split": split}
@@ -70,7 +70,7 @@ def _listed(found: Duplicates, real: Reals) -> list[dict[str, Any]]:
     return [{"cosine": cosine, "a": picture(i), "b": picture(j)} for i, j, cosine in found.pairs]
 
 
-def _draw(found: Duplicates, real: Reals, path: Path) -> None:
+def _draw(found: Duplicates, real: RealPictures, path: Path) -> None:
     """Pairs that are evenly spread over those listed, from the closest to the least alike."""
     count = min(DRAWN, len(found.pairs))
     shown = [found.pairs[i * len(found.pairs) // count] for i in range(count)]

@@ -34,7 +34,7 @@ from dmtool.measure.features import extractors, features
 from dmtool.measure.memory import nearness
 from dmtool.measure.memory.nearness import Close
 from dmtool.measure.memory.neighbours import nearest
-from dmtool.measure.real_pictures import Reals
+from dmtool.measure.real_pictures import RealPictures
 from dmtool.measure.record import record
 from dmtool.processes import Group
 from dmtool.say import columns, say
@@ -62,7 +62,7 @@ class Painter:
     """What a chain makes of some rows of the set: uint8 pictures [3, H, W], in their order."""
 
     chain: Pipeline
-    real: Reals
+    real: RealPictures
     seed: int
 
     def samples(self, rows: Rows) -> Iterator[Tensor]:
@@ -170,7 +170,7 @@ def summary(result: dict[str, Any]) -> str:
     ])  # fmt: skip
 
 
-def _listed(pair: Close, real: Reals) -> dict[str, Any]:
+def _listed(pair: Close, real: RealPictures) -> dict[str, Any]:
     return {
         "distance": pair.distance,
         "caption": real.captions[pair.row],
@@ -180,7 +180,7 @@ def _listed(pair: Close, real: Reals) -> dict[str, Any]:
     }
 
 
-def _draw(pairs: list[Close], pictures: Tensor, real: Reals, path: Path, what: str) -> None:
+def _draw(pairs: list[Close], pictures: Tensor, real: RealPictures, path: Path, what: str) -> None:
     """Each picture, left, beside its nearest training picture, with the captions of both."""
     texts = [
         f"{real.captions[pair.row]} | {real.captions[pair.near]} ({pair.distance:.3f})"

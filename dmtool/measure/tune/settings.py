@@ -10,7 +10,7 @@ from dmtool.config import words
 from dmtool.config.compose import composed
 from dmtool.config.sampling import LevelsGrid, Sampler
 from dmtool.config.tuning import TuneSampler
-from dmtool.config.using import Sample
+from dmtool.config.using import SampleConfig
 from dmtool.config.validation import validate
 from dmtool.diffusion.noise import Schedule
 from dmtool.diffusion.samplers import times
@@ -26,7 +26,7 @@ def label(sampler: Sampler) -> str:
 def parsed(said: str, calls: int) -> Sampler:
     """The sampler that words with blanks between mean, at so many calls; UserError if none."""
     listed = [*said.split(), "sampler.steps=null", f"sampler.calls={calls}"]
-    return validate(composed("sample", listed), Sample).sampler
+    return validate(composed("sample", listed), SampleConfig).sampler
 
 
 def listed(config: TuneSampler, schedule: Schedule) -> list[Sampler]:

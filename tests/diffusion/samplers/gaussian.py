@@ -6,7 +6,7 @@ import torch
 from omegaconf import OmegaConf
 
 from dmtool.config.compose import composed
-from dmtool.config.using import Sample
+from dmtool.config.using import SampleConfig
 from dmtool.config.validation import validate
 from dmtool.diffusion.denoise import expand
 from dmtool.diffusion.noise import schedule
@@ -42,7 +42,7 @@ def config(kind, *words):
             whole.sampler[part] = _composed(word).sampler[part]
         else:
             OmegaConf.update(whole, key, OmegaConf.create(f"x: {value}").x, force_add=True)
-    return validate(whole, Sample).sampler
+    return validate(whole, SampleConfig).sampler
 
 
 @cache

@@ -10,7 +10,7 @@ from gaussian import MEAN, Gaussian, config
 from dmtool.cond import Cond
 from dmtool.diffusion.denoise import Denoiser, expand
 from dmtool.diffusion.noise import schedule
-from dmtool.diffusion.samplers import Bound, Given, build, last, resampled, times, trajectory
+from dmtool.diffusion.samplers import Bound, Known, build, last, resampled, times, trajectory
 from dmtool.diffusion.samplers.renoise import renoising
 from dmtool.errors import UserError
 
@@ -35,14 +35,14 @@ def steps(kind, given=None, noise="flow", count=8):
 def test_strength_one_and_a_white_mask_are_plain_sampling(kind, noise):
     plain = steps(kind, noise=noise)
     white = torch.ones(1, 1, 4, dtype=torch.bool)
-    for given in (Given(X_0), Given(X_0, paint=white)):
+    for given in (Known(X_0), Known(X_0, paint=white)):
         for one, other in zip(plain, steps(kind, given, noise), strict=True):
             assert one.t == other.t and torch.equal(one.x, other.x)
 
 
 def test_the_last_steps_are_walked_from_the_noised_picture():
     for strength, walked in ((0.5, 4), (0.99, 8), (0.8, 6), (0.01, 1)):
-        begun, *after = steps("heun", Given(X_0, strength))
+        begun, *after = steps("heun", Known(X_0, strength))
         assert (len(after), begun.t) == (walked, walked / 8)
         eps = (begun.x - (1 - begun.t) * X_0) / begun.t
         torch.testing.assert_close(eps, steps("heun")[0].x, rtol=1e-4, atol=1e-4)
@@ -53,7 +53,7 @@ def test_the_smaller_the_strength_the_nearer_the_picture():
     chosen = config("heun", "sampler.steps=100")
 
     def distance(strength):
-        given = Given(x_0, strength)
+        given = Known(x_0, strength)
         path = trajectory(denoiser, Cond(), (400,), KEYS, chosen, "test", CPU, given)
         return (last(path) - x_0).square().mean().sqrt().item()
 
@@ -68,7 +68,7 @@ def test_what_is_known_stays_on_the_forward_process(kind, noise):
     """Its noise has variance 1 at every step, under deterministic samplers it is the first one."""
     paint = (torch.arange(4) < 2)[None, None]
     for strength in (1.0, 0.6):
-        path = steps(kind, Given(X_0, strength, paint), noise)
+        path = steps(kind, Known(X_0, strength, paint), noise)
         known = ~paint.expand(3, 2, 4)
         end = X_0.expand(3, 2, 4)[known]
         torch.testing.assert_close(path[-1].x[known], end, rtol=0, atol=1e-6)
@@ -95,7 +95,7 @@ def test_resampling_walks_each_stretch_again():
 def test_a_jump_is_at_most_half_of_the_way():
     chosen, x_0 = config("heun", "sampler.steps=5"), torch.zeros(1)
     long, half = (
-        times(chosen, schedule("flow"), Given(x_0, repeats=3, jump=jump)) for jump in (9, 2)
+        times(chosen, schedule("flow"), Known(x_0, repeats=3, jump=jump)) for jump in (9, 2)
     )
     assert torch.equal(long, half) and (half.diff() > 0).any()
 
@@ -110,7 +110,7 @@ def test_the_churn_of_a_part_of_the_way_is_that_of_the_whole():
         return draws[-1]
 
     *path, end = build(chosen)(bound, start, times(chosen, schedule("flow")), noise=noise)
-    tail, rest = times(chosen, schedule("flow"), Given(start, 0.3)), iter(draws[-6:])
+    tail, rest = times(chosen, schedule("flow"), Known(start, 0.3)), iter(draws[-6:])
     assert path[-6].t == tail[0]
     again = build(chosen)(bound, path[-6].x, tail, noise=lambda x: next(rest))
     torch.testing.assert_close(last(again), end.x)
@@ -124,9 +124,9 @@ def test_a_learned_variance_is_heard_where_something_is_painted():
         learned = Between(Gaussian("flow"), fraction)
         return last(trajectory(learned, Cond(), (2, 2), KEYS, chosen, "test", CPU, given))
 
-    low, high = (sampled(share, Given(torch.ones(1, 2, 2), paint=half)) for share in (0.0, 1.0))
+    low, high = (sampled(share, Known(torch.ones(1, 2, 2), paint=half)) for share in (0.0, 1.0))
     assert (low[..., 0] == 1).all() and (low[..., 1] != high[..., 1]).all()
-    white = Given(torch.ones(1, 2, 2), paint=torch.ones_like(half))
+    white = Known(torch.ones(1, 2, 2), paint=torch.ones_like(half))
     assert torch.equal(sampled(0.3, white), sampled(0.3))
 
 
@@ -154,7 +154,7 @@ def painted(kind, repeats, jump, count, rows=20000):
 
     chosen = config(kind, f"sampler.steps={count}")
     known = torch.tensor([[KNOWN, 0.0]], dtype=torch.float64)
-    given = Given(known, 1.0, torch.tensor([[False, True]]), repeats, jump)
+    given = Known(known, 1.0, torch.tensor([[False, True]]), repeats, jump)
     bound = Bound(given.kept(Pair()), Cond())
     visited, start = times(chosen, Pair.schedule, given), noise(torch.zeros(rows, 2))
     x = last(renoising(build(chosen))(bound, start, visited, noise=noise))
@@ -180,11 +180,11 @@ def test_finely_resampled_it_is_its_conditional():
 
 
 def test_restarts_go_back_by_themselves():
-    given = Given(X_0, paint=torch.zeros(1, 1, 4, dtype=torch.bool), repeats=2, jump=2)
+    given = Known(X_0, paint=torch.zeros(1, 1, 4, dtype=torch.bool), repeats=2, jump=2)
     with pytest.raises(UserError, match=r"edit\.inpaint\.repeats=1"):
         steps("restart", given)
-    assert torch.equal(steps("restart", Given(X_0, paint=given.paint))[-1].x, X_0.expand(3, 2, 4))
+    assert torch.equal(steps("restart", Known(X_0, paint=given.paint))[-1].x, X_0.expand(3, 2, 4))
     with pytest.raises(UserError, match="lower it"):
-        steps("restart", Given(X_0, 0.1))
+        steps("restart", Known(X_0, 0.1))
     with pytest.raises(UserError, match="take more steps"):
-        steps("restart", Given(X_0, 0.5), count=2)
+        steps("restart", Known(X_0, 0.5), count=2)

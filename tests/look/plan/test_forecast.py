@@ -6,7 +6,7 @@ import pytest
 
 from dmtool.config.training import Limit
 from dmtool.look.plan import forecast
-from dmtool.look.plan.forecast import Costs, Sizes
+from dmtool.look.plan.forecast import Costs, FileSizes
 from dmtool.look.plan.loading import Loading
 
 COSTS = Costs(step=1.0, validate=10.0, preview=100.0, snapshot=1e3, save=1e4, last_save=2e4)
@@ -77,7 +77,7 @@ def test_pictures_that_memory_holds_are_decoded_once():
 
 
 def test_what_is_on_the_disk_in_the_end(ten, best):
-    sizes = Sizes(checkpoint=1000, artifact=100, snapshot=10, preview=1)
+    sizes = FileSizes(checkpoint=1000, artifact=100, snapshot=10, preview=1)
     written = forecast.disk(ten, sizes, 9)
     # checkpoints of 80 and 90 pictures; one moment in each 25: 30, 50, 80, and the newest, 90
     assert written == {"checkpoints": 2000, "artifacts": 100, "snapshots": 40, "previews": 3}

@@ -20,7 +20,7 @@ from dmtool.measure.tune import Bench, best_steps, descend, explicit, guided, la
 from dmtool.measure.tune.captions import halves
 from dmtool.measure.tune.steps import dragged
 from dmtool.measure.tune.tune import baseline
-from dmtool.text.encoder import NoText
+from dmtool.text.encoder import NoTextEncoder
 
 CPU = torch.device("cpu")
 
@@ -33,7 +33,7 @@ def chain(kind, chosen):
     return Pipeline(
         card={"latent": {"channels": 3, "size": 4}},
         denoiser=Mixture(kind),
-        text=NoText(),
+        text=NoTextEncoder(),
         codec=latents.load(None, CPU),
         upsampler=None,
         sampler=chosen.sampler,
