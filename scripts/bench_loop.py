@@ -26,7 +26,7 @@ from typing import Any
 import torch
 
 from dmtool.config import compose
-from dmtool.config.training import TrainUnet
+from dmtool.config.stages import TrainUnet
 from dmtool.config.validation import validate
 from dmtool.train import stages
 from dmtool.train.stages import unet

@@ -22,7 +22,7 @@ import torch
 from dmtool import device
 from dmtool.cond import Cond
 from dmtool.config.compose import composed
-from dmtool.config.training import TrainUnet
+from dmtool.config.stages import TrainUnet
 from dmtool.config.validation import validate
 from dmtool.diffusion.network import NoisePredictor, describe
 from dmtool.nn.unet import UNet

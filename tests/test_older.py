@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 import dmtool
 from dmtool import runs
 from dmtool.config.compose import composed
-from dmtool.config.training import STAGES
+from dmtool.config.stages import STAGES
 from dmtool.config.using import EvalFid, Lengths
 from dmtool.config.validation import validate
 from dmtool.measure import fid

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dmtool import runs
-from dmtool.config.training import STAGES
+from dmtool.config.stages import STAGES
 from dmtool.config.validation import leaves
 from dmtool.errors import RESUMABLE, Stopped, UserError
 from dmtool.runs import Artifact, results

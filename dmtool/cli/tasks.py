@@ -14,7 +14,8 @@ from omegaconf import DictConfig
 
 from dmtool.chain.options import SampleOptions
 from dmtool.config.evaluating import EvalAlign, EvalMemory, EvalUpsampler, EvalVae, FindDuplicates
-from dmtool.config.training import STAGES, Train
+from dmtool.config.stages import STAGES
+from dmtool.config.training import Train
 from dmtool.config.tuning import TuneSampler
 from dmtool.config.using import (
     EvalFid,

@@ -70,7 +70,7 @@ def verify_resume(context: typer.Context, stage: Stage) -> None:
 
 def _check_stage(command: str, stage: str, arguments: list[str]) -> None:
     """UserError for what is no stage, and where several processes or jobs were asked for."""
-    from dmtool.config.training import STAGES
+    from dmtool.config.stages import STAGES
 
     if stage not in STAGES:
         raise UserError(f"{stage!r} is no stage; type: dmtool {command} vae (or unet, ...)")

@@ -10,8 +10,8 @@ from pydantic import Field
 from dmtool.config.base import ArtifactName, Count, Fraction, Location, Name, OneOf, Schema
 from dmtool.config.extractors import Extractor
 from dmtool.config.parts import Data
+from dmtool.config.runtime import Machine
 from dmtool.config.sampling import Sampler
-from dmtool.config.training import Machine
 from dmtool.config.using import OnData, Tuned
 
 Cosine = Annotated[float, Field(gt=0, le=1)]

@@ -23,8 +23,9 @@ from dmtool.config.extractors import Extractor
 from dmtool.config.guidance import Guidance
 from dmtool.config.noise import Noise
 from dmtool.config.parts import Data, DataPlace
+from dmtool.config.runtime import Machine, Runtime
 from dmtool.config.sampling import Grid, Sampler, ends_clean
-from dmtool.config.training import Machine, Runtime, StageName
+from dmtool.config.stages import StageName
 
 
 @dataclass(frozen=True, kw_only=True)

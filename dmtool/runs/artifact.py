@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from dmtool.config.training import STAGES
+from dmtool.config.stages import STAGES
 from dmtool.errors import UserError
 from dmtool.files import atomic, reading
 from dmtool.files.cache import digest, file_digest

@@ -20,7 +20,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from dmtool import runs
-from dmtool.config.training import Keep
+from dmtool.config.cadence import Keep
 from dmtool.device import asynchronous, locks_pages
 from dmtool.errors import UserError
 from dmtool.files import atomic, reading

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dmtool.config.training import Ema as EmaConfig
-from dmtool.config.training import ExponentialEma, PowerEma
+from dmtool.config.ema import Ema as EmaConfig
+from dmtool.config.ema import ExponentialEma, PowerEma
 from dmtool.nn.layers import wide
 from dmtool.train.shard import local, norm
 

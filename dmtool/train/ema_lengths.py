@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from dmtool import runs
-from dmtool.config.training import STAGES, Train
+from dmtool.config.stages import STAGES
+from dmtool.config.training import Train
 from dmtool.config.using import Lengths
 from dmtool.config.validation import check
 from dmtool.data import source

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dmtool.config.compose import composed
-from dmtool.config.training import TrainUnet
+from dmtool.config.stages import TrainUnet
 from dmtool.config.validation import validate
 from dmtool.diffusion.denoise import eps_from_x0, target_coefficients, x0_coefficients
 from dmtool.diffusion.noise import log_snr, schedule

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from dmtool.config import compose
-from dmtool.config.training import TrainUnet
+from dmtool.config.stages import TrainUnet
 from dmtool.config.using import EvalFid, Lengths
 from dmtool.config.validation import validate
 from dmtool.data import shapes

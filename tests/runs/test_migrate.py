@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from dmtool import runs, text
-from dmtool.config.training import STAGES
+from dmtool.config.stages import STAGES
 from dmtool.config.using import HasData
 from dmtool.config.validation import check, container, leaves
 from dmtool.diffusion import denoise, network

@@ -10,7 +10,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.distributed.device_mesh import init_device_mesh
 
 from dmtool.cond import Cond
-from dmtool.config.training import Keep
+from dmtool.config.cadence import Keep
 from dmtool.diffusion.network import NoisePredictor
 from dmtool.nn.text import TextTransformer
 from dmtool.nn.unet import UNet

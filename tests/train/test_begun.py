@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from dmtool import runs
 from dmtool.config import compose
-from dmtool.config.training import STAGES
+from dmtool.config.stages import STAGES
 from dmtool.config.validation import validate
 from dmtool.data import shapes
 from dmtool.errors import UserError

@@ -13,7 +13,7 @@ from torch import nn
 from torch.amp.grad_scaler import GradScaler
 
 from dmtool import runs
-from dmtool.config.training import Keep
+from dmtool.config.cadence import Keep
 from dmtool.errors import UserError
 from dmtool.train.checkpoint import Best, Progress, State, retained
 from dmtool.train.ema import Ema, Power

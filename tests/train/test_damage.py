@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from small_run import STATISTICS, card_of, forged, looked, read_all, read_statistics, used
 
 from dmtool.config.compose import composed
-from dmtool.config.training import STAGES
+from dmtool.config.stages import STAGES
 from dmtool.config.using import HasData, Inspect
 from dmtool.config.validation import check, validate
 from dmtool.data import source

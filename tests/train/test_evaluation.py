@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from dmtool import runs
 from dmtool.config import compose
-from dmtool.config.training import TrainUnet
+from dmtool.config.stages import TrainUnet
 from dmtool.config.using import EvalFid
 from dmtool.config.validation import validate
 from dmtool.errors import UserError

@@ -16,7 +16,7 @@ from torch.amp.grad_scaler import GradScaler
 
 from dmtool import runs
 from dmtool.config.compose import composed
-from dmtool.config.training import STAGES
+from dmtool.config.stages import STAGES
 from dmtool.config.using import Defaults, Enlarging, SampleConfig
 from dmtool.config.validation import check, validate
 from dmtool.files import outputs

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from dmtool.config import compose
-from dmtool.config.training import TrainVae
+from dmtool.config.stages import TrainVae
 from dmtool.config.validation import validate
 from dmtool.errors import UserError
 from dmtool.train import lock, stages

@@ -7,7 +7,7 @@ from torch.distributions import Normal, kl_divergence
 
 from dmtool.cond import Cond
 from dmtool.config.compose import composed
-from dmtool.config.training import TrainUnet
+from dmtool.config.stages import TrainUnet
 from dmtool.config.validation import validate
 from dmtool.diffusion.denoise import expand
 from dmtool.diffusion.noise import schedule

@@ -6,7 +6,7 @@ import pytest
 from tiny import trainer
 
 from dmtool.config.compose import composed
-from dmtool.config.training import TrainUnet, TrainVae
+from dmtool.config.stages import TrainUnet, TrainVae
 from dmtool.config.validation import validate
 from dmtool.errors import UserError
 from dmtool.look.plan.forecast import calendar

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
 
+from dmtool.config.cadence import Keep
 from dmtool.config.optim import Optim
-from dmtool.config.training import Keep
 from dmtool.config.validation import conf_dir, validate
 from dmtool.train import optim
 from dmtool.train.checkpoint import Progress, State

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dmtool.config.compose import composed
-from dmtool.config.training import TrainUnet
+from dmtool.config.stages import TrainUnet
 from dmtool.config.validation import conf_dir, validate
 from dmtool.diffusion import denoise
 from dmtool.diffusion.noise import log_snr, schedule

@@ -10,7 +10,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from dmtool.config.compose import composed
-from dmtool.config.training import TrainVae
+from dmtool.config.stages import TrainVae
 from dmtool.config.validation import container, validate
 from dmtool.errors import UserError
 from dmtool.nn.layers import ResBlock

@@ -12,7 +12,7 @@ from PIL import Image
 
 from dmtool import errors
 from dmtool.config import compose
-from dmtool.config.training import TrainVae
+from dmtool.config.stages import TrainVae
 from dmtool.config.validation import validate
 from dmtool.errors import Stopped, UserError
 from dmtool.train import stages

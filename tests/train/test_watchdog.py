@@ -7,7 +7,7 @@ import sys
 import time
 
 from dmtool.config import compose
-from dmtool.config.training import TrainVae
+from dmtool.config.stages import TrainVae
 from dmtool.config.validation import validate
 from dmtool.train import stages
 from dmtool.train.stages import vae

@@ -4,7 +4,7 @@ import torch
 from accelerate import Accelerator
 
 from dmtool.config import compose
-from dmtool.config.training import STAGES
+from dmtool.config.stages import STAGES
 from dmtool.config.validation import validate
 from dmtool.processes import ALONE
 from dmtool.train.loop import Trainer

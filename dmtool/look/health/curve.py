@@ -15,7 +15,7 @@ from pydantic import Field
 
 from dmtool import runs
 from dmtool.config.compose import composed
-from dmtool.config.training import StageName
+from dmtool.config.stages import StageName
 from dmtool.config.validation import container, leaves
 from dmtool.errors import UserError
 from dmtool.files import reading

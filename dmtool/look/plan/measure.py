@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from dmtool import runs
-from dmtool.config.training import FromVae, Train
+from dmtool.config.stages import FromVae
+from dmtool.config.training import Train
 from dmtool.data.source import Source
 from dmtool.look.plan import memory, outline
 from dmtool.look.plan.forecast import Costs, FileSizes

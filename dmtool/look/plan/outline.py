@@ -11,7 +11,8 @@ from torch import nn
 
 from dmtool import runs
 from dmtool.cond import Cond
-from dmtool.config.training import LatentShape, Train, TrainUnet, TrainUpsampler, TrainVae
+from dmtool.config.stages import LatentShape, TrainUnet, TrainUpsampler, TrainVae
+from dmtool.config.training import Train
 from dmtool.diffusion import network
 from dmtool.errors import UserError
 from dmtool.nn.autoencoder import Autoencoder

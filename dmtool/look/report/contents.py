@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dmtool import runs
-from dmtool.config.training import STAGES
+from dmtool.config.stages import STAGES
 from dmtool.errors import UserError
 from dmtool.files import reading
 from dmtool.look.info import fits

@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from dmtool import runs
-from dmtool.config.training import Limit
+from dmtool.config.cadence import Limit
 from dmtool.errors import UserError
 from dmtool.files import reading
 from dmtool.runs import metrics, saved

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from dmtool.config.training import Train, TrainUnet, TrainUpsampler, TrainVae
+from dmtool.config.stages import TrainUnet, TrainUpsampler, TrainVae
+from dmtool.config.training import Train
 from dmtool.data.source import Source
 from dmtool.runs import Artifact
 from dmtool.train import start

@@ -16,7 +16,7 @@ from dmtool.chain.pipeline import Pipeline
 from dmtool.chain.request import Request
 from dmtool.codecs import latents
 from dmtool.codecs.latents import Codec
-from dmtool.config.training import LatentShape, TrainUnet
+from dmtool.config.stages import LatentShape, TrainUnet
 from dmtool.data import source
 from dmtool.data.pictures import Pictures
 from dmtool.data.source import Source, held_out

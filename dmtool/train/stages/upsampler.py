@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dmtool import text
 from dmtool.codecs.latents import BINS
-from dmtool.config.training import TrainUpsampler
+from dmtool.config.stages import TrainUpsampler
 from dmtool.data import source
 from dmtool.data.pictures import Pictures
 from dmtool.data.quality import psnr

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dmtool.codecs.latents import whitening
-from dmtool.config.training import TrainVae
+from dmtool.config.stages import TrainVae
 from dmtool.data import source
 from dmtool.data.pictures import Pictures
 from dmtool.data.quality import psnr, ssim

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from dmtool.config import compose
-from dmtool.config.training import STAGES
+from dmtool.config.stages import STAGES
 from dmtool.config.validation import container
 from dmtool.errors import CheckFailed, UserError
 from dmtool.look.health import check, curve

@@ -3,7 +3,7 @@
 import pytest
 
 from dmtool.config.compose import composed
-from dmtool.config.training import TrainVae
+from dmtool.config.stages import TrainVae
 from dmtool.config.validation import validate
 
 DATA = ["data=shapes", "data.count=40", "data.size=16", "batch_size=8", "limit.minutes=null",

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from dmtool.config.training import Limit
+from dmtool.config.cadence import Limit
 from dmtool.look.plan import forecast
 from dmtool.look.plan.forecast import Costs, FileSizes
 from dmtool.look.plan.loading import Loading

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 
 from dmtool.config.compose import composed
 from dmtool.config.parts import HFText
-from dmtool.config.training import LatentShape, TrainUnet
+from dmtool.config.stages import LatentShape, TrainUnet
 from dmtool.config.validation import validate
 from dmtool.device import pick_device
 from dmtool.errors import UserError
