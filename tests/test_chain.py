@@ -21,6 +21,7 @@ from dmtool.config.tuning import TuneSampler
 from dmtool.config.validation import validate
 from dmtool.diffusion.network import NoisePredictor
 from dmtool.errors import UserError
+from dmtool.files import directories
 from dmtool.look.report import page
 from dmtool.measure import tune
 from dmtool.measure.alignment import align
@@ -360,7 +361,7 @@ def test_stages_that_do_not_fit_are_refused_with_both_values(home, dmtool):
     moved.mkdir()
     for stage, source in (("vae", other), ("unet", tiny)):
         (moved / stage).mkdir()
-        runs.replace_directory(
+        directories.replace(
             moved / stage / "artifacts/default",
             lambda folder, path=source / stage / "artifacts/default": [
                 (folder / file.name).write_bytes(file.read_bytes()) for file in path.iterdir()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from dmtool import runs
 from dmtool.config.stages import STAGES
 from dmtool.config.validation import leaves
 from dmtool.errors import RESUMABLE, Stopped, UserError
+from dmtool.files.atomic import write_json
 from dmtool.runs import Artifact, results
 from dmtool.say import say
 
@@ -41,7 +41,7 @@ def demo(run: str, root: str) -> None:
             words = f"split={split}", f"count={count}", f"guidance.scale={GUIDANCE:g}"
             _dmtool("eval-fid", *words, f"run={run}", f"root={root}")
     figures = {split: _read(folder, split) for split in ("train", "test")}
-    runs.write_text(folder / "figures.json", json.dumps(figures, indent=1) + "\n")
+    write_json(folder / "figures.json", figures)
     minutes = (time.monotonic() - started) / 60
     say(
         f"\nLook at {folder / 'samples-sheet.png'} (pictures) and {folder / 'figures.json'} "

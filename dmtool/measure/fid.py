@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from dmtool.config.using import EvalFid
 from dmtool.device import pick_device
 from dmtool.errors import UserError
 from dmtool.files import cache
+from dmtool.files.atomic import write_json
 from dmtool.measure import generated, lines, measures, real_pictures
 from dmtool.measure.distances.lot import Lot
 from dmtool.measure.features import extractors, features
@@ -44,7 +44,7 @@ def folders(config: EvalFid, real: Path, fake: Path, out: Path | None) -> None:
         if group.main:
             say(lines.text(found))
             if out:
-                runs.write_text(out, json.dumps(found, indent=1) + "\n")
+                write_json(out, found)
 
 
 def run(config: EvalFid, out: Path | None) -> None:
@@ -59,7 +59,7 @@ def run(config: EvalFid, out: Path | None) -> None:
             path = (
                 out or runs.run_dir(config.run, config.root) / "eval" / f"fid-{config.split}.json"
             )
-            runs.write_text(path, json.dumps(found, indent=1) + "\n")
+            write_json(path, found)
             say(f"captions of the split {config.split!r}", lines.text(found))
             say(f"written to {path}")
 

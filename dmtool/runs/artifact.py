@@ -1,4 +1,4 @@
-"""Run directories, artifacts and checkpoints: the only hand-over between stages.
+"""Run directories and their artifacts: the only hand-over between stages.
 
     runs/NAME/STAGE/  config.yaml  metrics.jsonl  previews/
                       checkpoints/PICTURES/   to resume: everything
@@ -14,19 +14,17 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError
-
 from dmtool.config.stages import STAGES
 from dmtool.errors import UserError
-from dmtool.files import atomic, reading
+from dmtool.files import directories, reading
 from dmtool.files.cache import digest, file_digest
+from dmtool.files.directories import Fill, nothing
+from dmtool.files.tensors import read_shapes, read_tensors, write_tensors
 from dmtool.runs import migrate
 from dmtool.runs.card import Card
 
@@ -39,13 +37,6 @@ FORMAT = migrate.CARD.now
 SEAL = "card_sha256"
 """The digest of the rest of the card: of what was damaged nothing is used. Cards that are older
 have none, and who changes one by hand takes it out."""
-
-Fill = Callable[[Path], None]
-"""Writes files into a directory."""
-
-PARTIAL, OLD = ".partial", ".old"
-"""What is not yet written or not yet deleted, and what is being replaced: `.NAME.partial`,
-`.NAME.old`."""
 
 
 @dataclass(frozen=True)
@@ -123,10 +114,6 @@ def load(path: Path) -> Artifact:
     return Artifact(path, today)
 
 
-def nothing(folder: Path) -> None:
-    """Adds no further files to an artifact."""
-
-
 def save(
     path: Path, tensors: dict[str, Tensor], card: Mapping[str, Any], more: Fill = nothing
 ) -> Artifact:
@@ -139,7 +126,7 @@ def save(
         (folder / "card.json").write_text(json.dumps(sealed, indent=1) + "\n")
         more(folder)
 
-    replace_directory(path, fill)
+    directories.replace(path, fill)
     return load(path)
 
 
@@ -155,77 +142,6 @@ def parent(artifact: Artifact, name: str) -> Artifact:
     return _in_role(load(path), reference["role"])
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """A safetensors file."""
-    from safetensors.torch import save_file
-
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; UserError if it is damaged or missing."""
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is damaged or missing: {error}") from error
-
-
-def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of a safetensors file's tensors, of which nothing else is read."""
-    from safetensors import safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            names = file.keys()
-            return {name: tuple(file.get_slice(name).get_shape()) for name in names}
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is damaged or missing: {error}") from error
-
-
-def replace_directory(path: Path, fill: Fill) -> None:
-    """Make `path` what `fill(temporary)` writes, synced to the disk.
-
-    On any failure the old one stays untouched. A kill at any moment leaves the old one or the new
-    one, at the latest after `recover`.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL))
-    try:
-        temporary.chmod(0o755)
-        fill(temporary)
-        for each in (*temporary.rglob("*"), temporary):
-            atomic.sync(each)
-        _settle(path)
-        if path.exists():
-            path.rename(_old(path))
-        temporary.rename(path)
-        atomic.sync(path.parent)
-    finally:
-        _settle(path)
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def remove_directory(path: Path) -> None:
-    """Delete a directory; after a kill it is there as a whole, or gone for `recover`."""
-    shutil.rmtree(path.rename(path.with_name(f".{path.name}{PARTIAL}")))
-
-
-def recover(folder: Path) -> None:
-    """Put right what a killed process left in `folder`; nobody else may be writing there."""
-    for old in folder.glob(f".*{OLD}"):
-        _settle(folder / old.name[1 : -len(OLD)])
-    for partial in folder.glob(f".*{PARTIAL}"):
-        shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file atomically, synced to the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write(path, text.encode(), f".{path.name}.{os.getpid()}{PARTIAL}")
-
-
 def _seal(card: Mapping[str, Any]) -> str:
     return digest({key: value for key, value in card.items() if key != SEAL})
 
@@ -234,17 +150,6 @@ def _in_role(artifact: Artifact, role: str) -> Artifact:
     if artifact.card["role"] != role:
         raise UserError(f"{artifact.path} is of the role {artifact.card['role']}, not {role}")
     return artifact
-
-
-def _old(path: Path) -> Path:
-    return path.with_name(f".{path.name}{OLD}")
-
-
-def _settle(path: Path) -> None:
-    """What was put aside for a new `path` is deleted if the new one is there, or else put back."""
-    if _old(path).exists() and not path.exists():
-        _old(path).rename(path)
-    shutil.rmtree(_old(path), ignore_errors=True)
 
 
 def _others(root: Path) -> str:

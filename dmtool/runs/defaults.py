@@ -8,7 +8,6 @@ of a group, the stored values of that group are left out.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from dmtool.config.using import Defaults, Tuned, Whose
 from dmtool.config.validation import check, resolved
 from dmtool.errors import UserError
 from dmtool.files import reading
+from dmtool.files.atomic import write_json
 from dmtool.runs import Artifact, old_defaults
 from dmtool.say import say
 
@@ -56,7 +56,7 @@ def file(artifact: Artifact) -> Path:
 def write(path: Path, artifact: Artifact, settings: Defaults, found: dict[str, Any]) -> None:
     """Write a file of defaults for the very weights of an artifact."""
     head = {"format": FORMAT, "sha256": artifact.card["sha256"]}
-    runs.write_text(path, json.dumps(head | asdict(settings) | {"found": found}, indent=1) + "\n")
+    write_json(path, head | asdict(settings) | {"found": found})
 
 
 def read(artifact: Artifact) -> DefaultsFile | None:

@@ -11,9 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dmtool import runs
 from dmtool.config.validation import short
 from dmtool.files import reading
+from dmtool.files.atomic import write_text
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def forget_after(path: Path, pictures: int, measured: bool = False) -> int:
     lines = read(path)
     if lines:
         kept = [line for line in lines if not _again(line, pictures, measured)]
-        runs.write_text(path, "".join(f"{json.dumps(line)}\n" for line in kept))
+        write_text(path, "".join(f"{json.dumps(line)}\n" for line in kept))
     return max((line["pictures"] for line in lines), default=0)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from dmtool import runs
 from dmtool.errors import UserError
 from dmtool.files import reading
+from dmtool.files.atomic import write_text
 from dmtool.runs import migrate
 
 NAME = "config.yaml"
@@ -33,4 +33,4 @@ def read(folder: Path) -> dict[str, Any]:
 def write(folder: Path, values: dict[str, Any]) -> None:
     """Write a stage's `config.yaml`, complete."""
     numbered = {"format": migrate.CONFIG.now, **values}
-    runs.write_text(folder / NAME, OmegaConf.to_yaml(OmegaConf.create(numbered)))
+    write_text(folder / NAME, OmegaConf.to_yaml(OmegaConf.create(numbered)))

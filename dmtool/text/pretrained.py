@@ -18,11 +18,11 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
-from dmtool import runs
 from dmtool.config.validation import cut
 from dmtool.errors import UserError, require
 from dmtool.files import reading
 from dmtool.files.cache import digest, file_digest
+from dmtool.files.tensors import read_shapes
 from dmtool.runs import fitting
 
 SINGLE = "model.safetensors"
@@ -218,7 +218,7 @@ def _check_size(folder: Path) -> None:
     """UserError if config.json describes a network of more weights than there are, for which
     memory would be taken before that is found out. An unused pooler may be missing."""
     with _reading(folder):
-        shapes = {k: v for path in _weights(folder) for k, v in runs.read_shapes(path).items()}
+        shapes = {k: v for path in _weights(folder) for k, v in read_shapes(path).items()}
         described = configuration(folder)
     try:
         with torch.device("meta"), fitting.at_most(len(shapes) + SPARE):

@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
-from dmtool import runs
 from dmtool.config.cadence import Keep
 from dmtool.device import asynchronous, locks_pages
 from dmtool.errors import UserError
-from dmtool.files import atomic, reading
+from dmtool.files import atomic, directories, reading
+from dmtool.files.atomic import PARTIAL
 from dmtool.files.cache import file_digest
+from dmtool.files.tensors import read_tensors, write_tensors
 from dmtool.train import team
 from dmtool.train.ema import Ema
 from dmtool.train.optim import optim_state
@@ -110,7 +111,7 @@ class HostCopy:
         What belongs to it is done `first`: when a checkpoint is there, so is all of its moment.
         """
         first()
-        runs.replace_directory(folder / self._name, self._fill)
+        directories.replace(folder / self._name, self._fill)
         self._forget(folder, keep)
 
     def amend(self, folder: Path, keep: Keep) -> None:
@@ -123,7 +124,7 @@ class HostCopy:
                 atomic.link(path / name, new / name)
             self._seal(new, sums)
 
-        runs.replace_directory(path, fill)
+        directories.replace(path, fill)
         self._forget(folder, keep)
 
     @property
@@ -136,11 +137,11 @@ class HostCopy:
         kept.add(self.progress.good or 0)
         for path in saved:
             if int(path.name) not in kept:
-                runs.remove_directory(path)
+                directories.remove(path)
 
     def _fill(self, path: Path) -> None:
         for name, tensors in self.tensors.items():
-            runs.write_tensors(path / f"{name}.safetensors", tensors)
+            write_tensors(path / f"{name}.safetensors", tensors)
         self._seal(path, {name: file_digest(path / name) for name in TENSORS})
 
     def _seal(self, path: Path, sums: dict[str, str]) -> None:
@@ -161,7 +162,7 @@ class SharedCopy(HostCopy):
     team: Team
 
     def write(self, folder: Path, keep: Keep, first: Callable[[], None] = nothing) -> None:
-        aside = folder / f".{self._name}.shards{runs.PARTIAL}"
+        aside = folder / f".{self._name}.shards{PARTIAL}"
         self.team.lead(first)
         self.team.lead(partial(shutil.rmtree, aside, ignore_errors=True))
         sums = team.write(_united(self.tensors), aside, self.team)
@@ -173,7 +174,7 @@ class SharedCopy(HostCopy):
                 (aside / name).rename(path / name)
             self._seal(path, sums)
 
-        runs.replace_directory(folder / self._name, fill)
+        directories.replace(folder / self._name, fill)
         aside.rmdir()
         self._forget(folder, keep)
 
@@ -239,7 +240,7 @@ class State:
         if shards or self.team:
             self._load_parts(path, state)
         else:
-            weights, averages, tensors = (runs.read_tensors(path / name) for name in TENSORS)
+            weights, averages, tensors = (read_tensors(path / name) for name in TENSORS)
             _check_shapes(self.network.state_dict(), weights)
             _check_shapes(self.ema.state(), averages)
             self.network.load_state_dict(weights)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from dmtool import runs
 from dmtool.device import autocast, peak_memory
 from dmtool.diffusion.network import for_use
+from dmtool.files.directories import Fill, nothing
 from dmtool.train import snapshots
 from dmtool.train.checkpoint import Best, HostCopy
 from dmtool.train.context import Context
@@ -25,7 +26,7 @@ class Save(NamedTuple):
 
     copy: HostCopy
     card: dict[str, Any]
-    more: runs.Fill
+    more: Fill
 
 
 class Occasions:
@@ -113,7 +114,7 @@ class Occasions:
         if not context.progress.strikes:
             context.progress.good = context.progress.pictures
         card: dict[str, Any] = {}
-        more: runs.Fill = runs.nothing
+        more: Fill = nothing
         with context.parallel.averaged(context.state.ema):
             if context.accelerator.is_main_process:
                 card, more = context.stage.card(context.folder / "artifacts" / "default")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from dmtool import runs
 from dmtool.cond import Cond
 from dmtool.errors import UserError
+from dmtool.files.tensors import write_tensors
 from dmtool.train import snapshots
 from dmtool.train.checkpoint import Progress
 from dmtool.train.context import Context
@@ -76,7 +76,7 @@ class Recovery:
         file = self.context.folder / "offending" / f"{start:012d}.safetensors"
         file.parent.mkdir(exist_ok=True)
         rows = Tensor([row for _, row in places]).long()
-        runs.write_tensors(file, {"row": rows, **flat(examples.__getitems__(places))})
+        write_tensors(file, {"row": rows, **flat(examples.__getitems__(places))})
         return file
 
 

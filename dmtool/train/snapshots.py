@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dmtool import runs
 from dmtool.errors import UserError
-from dmtool.files import reading
+from dmtool.files import directories, reading
 from dmtool.files.cache import file_digest
+from dmtool.files.tensors import read_tensors, write_tensors
 
 SUMS = "sha256.json"
 NUMBER, WIDTH = re.compile(r"\d{12,}", re.ASCII), re.compile(r"\d+(\.\d+)?(e-\d+)?", re.ASCII)
@@ -39,7 +39,7 @@ class Snapshot:
         recorded = reading.read_json(self.file.parent / SUMS, dict[str, str])
         if not self.file.is_file() or file_digest(self.file) != recorded.get(self.file.name):
             raise UserError(f"{self.file} is damaged or missing: delete {self.file.parent}")
-        return runs.read_tensors(self.file)
+        return read_tensors(self.file)
 
 
 def save(
@@ -50,14 +50,14 @@ def save(
     def fill(path: Path) -> None:
         for sigma_rel, weights in averages.items():
             stored = {name: half(tensor) for name, tensor in weights.items()}
-            runs.write_tensors(path / f"{sigma_rel}.safetensors", stored)
+            write_tensors(path / f"{sigma_rel}.safetensors", stored)
         sums = {file.name: file_digest(file) for file in path.iterdir()}
         (path / SUMS).write_text(json.dumps(sums))
 
-    runs.replace_directory(folder / f"{pictures:012d}", fill)
+    directories.replace(folder / f"{pictures:012d}", fill)
     moments = _moments(folder)
     for moment in set(moments) - thinned(sorted(moments), every):
-        runs.remove_directory(moments[moment])
+        directories.remove(moments[moment])
 
 
 def half(tensor: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ def forget_after(folder: Path, pictures: int) -> None:
     """Delete the moments that a run going on from `pictures` will reach again."""
     for moment, path in _moments(folder).items():
         if moment > pictures:
-            runs.remove_directory(path)
+            directories.remove(path)
 
 
 def find(folder: Path) -> list[Snapshot]:

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from dmtool import runs
 from dmtool.data.source import Source
+from dmtool.files.directories import Fill
 from dmtool.text import TextEncoder
 from dmtool.train.examples import Batch, Examples, Fixed
 
@@ -63,7 +63,7 @@ class Stage(Protocol):
         """Write a PNG of what the network does to fixed examples."""
         ...
 
-    def card(self, folder: Path) -> tuple[dict[str, Any], runs.Fill]:
+    def card(self, folder: Path) -> tuple[dict[str, Any], Fill]:
         """The artifact's card (it will stand in `folder`), and what writes its further files,
         which is called later, on another thread."""
         ...

@@ -20,6 +20,7 @@ from dmtool.data.source import Source, held_out
 from dmtool.device import pick_device
 from dmtool.diffusion.network import for_use
 from dmtool.errors import UserError
+from dmtool.files import directories
 from dmtool.processes import Group
 from dmtool.runs import Artifact, saved
 from dmtool.say import say
@@ -66,7 +67,7 @@ def _alone(folder: Path, group: Group) -> Iterator[None]:
     with lock.held(folder) if group.main else nullcontext():
         if group.main:
             for place in ("", "checkpoints", "artifacts", "snapshots"):
-                runs.recover(folder / place)
+                directories.recover(folder / place)
         group.wait()
         yield
 

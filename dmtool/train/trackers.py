@@ -16,10 +16,10 @@ import numpy as np
 from accelerate.tracking import TensorBoardTracker, WandBTracker
 from PIL import Image
 
-from dmtool import runs
 from dmtool.config.training import Train
 from dmtool.errors import UserError, require
 from dmtool.files import reading
+from dmtool.files.atomic import write_text
 from dmtool.say import say
 
 
@@ -148,5 +148,5 @@ class Wandb(WandBTracker):
 def _identity(path: Path) -> str:
     """The wandb run's id, kept in the run directory: another run of the same name has another."""
     if not path.exists():
-        runs.write_text(path, uuid.uuid4().hex)
+        write_text(path, uuid.uuid4().hex)
     return reading.read_text(path)

@@ -18,6 +18,7 @@ from dmtool.config.training import Train
 from dmtool.device import pick_device
 from dmtool.errors import CheckFailed, UserError
 from dmtool.files.cache import file_digest
+from dmtool.files.tensors import read_tensors
 from dmtool.say import say
 from dmtool.train.checkpoint import TENSORS
 
@@ -111,7 +112,7 @@ def _first(folder: Path, process: subprocess.Popen[bytes]) -> Path:
 
 def _distance(a: Path, b: Path) -> float:
     """The norm of the difference of two checkpoints' weights."""
-    x, y = (runs.read_tensors(path / "model.safetensors") for path in (a, b))
+    x, y = (read_tensors(path / "model.safetensors") for path in (a, b))
     return sum(_squares(x[name], y[name]) for name in x) ** 0.5
 
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from cards import PREDICTOR, VAE
 
-from dmtool import runs
 from dmtool.errors import UserError
-from dmtool.runs import FORMAT, find, load, parent, replace_directory, save
+from dmtool.files import directories
+from dmtool.files.tensors import read_tensors
+from dmtool.runs import FORMAT, find, load, parent, save
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.tensor(3)}
 CARD = VAE
@@ -65,7 +66,7 @@ def test_a_failure_at_the_last_moment_brings_the_old_one_back(artifact, monkeypa
     monkeypatch.setattr(Path, "rename", fail)
     for path in (artifact.path, new):
         with pytest.raises(OSError, match="no"):
-            replace_directory(path, lambda folder: (folder / "marker").touch())
+            directories.replace(path, lambda folder: (folder / "marker").touch())
     assert content(artifact.path) == before and not new.exists()
 
 
@@ -86,7 +87,7 @@ def test_damaged_and_missing_weights_are_refused(artifact):
     with pytest.raises(UserError, match=r"model\.safetensors is damaged"):
         artifact.tensors()
     with pytest.raises(UserError, match="is damaged or missing"):
-        runs.read_tensors(file.with_name("other.safetensors"))
+        read_tensors(file.with_name("other.safetensors"))
     file.unlink()
     with pytest.raises(UserError, match=r"model\.safetensors is missing"):
         artifact.tensors()

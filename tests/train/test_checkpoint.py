@@ -12,9 +12,9 @@ import torch
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
 
-from dmtool import runs
 from dmtool.config.cadence import Keep
 from dmtool.errors import UserError
+from dmtool.files import directories
 from dmtool.train.checkpoint import Best, Progress, State, retained
 from dmtool.train.ema import Ema, Power
 from dmtool.train.writer import Writer
@@ -186,7 +186,7 @@ def test_a_kill_before_any_file_operation_of_a_save_loses_nothing(folder, tmp_pa
             copy.amend(place, KEEP)
 
         died = killed_at(operation, act)
-        runs.recover(place)
+        directories.recover(place)
         assert not [name for name in names(place) if name.startswith(".")]
         state = loaded(place)
         seen.append(state.progress.pictures)

@@ -19,6 +19,7 @@ from dmtool.config.using import EvalNll
 from dmtool.config.validation import validate
 from dmtool.data.transforms import to_tensor
 from dmtool.errors import UserError
+from dmtool.files.atomic import write_text
 from dmtool.measure import real_pictures
 from dmtool.measure.likelihood import nll
 from dmtool.train import start
@@ -34,7 +35,7 @@ def trained(stage, root, *words):
     made = trainer(stage, root, *words)
     made.run()
     complete = OmegaConf.create(start._complete(made.config))
-    runs.write_text(root / stage / "config.yaml", OmegaConf.to_yaml(complete))
+    write_text(root / stage / "config.yaml", OmegaConf.to_yaml(complete))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from test_checkpoint import KEEP, facts, killed_at, loaded, names, new
 
-from dmtool import runs
+from dmtool.files import directories
 from dmtool.train.checkpoint import SharedCopy
 from dmtool.train.team import Team
 
@@ -77,7 +77,7 @@ def test_a_full_disk_fails_all_processes_and_leaves_the_others(folder, team, mon
         with pytest.raises(OSError, match="No space left") as failed:
             copy.write(folder, KEEP)
     assert failed.value.errno == errno.ENOSPC
-    runs.recover(folder)
+    directories.recover(folder)
     assert names(folder) == [f"{2:012d}", f"{4:012d}"]
     copy.write(folder, KEEP)
     assert facts(loaded(folder)) == facts(new(6))
@@ -97,7 +97,7 @@ def _killed_everywhere(_, place):
         for pictures in (2, 4):
             copies[pictures].write(place, KEEP)
         died = killed_at(operation, lambda: shared(copies[6], connected()).write(place, KEEP))
-        runs.recover(place)
+        directories.recover(place)
         assert not [name for name in names(place) if name.startswith(".")]
         state = loaded(place)
         seen.append(state.progress.pictures)

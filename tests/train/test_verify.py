@@ -5,8 +5,8 @@ import shutil
 import pytest
 import torch
 
-from dmtool import runs
 from dmtool.errors import CheckFailed
+from dmtool.files.tensors import write_tensors
 from dmtool.train.checkpoint import TENSORS
 from dmtool.train.verify import compare
 
@@ -19,7 +19,7 @@ VAE = [
 def checkpoint(path, weight):
     path.mkdir(parents=True)
     for name in TENSORS:
-        runs.write_tensors(path / name, {"w": torch.tensor([weight])})
+        write_tensors(path / name, {"w": torch.tensor([weight])})
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_what_it_says_of_a_difference(pair, weight, exact, says):
 
 def test_optimizer_states_count_as_well(pair):
     path = pair[1] / "000000002000/optimizer.safetensors"
-    runs.write_tensors(path, {"w": torch.tensor([3.0])})
+    write_tensors(path, {"w": torch.tensor([3.0])})
     with pytest.raises(CheckFailed, match="differ by 0 of"):
         compare(*pair, "000000000500", exact=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,12 +12,12 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
-from dmtool import runs
 from dmtool.config.compose import composed
 from dmtool.config.stages import StageName
 from dmtool.config.validation import container, leaves
 from dmtool.errors import UserError
 from dmtool.files import reading
+from dmtool.files.atomic import write_json
 from dmtool.runs.card import Finite, PicturesSeen
 from dmtool.runs.metrics import Line
 from dmtool.train.begun import FREE
@@ -105,7 +104,7 @@ class ReferenceCurve:
         """As JSON; the file's name is the curve's."""
         points = [asdict(point) for point in self.points]
         values = {"format": FORMAT, "stage": self.stage, "settings": self.settings}
-        runs.write_text(path, json.dumps(values | {"points": points}, indent=1) + "\n")
+        write_json(path, values | {"points": points})
 
 
 def read(path: Path) -> ReferenceCurve:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from dmtool import runs
 from dmtool.config.training import Train
+from dmtool.files.atomic import write_json
 from dmtool.look.plan import outline, report
 from dmtool.look.plan.devices import Devices
 from dmtool.look.plan.measure import measure
@@ -22,5 +21,5 @@ def plan(config: Train, others: list[Devices], out: Path | None) -> str:
     else:
         facts = report.tried(config, measure(config), others)
     if out is not None:
-        runs.write_text(out, json.dumps(facts, indent=1) + "\n")
+        write_json(out, facts)
     return report.text(facts)

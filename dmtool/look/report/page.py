@@ -12,9 +12,9 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from dmtool import runs as directories
 from dmtool.config.validation import leaves
 from dmtool.files import reading
+from dmtool.files.atomic import write_text
 from dmtool.look.report import contents, curves
 from dmtool.look.report.contents import Run, TrainedStage
 from dmtool.look.report.curves import Drawn
@@ -37,7 +37,7 @@ def report(names: Sequence[str], root: str, out: Path | None, force: bool) -> Pa
     """
     found = [contents.look(name, root) for name in names]
     path = out or found[0].folder / "report.html"
-    directories.write_text(path, render(found, force))
+    write_text(path, render(found, force))
     return path
 
 

@@ -7,7 +7,6 @@ pictures measured stand real ones of the same captions (the ceiling) and of othe
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
@@ -27,6 +26,7 @@ from dmtool.data.judge import look
 from dmtool.device import pick_device
 from dmtool.errors import UserError
 from dmtool.files import cache
+from dmtool.files.atomic import write_json
 from dmtool.measure import real_pictures
 from dmtool.measure.alignment import align_lines, clip, prompt_sets
 from dmtool.measure.alignment.align_figures import GENERATED, Gallery, Views, figures
@@ -91,7 +91,7 @@ def folder(config: EvalAlign, fake: Path, out: Path | None) -> None:
 def _say(result: dict[str, Any], name: str, path: Path | None) -> None:
     say(align_lines.text(result, name))
     if path:
-        runs.write_text(path, json.dumps(result, indent=1) + "\n")
+        write_json(path, result)
         say(f"written to {path}")
 
 

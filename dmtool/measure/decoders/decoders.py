@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +15,7 @@ from dmtool import processes, runs
 from dmtool.config.evaluating import EvalDecoder
 from dmtool.device import pick_device
 from dmtool.files import outputs
+from dmtool.files.atomic import write_json
 from dmtool.measure import real_pictures
 from dmtool.measure.decoders import pairs, perceptual
 from dmtool.measure.decoders.pairs import Meter, PicturePair, Results
@@ -97,7 +97,7 @@ def run(
             result["examples"] = {"worst": listed}
             folder = runs.run_dir(config.run, config.root) / "eval"
             path = out or folder / f"{stage}-{config.split}.json"
-            runs.write_text(path, json.dumps(result, indent=1) + "\n")
+            write_json(path, result)
             sheet = path.with_name(f"{path.stem}-worst.png")
             drawn = _sheet(decoder, real, [rows[i] for i in worst], measured, worst)
             outputs.save_picture(drawn, sheet)

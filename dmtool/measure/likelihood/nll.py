@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from dmtool.diffusion.denoise import Denoiser
 from dmtool.diffusion.likelihood import flow_likelihood, variational_bound
 from dmtool.diffusion.network import condition
 from dmtool.diffusion.samplers import PictureNoise, grid
+from dmtool.files.atomic import write_json
 from dmtool.measure import real_pictures
 from dmtool.measure.likelihood import nll_report
 from dmtool.measure.likelihood.nll_report import Figures
@@ -52,7 +52,7 @@ def run(config: EvalNll, out: Path | None) -> None:
             result = nll_report.result(config, artifact, denoiser, model.codec, figures)
             folder = runs.run_dir(config.run, config.root) / "eval"
             path = out or folder / f"nll-{config.split}.json"
-            runs.write_text(path, json.dumps(result, indent=1) + "\n")
+            write_json(path, result)
             say(nll_report.summary(result))
             say(f"written to {path}")
 

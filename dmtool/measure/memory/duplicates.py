@@ -6,14 +6,13 @@ no fair test.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from dmtool import runs
 from dmtool.config.evaluating import FindDuplicates
 from dmtool.device import pick_device
 from dmtool.files import outputs
+from dmtool.files.atomic import write_json
 from dmtool.measure import real_pictures
 from dmtool.measure.decoders.pairs import side_by_side
 from dmtool.measure.features import extractors
@@ -41,7 +40,7 @@ def run(config: FindDuplicates, path: Path) -> None:
         "protocol": real.describe(),
         "extractor": extractor.describe(),
     }
-    runs.write_text(path, json.dumps(result, indent=1) + "\n")
+    write_json(path, result)
     say(f"{summary(result)}\nwritten to {path}")
     if found.pairs:
         _draw(found, real, path.with_name(f"{path.stem}.png"))

@@ -9,7 +9,6 @@ picture many times: the closest pairs are drawn.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from dmtool.chain.pipeline import Pipeline, Request
 from dmtool.config.evaluating import EvalMemory
 from dmtool.device import pick_device
 from dmtool.files import outputs
+from dmtool.files.atomic import write_json
 from dmtool.measure import real_pictures
 from dmtool.measure.decoders.decoded import decoded
 from dmtool.measure.decoders.pairs import side_by_side
@@ -89,7 +89,7 @@ def run(config: EvalMemory, out: Path | None) -> None:
         if group.main:
             folder = runs.run_dir(config.run, config.root) / "eval"
             path = out or folder / f"memory-{config.split}.json"
-            runs.write_text(path, json.dumps(result, indent=1) + "\n")
+            write_json(path, result)
             say(f"{summary(result)}\nwritten to {path}")
             # the samples are painted again: they are not kept while they are measured
             again = list(painter.samples([pair.row for pair in pairs["samples"]]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from dmtool.device import pick_device
 from dmtool.draw import plot
 from dmtool.errors import UserError
 from dmtool.files import cache, outputs
+from dmtool.files.atomic import write_json
 from dmtool.measure import compare, fid
 from dmtool.measure.record import own_version
 from dmtool.measure.sweep import sweep_plot
@@ -99,7 +99,7 @@ def _measured(config: EvalFid, group: Group) -> dict[str, Any]:
         return known
     result = fid.measure(config, group)
     if group.main:
-        runs.write_text(path, json.dumps(result, indent=1) + "\n")
+        write_json(path, result)
     group.wait()
     return result
 
@@ -137,8 +137,7 @@ def _write(folder: Path, points: Sequence[Point], result: dict[str, Any], axes: 
         for point in points
     }  # fmt: skip
     rest = {k: v for k, v in result.items() if k not in ("figures", "warnings", "settings")}
-    text = json.dumps(rest | {"group": axes.group, "figures": figures}, indent=1)
-    runs.write_text(folder / "sweep.json", text + "\n")
+    write_json(folder / "sweep.json", rest | {"group": axes.group, "figures": figures})
     drawn = plot.page([sweep_plot.panel(points, names)], inches=(6.4, 4.2))
     plot.write(drawn, folder / "sweep.png")
     width = max(len(point.setting.label) for point in points)

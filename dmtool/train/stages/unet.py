@@ -27,7 +27,8 @@ from dmtool.diffusion.guidance import settled
 from dmtool.diffusion.noise import Schedule
 from dmtool.draw.sheet import contact_sheet
 from dmtool.errors import UserError
-from dmtool.runs import Artifact, Fill
+from dmtool.files.directories import Fill
+from dmtool.runs import Artifact
 from dmtool.train.examples import Batch, Fixed, Place, normals, uniforms
 from dmtool.train.stages.conditions import Captions, flat
 from dmtool.train.stages.objective import Objective, outputs, uncertainty

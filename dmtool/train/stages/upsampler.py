@@ -21,7 +21,7 @@ from dmtool.diffusion import denoise, network
 from dmtool.diffusion.network import TextShape
 from dmtool.diffusion.noise import Schedule
 from dmtool.draw.sheet import tile
-from dmtool.runs import Fill
+from dmtool.files.directories import Fill
 from dmtool.train.examples import Batch, Fixed, Place, in_order, normals, uniforms
 from dmtool.train.stages.conditions import Captions, flat
 from dmtool.train.stages.objective import Objective, uncertainty

@@ -21,9 +21,9 @@ from dmtool.data.source import Source, held_out
 from dmtool.data.transforms import to_tensor, to_uint8
 from dmtool.draw.sheet import tile
 from dmtool.files.cache import digest
+from dmtool.files.directories import Fill, nothing
 from dmtool.nn.autoencoder import Autoencoder
 from dmtool.nn.layers import wide
-from dmtool.runs import Fill, nothing
 from dmtool.train.examples import Batch, Fixed, Place, in_order, normals
 from dmtool.train.start import data_card
 
