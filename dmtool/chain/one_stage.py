@@ -21,7 +21,7 @@ from dmtool.data.transforms import read, to_image, to_pixels, to_tensor, to_uint
 from dmtool.device import autocast, pick_device, pick_dtype
 from dmtool.errors import UserError
 from dmtool.files import outputs
-from dmtool.files.cache import file_digest
+from dmtool.files.digests import file_digest
 from dmtool.processes import Group
 from dmtool.say import say
 

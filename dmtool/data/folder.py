@@ -22,7 +22,7 @@ from dmtool.data.store import BadFile, Example, Findings, Source, stored
 from dmtool.data.transforms import open_picture
 from dmtool.data.walk import PICTURES, Listing, printable, some, walk
 from dmtool.errors import UserError
-from dmtool.files import cache
+from dmtool.files.digests import digest
 
 ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
 THREADS = min(os.cpu_count() or 1, 8)
@@ -58,8 +58,8 @@ def load(config: FolderData) -> Source:
         "kind": "folder",
         "reading": READING,
         "path": str(root.resolve()),
-        "files": cache.digest([file for file in listing.files if file.kind in PICTURES]),
-        "captions": cache.digest(captions_.digests(root, places)),
+        "files": digest([file for file in listing.files if file.kind in PICTURES]),
+        "captions": digest(captions_.digests(root, places)),
         "max_pixels": config.max_pixels,
         "splits": folders,
     }

@@ -16,7 +16,7 @@ from datasets import Dataset, Features, Image, List, Value
 from dmtool.config.parts import DataBase
 from dmtool.data.headers import Headers
 from dmtool.data.splits import Folders, Split
-from dmtool.files import cache, reading
+from dmtool.files import cache, reading, records
 
 VERSION = 2
 """Part of every source's cache key: raise it when what is written changes."""
@@ -139,7 +139,7 @@ def known(fingerprint: str) -> Source | None:
 
 def _holds(entry: Path, fingerprint: str) -> bool:
     """Whether an entry, which may be damaged, is of today and says that it has this content."""
-    key = cache.record(entry).get("key")
+    key = records.record(entry).get("key")
     try:
         said = _facts(entry).fingerprint
     except reading.Unreadable:

@@ -13,60 +13,39 @@ share the work without knowing of each other, and no process group can time out 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import json
 import logging
 import os
-import platform
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, NamedTuple
+from typing import Any
 
-from pydantic import Field
-from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
-
-from dmtool.errors import DISK_FULL, UserError
+from dmtool.errors import UserError
 from dmtool.files import atomic, reading
+from dmtool.files.digests import digest, file_digest
+from dmtool.files.locks import locked
+from dmtool.files.records import (
+    RECORD,
+    VERIFIED,
+    Shard,
+    Stamps,
+    note,
+    noted,
+    record,
+    remove,
+    write,
+    write_record,
+)
 
-RECORD, VERIFIED = "entry.json", "verified.json"
 SHA = 16
 """Hexadecimal digits of the sha256 in a shard's name."""
 
 SHARD = re.compile(rf"(\d+)-[0-9a-f]{{{SHA}}}\.safetensors")
 
-MOST = 2**28
-"""Bytes of a record: a large entry has a hundred thousand shards."""
-
 log = logging.getLogger(__name__)
-
-
-class Record(TypedDict, total=False):
-    """What an entry's record may say."""
-
-    key: dict[str, Any]
-    files: dict[str, str]
-    shards: int
-
-
-Stamps = dict[str, Annotated[list[int], Field(min_length=2, max_length=2)]]
-"""Of files by name: `Shard.stamp`."""
-
-
-class Shard(NamedTuple):
-    """The file of an intact shard, or another intact file of an entry, its size in bytes and the
-    time (ns) of its last change."""
-
-    path: Path
-    size: int
-    changed: int
-
-    @property
-    def stamp(self) -> list[int]:
-        return [self.size, self.changed]
 
 
 def root() -> Path:
@@ -74,17 +53,6 @@ def root() -> Path:
     if "DMTOOL_CACHE" in os.environ:
         return Path(os.environ["DMTOOL_CACHE"])
     return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "dmtool"
-
-
-def digest(value: Any) -> str:
-    """The sha256 (hex) of a value that JSON can hold, independent of the order of keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """The sha256 (hex) of a file's bytes; reading.Unreadable if it is none."""
-    with reading.opened(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def address(key: Mapping[str, Any]) -> str:
@@ -136,7 +104,7 @@ def sound(entry: Path) -> bool:
 
 def _damaged(entry: Path, digests: Mapping[str, str]) -> set[str]:
     """The files that are missing, or not as they were written, or nobody's."""
-    known, there = _noted(entry), {path.name for path in _built(entry)}
+    known, there = noted(entry), {path.name for path in _built(entry)}
     changed = {name for name in digests if not _same(entry / name, digests[name], known)}
     return changed | (there ^ digests.keys())
 
@@ -168,9 +136,9 @@ def sharded(kind: str, key: Mapping[str, Any], count: int) -> Path:
     if "shards" not in record(entry):
         with locked(entry):
             if not entry.is_dir():
-                _remove(entry)
+                remove(entry)
                 entry.mkdir()
-            _write(entry / RECORD, _json({"key": dict(key), "shards": count}))
+            write_record(entry, {"key": dict(key), "shards": count})
     return entry
 
 
@@ -184,7 +152,7 @@ def write_shard(entry: Path, number: int, content: bytes) -> Shard:
     """Put a shard in its place, whole or not at all. The caller holds its lock."""
     sha = hashlib.sha256(content).hexdigest()[:SHA]
     path = entry / f"{number:05d}-{sha}.safetensors"
-    _write(path, content)
+    write(path, content)
     return Shard(path, len(content), path.stat().st_mtime_ns)
 
 
@@ -202,7 +170,7 @@ def verified(entry: Path) -> dict[int, Shard]:
     A shard's content is read if it has not been since the file was last changed, as its size and
     time tell; `dmtool cache verify` reads it in any case. The caller holds no lock of the entry.
     """
-    known = _noted(entry)
+    known = noted(entry)
     found = {i: _checked(path, known) for i, path in shards(entry).items()}
     intact = {i: shard for i, shard in found.items() if shard}
     with suppress(UserError):  # what can only be read is read again each time
@@ -214,10 +182,10 @@ def there(entry: Path, number: int) -> Shard | None:
     """A shard if it is there and intact. One that is damaged is removed: the caller holds its
     lock."""
     path = shards(entry).get(number)
-    shard = path and _checked(path, _noted(entry))
+    shard = path and _checked(path, noted(entry))
     if path and not shard:
         log.warning("%s is damaged and made anew", path)
-        _remove(path)
+        remove(path)
     return shard or None
 
 
@@ -236,87 +204,17 @@ def _there(path: Path) -> Shard | None:
     return Shard(path, status.st_size, status.st_mtime_ns)
 
 
-def note(entry: Path, whole: Iterable[Shard], doubted: Iterable[Path] = ()) -> None:
-    """Keep in mind which shards are intact as they are, and of which that is no longer known.
-
-    The caller holds no lock of the entry.
-    """
-    stamps = {shard.path.name: shard.stamp for shard in whole}
-    names, known = {path.name for path in doubted}, _noted(entry)
-    if any(known.get(name) != at for name, at in stamps.items()) or names & known.keys():
-        with locked(entry):
-            kept = {name: at for name, at in _noted(entry).items() if name not in names}
-            _write(entry / VERIFIED, _json({**kept, **stamps}))
-
-
-def _noted(entry: Path) -> Stamps:
-    """What `verified.json` holds: without it all is read again."""
-    return _object(entry / VERIFIED, Stamps)
-
-
-def record(entry: Path) -> dict[str, Any]:
-    """What `entry.json` holds; nothing if it is not there or not readable."""
-    return _object(entry / RECORD, Record)
-
-
-def _object(path: Path, schema: Any) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = reading.read_json(path, limit=MOST)
-        reading.checked(found, schema, path)
-    except reading.Unreadable:
-        return {}
-    return found
-
-
-@contextmanager
-def locked(entry: Path, first: int = 0, length: int = 1, wait: bool = True) -> Iterator[bool]:
-    """Hold bytes of the entry's lock (`length` 0: all); False if they are taken and not waited for.
-
-    A process holds one lock of an entry at a time. The file stays, empty: were it removed, one
-    process could wait for the old file while another holds the new one. Raises UserError where
-    nothing can be written, and on a file system without locks.
-    """
-    try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        file = open(entry.with_name(f".{entry.name}.lock"), "ab")  # noqa: SIM115
-        mine = _lock(file, first, length, wait)
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise
-        raise UserError(
-            f"the cache {root()} cannot be written to or locked ({error.strerror}): set "
-            "DMTOOL_CACHE to another directory"
-        ) from error
-    with file:  # closing it frees the lock
-        yield mine
-
-
-def _lock(file: BinaryIO, first: int, length: int, wait: bool) -> bool:
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), length, first)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _make(entry: Path, key: Mapping[str, Any], build: Callable[[Path], None]) -> None:
-    _remove(entry)
+    remove(entry)
     entry.mkdir()
     try:
-        _write(entry / RECORD, _json({"key": dict(key)}))
+        write_record(entry, {"key": dict(key)})
         build(entry)
         digests = {path.name: _synced(path) for path in _built(entry)}
-        _write(entry / RECORD, _json({"key": dict(key), "files": digests}))
+        write_record(entry, {"key": dict(key), "files": digests})
     except BaseException:
         shutil.rmtree(entry, ignore_errors=True)
         raise
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _built(entry: Path) -> list[Path]:
@@ -327,17 +225,3 @@ def _synced(path: Path) -> str:
     """The digest of a file that is then on the disk, not in its buffers alone."""
     atomic.sync(path)
     return file_digest(path)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """The caller's lock makes the temporary name its own.
-
-    With the machine's name in it, for machines that share a disk but not its locks.
-    """
-    if path.is_dir():  # no file of ours
-        _remove(path)
-    atomic.write(path, content, f".{path.name}-{platform.node()}")
-
-
-def _json(value: dict[str, Any]) -> bytes:
-    return (json.dumps(value, indent=1) + "\n").encode()

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from dmtool.errors import CheckFailed, UserError
-from dmtool.files import cache
+from dmtool.files import cache, records
+from dmtool.files.digests import file_digest
+from dmtool.files.locks import locked
 from dmtool.say import columns
 
 ADDRESS = 12
@@ -36,7 +38,7 @@ class Entry:
 
     @property
     def state(self) -> str:
-        record = cache.record(self.path)
+        record = records.record(self.path)
         if "shards" in record:
             there, count = len(cache.shards(self.path)), record["shards"]
             return "complete" if there == count else f"{there} of {count} shards"
@@ -47,17 +49,17 @@ class Entry:
         """The key in words."""
         if self.path.is_file():
             return "downloaded"
-        key = cache.record(self.path).get("key")
+        key = records.record(self.path).get("key")
         return ", ".join(_words(key)) if key else "of an earlier version, or damaged: never used"
 
     def damaged(self) -> Iterator[Path]:
         """Its files that are not what was written."""
-        record, path = cache.record(self.path), self.path / cache.RECORD
+        record, path = records.record(self.path), self.path / records.RECORD
         if path.is_file() and cache.address(record.get("key", {})) != self.path.name:
             yield path
         for name, digest in record.get("files", {}).items():
             path = self.path / name
-            if not path.is_file() or cache.file_digest(path) != digest:
+            if not path.is_file() or file_digest(path) != digest:
                 yield path
         yield from (path for path in cache.shards(self.path).values() if not cache.intact(path))
 
@@ -87,7 +89,7 @@ def verify() -> str:
     every = entries()
     damaged = [path for entry in every for path in entry.damaged()]
     for entry in every:
-        cache.note(entry.path, [], doubted=damaged)
+        records.note(entry.path, [], doubted=damaged)
     if damaged:
         raise CheckFailed(
             f"damaged: {', '.join(map(str, damaged))}; shards are made anew when they are next "
@@ -132,7 +134,7 @@ def _chosen(name: str, every: list[Entry]) -> list[Entry]:
 
 
 def _remove(entry: Entry) -> None:
-    with cache.locked(entry.path, length=0, wait=False) as free:
+    with locked(entry.path, length=0, wait=False) as free:
         if not free:
             raise UserError(f"{entry.name} is being made by another process: stop that first")
         shutil.rmtree(entry.path) if entry.path.is_dir() else entry.path.unlink()

@@ -15,8 +15,9 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
-from dmtool.files import cache
-from dmtool.files.cache import Shard
+from dmtool.files import cache, records
+from dmtool.files.locks import locked
+from dmtool.files.records import Shard
 
 ROWS = 256
 """Rows that are encoded at once."""
@@ -90,12 +91,12 @@ def filled(
     with tqdm(total=total, desc=kind, unit=" rows", disable=_silent(missing)) as bar:
         for wait in (False, True):  # first what is free, then what others had begun
             for i in [i for i in missing if i not in done]:
-                with cache.locked(entry, i + 1, wait=wait) as mine:
+                with locked(entry, i + 1, wait=wait) as mine:
                     if mine:
                         made = cache.there(entry, i)
                         done[i] = made or _made(entry, i, parts[i], encode, finish, bar)
                 if mine:
-                    cache.note(entry, [done[i]])
+                    records.note(entry, [done[i]])
     return Shards([done[i] for i in range(len(parts))], size)
 
 

@@ -17,8 +17,8 @@ from dmtool.chain.request import Request
 from dmtool.config.using import EvalFid
 from dmtool.device import pick_device
 from dmtool.errors import UserError
-from dmtool.files import cache
 from dmtool.files.atomic import write_json
+from dmtool.files.digests import digest
 from dmtool.measure import generated, lines, measures, real_pictures
 from dmtool.measure.distances.lot import Lot
 from dmtool.measure.features import extractors, features
@@ -86,7 +86,7 @@ def measure(config: EvalFid, group: Group) -> dict[str, Any]:
     )  # fmt: skip
     protocol = known.describe(rows) | {
         "split": config.split,
-        "prompts": cache.digest([known.captions[row] for row in rows]),
+        "prompts": digest([known.captions[row] for row in rows]),
         "seed": config.seed,
         "pictures": "uint8 RGB, not compressed, one for each caption",
         "reference": "all pictures of the set or of the group",

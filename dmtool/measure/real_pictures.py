@@ -23,7 +23,8 @@ from dmtool.data import source
 from dmtool.data.pictures import Pictures
 from dmtool.data.source import Source, Split
 from dmtool.errors import UserError
-from dmtool.files import cache, shards
+from dmtool.files import shards
+from dmtool.files.digests import digest
 from dmtool.measure.features import features
 from dmtool.measure.features.features import FeatureExtractor
 from dmtool.runs import saved
@@ -89,7 +90,7 @@ class RealPictures:
         how |= {"background": list(config.background), "resolution": self.pictures.resolution}
         how |= self.colours
         if rows is not None:
-            how["files"] = cache.digest([self.keys[row] for row in rows])
+            how["files"] = digest([self.keys[row] for row in rows])
         return {"data": self.fingerprint, **how}
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from dmtool.config.stages import STAGES
 from dmtool.errors import UserError
 from dmtool.files import directories, reading
-from dmtool.files.cache import digest, file_digest
+from dmtool.files.digests import digest, file_digest
 from dmtool.files.directories import Fill, nothing
 from dmtool.files.tensors import read_shapes, read_tensors, write_tensors
 from dmtool.runs import migrate

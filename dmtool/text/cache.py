@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from dmtool.cond import Cond
-from dmtool.files.cache import digest
+from dmtool.files.digests import digest
 from dmtool.files.shards import Shards, Tensors, filled, half
 from dmtool.text.encoder import Encoded, TextEncoder, batched, checked, warn_truncated
 

@@ -21,7 +21,7 @@ from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 from dmtool.config.validation import cut
 from dmtool.errors import UserError, require
 from dmtool.files import reading
-from dmtool.files.cache import digest, file_digest
+from dmtool.files.digests import digest, file_digest
 from dmtool.files.tensors import read_shapes
 from dmtool.runs import fitting
 

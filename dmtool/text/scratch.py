@@ -15,7 +15,7 @@ from dmtool.config.base import Natural
 from dmtool.config.parts import ScratchText
 from dmtool.errors import UserError
 from dmtool.files import reading
-from dmtool.files.cache import digest
+from dmtool.files.digests import digest
 from dmtool.nn.text import TextTransformer
 from dmtool.text.encoder import Encoded, TextEncoder, card, check_room
 

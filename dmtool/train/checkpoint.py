@@ -24,7 +24,7 @@ from dmtool.device import asynchronous, locks_pages
 from dmtool.errors import UserError
 from dmtool.files import atomic, directories, reading
 from dmtool.files.atomic import PARTIAL
-from dmtool.files.cache import file_digest
+from dmtool.files.digests import file_digest
 from dmtool.files.tensors import read_tensors, write_tensors
 from dmtool.train import team
 from dmtool.train.ema import Ema

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dmtool.errors import UserError
 from dmtool.files import directories, reading
-from dmtool.files.cache import file_digest
+from dmtool.files.digests import file_digest
 from dmtool.files.tensors import read_tensors, write_tensors
 
 SUMS = "sha256.json"

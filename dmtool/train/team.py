@@ -24,7 +24,7 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from dmtool.errors import UserError
 from dmtool.files import atomic
-from dmtool.files.cache import file_digest
+from dmtool.files.digests import file_digest
 
 T = TypeVar("T")
 

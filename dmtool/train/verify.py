@@ -17,7 +17,7 @@ from dmtool import runs
 from dmtool.config.training import Train
 from dmtool.device import pick_device
 from dmtool.errors import CheckFailed, UserError
-from dmtool.files.cache import file_digest
+from dmtool.files.digests import file_digest
 from dmtool.files.tensors import read_tensors
 from dmtool.say import say
 from dmtool.train.checkpoint import TENSORS

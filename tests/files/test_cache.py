@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dmtool.errors import UserError
-from dmtool.files import cache, entries, shards
+from dmtool.files import cache, entries, records, shards
 
 KEY = {"data": "ab" * 32, "size": {"height": 3, "width": 4}}
 
@@ -124,7 +124,7 @@ def test_verify_finds_a_flipped_byte_in_any_file_and_exits_3(filled, dmtool, tmp
 
 
 def test_a_damaged_record_is_written_anew(filled):
-    path = filled / "latents" / sharded(KEY) / cache.RECORD
+    path = filled / "latents" / sharded(KEY) / records.RECORD
     before = path.read_text()
     path.write_text("{")
     shards.filled("latents", KEY, 600, 36, pytest.fail)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dmtool.errors import CheckFailed
-from dmtool.files import cache, entries, shards
+from dmtool.files import cache, entries, records, shards
 
 ROWS, COUNT = 10 * shards.ROWS + 17, 11
 SIZE = 12  # bytes of a row
@@ -155,9 +155,9 @@ def test_a_shard_is_read_against_its_checksum_once_and_then_when_its_file_has_ch
     second = next((root / "toy").glob("*/00001-*"))
     os.utime(second, ns=(0, 0))
     assert start() == ["00001"] and start() == []
-    (second.parent / cache.VERIFIED).write_text('{"a": 3, "' + second.name + '": "x"}')
+    (second.parent / records.VERIFIED).write_text('{"a": 3, "' + second.name + '": "x"}')
     assert start() == ["00000", "00001", "00002"] and start() == []
-    (second.parent / cache.VERIFIED).write_text("[" * 100_000)
+    (second.parent / records.VERIFIED).write_text("[" * 100_000)
     assert start() == ["00000", "00001", "00002"]
 
 

@@ -25,8 +25,8 @@ from dmtool.config.evaluating import EvalAlign
 from dmtool.data.judge import look
 from dmtool.device import pick_device
 from dmtool.errors import UserError
-from dmtool.files import cache
 from dmtool.files.atomic import write_json
+from dmtool.files.digests import digest
 from dmtool.measure import real_pictures
 from dmtool.measure.alignment import align_lines, clip, prompt_sets
 from dmtool.measure.alignment.align_figures import GENERATED, Gallery, Views, figures
@@ -82,7 +82,7 @@ def folder(config: EvalAlign, fake: Path, out: Path | None) -> None:
         if group.main:
             found = figures({GENERATED: seen}, captions, model, config.batch_size)
             result = _result(found, model) | {
-                "protocol": {"prompts": cache.digest(captions.captions)},
+                "protocol": {"prompts": digest(captions.captions)},
                 "settings": {"fake": str(fake)},
             }
             _say(result, captions.name, out)

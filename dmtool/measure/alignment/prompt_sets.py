@@ -16,7 +16,7 @@ from dmtool.data.shapes import draw, held_out
 from dmtool.data.transforms import to_pixels
 from dmtool.diffusion.samplers import Key
 from dmtool.errors import UserError
-from dmtool.files import cache
+from dmtool.files.digests import digest
 from dmtool.measure.alignment import retrieval, toy_prompts
 from dmtool.measure.alignment.composition import Groups
 from dmtool.measure.alignment.novelty import NOVELTIES, novelty
@@ -70,7 +70,7 @@ def of_split(config: EvalAlign, real: RealPictures) -> PromptSet:
         groups=retrieval.groups(captions) | _by_novelty(captions, real),
         true=lambda i: real.take([rows[i]])[0],
         protocol={"split": config.split, "seed": config.seed, **real.describe(rows)}
-        | {"prompts": cache.digest(captions)},
+        | {"prompts": digest(captions)},
         rows=rows,
     )
 
@@ -93,7 +93,7 @@ def toy_compositional(config: EvalAlign, real: RealPictures) -> PromptSet:
         groups=_by_novelty(captions, real),
         true=lambda i: to_pixels(draw(found[i].scene, size)),
         protocol={"set": config.prompts, "seed": config.seed, **real.describe()}
-        | {"prompts": cache.digest(captions), "each": config.each, "hold_out": data.hold_out},
+        | {"prompts": digest(captions), "each": config.each, "hold_out": data.hold_out},
         tasks=[prompt.task for prompt in found],
         warnings=[] if held else [NONE_HELD],
     )

@@ -24,7 +24,7 @@ from dmtool.data.colour import GREY, profile
 from dmtool.data.transforms import LIMIT, open_picture, read_bytes, to_pixels, to_rgb
 from dmtool.data.walk import PICTURES, Listing, some, walk
 from dmtool.errors import UserError
-from dmtool.files.cache import digest
+from dmtool.files.digests import digest
 from dmtool.processes import ALONE, Group
 from dmtool.say import shown
 

@@ -24,7 +24,7 @@ from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 from dmtool.config.validation import cut, short
 from dmtool.errors import UserError
 from dmtool.files import atomic, reading
-from dmtool.files.cache import file_digest
+from dmtool.files.digests import file_digest
 from dmtool.measure.distances.frechet import Moments
 from dmtool.measure.features import arrays as arrays_of
 from dmtool.measure.features import feature_set, sets

@@ -14,6 +14,7 @@ import torch
 
 from dmtool.errors import UserError
 from dmtool.files import cache
+from dmtool.files.digests import file_digest
 
 PATIENCE = 20  # seconds that a server may keep silent
 
@@ -98,14 +99,14 @@ def _given(path: Path, by_sha: dict[str, Weights]) -> tuple[Path, Weights]:
         names = " or ".join(map(str, by_sha.values()))
         raise UserError(f"there is no file of weights at {path}: it should be {names}")
     verified(path, list(by_sha))
-    return path, by_sha[cache.file_digest(path)]
+    return path, by_sha[file_digest(path)]
 
 
 def verified(path: Path, sha256s: Sequence[str]) -> Path:
     """`path`, if it is a file with one of these sha256; UserError otherwise."""
     if not path.is_file():
         raise UserError(f"there is no file of weights at {path}")
-    found = cache.file_digest(path)
+    found = file_digest(path)
     if found not in sha256s:
         raise UserError(
             f"{path} ({path.stat().st_size:,} bytes) has sha256 {found}, not "

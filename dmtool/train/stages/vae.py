@@ -20,7 +20,7 @@ from dmtool.data.quality import psnr, ssim
 from dmtool.data.source import Source, held_out
 from dmtool.data.transforms import to_tensor, to_uint8
 from dmtool.draw.sheet import tile
-from dmtool.files.cache import digest
+from dmtool.files.digests import digest
 from dmtool.files.directories import Fill, nothing
 from dmtool.nn.autoencoder import Autoencoder
 from dmtool.nn.layers import wide

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dmtool.config.extractors import Own, TorchScriptExtractor, TransformersExtractor
 from dmtool.errors import UserError
-from dmtool.files.cache import file_digest
+from dmtool.files.digests import file_digest
 from dmtool.measure.features.extractors import build, pretrained
 from dmtool.measure.features.features import FeatureExtractor
 from dmtool.measure.features.preparation import Preparation, scaled
