@@ -22,7 +22,8 @@ from dmtool.config.using import Sample
 from dmtool.config.validation import conf_dir, validate
 from dmtool.diffusion.denoise import expand
 from dmtool.diffusion.noise import schedule
-from dmtool.diffusion.samplers import Bound, build, heun, last, times
+from dmtool.diffusion.samplers import Bound, heun, last
+from dmtool.diffusion.sampling import build, times
 from dmtool.errors import UserError
 
 WEIGHTS, MEANS, STDS = [0.7, 0.3], [-1.0, 1.2], [0.2, 0.4]

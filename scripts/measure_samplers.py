@@ -42,7 +42,7 @@ from dmtool.config.tuning import TuneSampler
 from dmtool.config.using import Sample
 from dmtool.config.validation import validate
 from dmtool.config.words import of_defaults, of_sampler
-from dmtool.diffusion.samplers import times
+from dmtool.diffusion.sampling import times
 from dmtool.errors import UserError, exit_codes
 from dmtool.measure.distances.distance import distance
 from dmtool.measure.features import features

@@ -28,11 +28,12 @@ from dmtool.config.sampling import Sampler
 from dmtool.config.using import Use
 from dmtool.data.transforms import to_image, to_uint8
 from dmtool.device import autocast, pick_device, pick_dtype
-from dmtool.diffusion import denoise, guidance, network
+from dmtool.diffusion import denoise, guiding, network
 from dmtool.diffusion.denoise import Denoise, Denoiser
 from dmtool.diffusion.guidance import Bad, Tally
 from dmtool.diffusion.network import NoisePredictor, condition
-from dmtool.diffusion.samplers import Known, Step, last, times, trajectory
+from dmtool.diffusion.samplers import Known, Step, last
+from dmtool.diffusion.sampling import settled, thresholded, times, trajectory
 from dmtool.errors import UserError
 from dmtool.runs import Artifact, fitting
 from dmtool.text import TextEncoder
@@ -84,7 +85,7 @@ class Pipeline:
     perturbed: Denoiser | None = None
 
     def __post_init__(self) -> None:
-        self.sampler = guidance.settled(self.sampler, pictures=self.codec.space_id == "pixels")
+        self.sampler = settled(self.sampler, pictures=self.codec.space_id == "pixels")
 
     def sample(
         self,
@@ -151,8 +152,8 @@ class Pipeline:
         if self.bad is not None:
             other = self.bad.denoiser
             bad = Bad(other, condition(other.network, self.bad.text, prompts, self.device))
-        guided = guidance.build(self.guidance, self.denoiser, negative, bad, self.perturbed)
-        return guidance.thresholded(guided, self.sampler)
+        guided = guiding.build(self.guidance, self.denoiser, negative, bad, self.perturbed)
+        return thresholded(guided, self.sampler)
 
     def network_evaluations(self, edit: Edit | None = None) -> int:
         """How often a network is evaluated for a picture: counted on a model that costs nothing."""
@@ -168,7 +169,7 @@ class Pipeline:
         perturbed = tally if self.perturbed else None
         denoiser: Denoise = tally
         if config is not None:
-            denoiser = guidance.build(config, tally, Cond(), bad, perturbed)
+            denoiser = guiding.build(config, tally, Cond(), bad, perturbed)
         cpu, given = torch.device("cpu"), _walked(edit)
         last(trajectory(denoiser, Cond(), (2,), [(0, 0)], self.sampler, "count", cpu, given))
         return tally.evaluations

@@ -36,9 +36,14 @@ class Scheduled(OptimBase):
 
 @dataclass(frozen=True, kw_only=True)
 class AdamWOptim(Scheduled):
-    """`adam8bit` keeps AdamW's state in eight bits (arXiv:2110.02861); needs bitsandbytes."""
+    kind: Literal["adamw"]
 
-    kind: Literal["adamw", "adam8bit"]
+
+@dataclass(frozen=True, kw_only=True)
+class Adam8bitOptim(Scheduled):
+    """AdamW with its state in eight bits (arXiv:2110.02861); needs bitsandbytes."""
+
+    kind: Literal["adam8bit"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,4 +63,4 @@ class ScheduleFreeOptim(OptimBase):
     kind: Literal["schedule_free"]
 
 
-Optim = Annotated[AdamWOptim | MuonOptim | ScheduleFreeOptim, OneOf]
+Optim = Annotated[AdamWOptim | Adam8bitOptim | MuonOptim | ScheduleFreeOptim, OneOf]

@@ -158,14 +158,22 @@ def _ordered(low: float, high: float) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlainSampler(SamplerBase):
-    """The kinds that have no option of their own and make one call a step."""
+class EulerSampler(SamplerBase):
+    kind: Literal["euler"]
 
-    kind: Literal["euler", "euler_ancestral", "dpmpp_2m"]
+
+@dataclass(frozen=True, kw_only=True)
+class EulerAncestralSampler(SamplerBase):
+    kind: Literal["euler_ancestral"]
 
     @property
     def deterministic(self) -> bool:
-        return self.kind != "euler_ancestral"
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dpmpp2mSampler(SamplerBase):
+    kind: Literal["dpmpp_2m"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,7 +283,9 @@ class RestartSampler(Trapezoidal):
 
 
 Sampler = Annotated[
-    PlainSampler
+    EulerSampler
+    | EulerAncestralSampler
+    | Dpmpp2mSampler
     | DdpmSampler
     | DdimSampler
     | DpmppSdeSampler

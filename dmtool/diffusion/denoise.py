@@ -68,20 +68,26 @@ def estimate(denoiser: Denoise, x_t: Tensor, t: Tensor, cond: Cond) -> Estimate:
     return Estimate(denoiser(x_t, t, cond))
 
 
-def log_variance(kind: str, step: Posterior, fraction: Tensor | None) -> Tensor:
-    """ln of the variance that a step is given: small and large are the posterior's, learned is
-    where the network says between them (UserError if it has not learned to)."""
-    match kind:
-        case "small":
-            return step.small.log()
-        case "large":
-            return step.large.log()
+def _learned(step: Posterior, fraction: Tensor | None) -> Tensor:
     if fraction is None:
         raise UserError(
             "variance=learned: this noise predictor has not learned one, which takes "
             "noise/variance=learned in training; take variance=small or large"
         )
     return step.between(fraction)
+
+
+VARIANCES: dict[str, Callable[[Posterior, Tensor | None], Tensor]] = {
+    "small": lambda step, _: step.small.log(),
+    "large": lambda step, _: step.large.log(),
+    "learned": _learned,
+}
+
+
+def log_variance(kind: str, step: Posterior, fraction: Tensor | None) -> Tensor:
+    """ln of the variance that a step is given: small and large are the posterior's, learned is
+    where the network says between them (UserError if it has not learned to)."""
+    return VARIANCES[kind](step, fraction)
 
 
 class Comparison(NamedTuple):
@@ -92,57 +98,74 @@ class Comparison(NamedTuple):
     estimate: Estimate
 
 
+class Prediction(NamedTuple):
+    """What a network may predict: its (a, b) of F = a x_0 + b eps, and its (c_skip, c_out) of
+    x_0 = c_skip x_t + c_out F, both of alpha, sigma and, for edm, sigma_data."""
+
+    target: Callable[[Tensor, Tensor, float | None], Coefficients]
+    x_0: Callable[[Tensor, Tensor, float | None], Coefficients]
+
+
+def _x0_of_eps(alpha: Tensor, sigma: Tensor, _: float | None) -> Coefficients:
+    if bool((alpha == 0).any()):
+        raise ValueError("eps -> x0 is undefined at alpha = 0: predict v, x0 or flow")
+    return 1 / alpha, -sigma / alpha
+
+
+def _x0_of_v(alpha: Tensor, sigma: Tensor, _: float | None) -> Coefficients:
+    norm = alpha**2 + sigma**2
+    return alpha / norm, -sigma / norm
+
+
+def _x0_of_flow(alpha: Tensor, sigma: Tensor, _: float | None) -> Coefficients:
+    return 1 / (alpha + sigma), -sigma / (alpha + sigma)
+
+
+def _edm(alpha: Tensor, sigma: Tensor, sigma_data: float | None) -> Coefficients:
+    assert sigma_data is not None
+    scale = c_in(alpha, sigma, sigma_data)
+    return scale * sigma / sigma_data, -scale * alpha * sigma_data
+
+
+def _x0_of_edm(alpha: Tensor, sigma: Tensor, sigma_data: float | None) -> Coefficients:
+    assert sigma_data is not None
+    scale = c_in(alpha, sigma, sigma_data)
+    return alpha * (sigma_data * scale) ** 2, sigma * sigma_data * scale
+
+
+one, zero = torch.ones_like, torch.zeros_like
+
+PREDICTIONS = {
+    "eps": Prediction(lambda alpha, sigma, _: (zero(alpha), one(alpha)), _x0_of_eps),
+    "x0": Prediction(
+        lambda alpha, sigma, _: (one(alpha), zero(alpha)),
+        lambda alpha, sigma, _: (zero(alpha), one(alpha)),
+    ),
+    "v": Prediction(lambda alpha, sigma, _: (-sigma, alpha), _x0_of_v),
+    "flow": Prediction(lambda alpha, sigma, _: (-one(alpha), one(alpha)), _x0_of_flow),
+    "edm": Prediction(_edm, _x0_of_edm),
+}
+"""v is alpha eps - sigma x_0 (Salimans & Ho, arXiv:2202.00512, eq. 21); flow is the velocity of
+rectified flow, eps - x_0; edm is what Karras' preconditioning leaves to the network for data of
+standard deviation `sigma_data` (arXiv:2206.00364, eq. 8 and table 1), in terms of x_t / alpha and
+sigma / alpha."""
+
+
 def target_coefficients(
     kind: str, alpha: Tensor, sigma: Tensor, sigma_data: float | None = None
 ) -> Coefficients:
-    """(a, b) of the prediction F = a x_0 + b eps.
-
-    v is alpha eps - sigma x_0 (Salimans & Ho, arXiv:2202.00512, eq. 21); flow is the velocity of
-    rectified flow, eps - x_0; edm is what Karras' preconditioning leaves to the network for data of
-    standard deviation `sigma_data` (arXiv:2206.00364, eq. 8), in terms of x_t / alpha and
-    sigma / alpha.
-    """
-    one, zero = torch.ones_like(alpha), torch.zeros_like(alpha)
-    match kind:
-        case "eps":
-            return zero, one
-        case "x0":
-            return one, zero
-        case "v":
-            return -sigma, alpha
-        case "flow":
-            return -one, one
-        case "edm":
-            assert sigma_data is not None
-            scale = c_in(alpha, sigma, sigma_data)
-            return scale * sigma / sigma_data, -scale * alpha * sigma_data
-    raise KeyError(kind)
+    """(a, b) of the prediction F = a x_0 + b eps; KeyError for an unknown one."""
+    return PREDICTIONS[kind].target(alpha, sigma, sigma_data)
 
 
 def x0_coefficients(
     kind: str, alpha: Tensor, sigma: Tensor, sigma_data: float | None = None
 ) -> Coefficients:
-    """(c_skip, c_out) of x_0 = c_skip x_t + c_out F; edm as in arXiv:2206.00364, table 1.
+    """(c_skip, c_out) of x_0 = c_skip x_t + c_out F; KeyError for an unknown prediction.
 
     Raises ValueError for eps where alpha = 0: pure noise says nothing about x_0 there.
     """
-    match kind:
-        case "eps":
-            if bool((alpha == 0).any()):
-                raise ValueError("eps -> x0 is undefined at alpha = 0: predict v, x0 or flow")
-            return 1 / alpha, -sigma / alpha
-        case "x0":
-            return torch.zeros_like(alpha), torch.ones_like(alpha)
-        case "v":
-            norm = alpha**2 + sigma**2
-            return alpha / norm, -sigma / norm
-        case "flow":
-            return 1 / (alpha + sigma), -sigma / (alpha + sigma)
-        case "edm":
-            assert sigma_data is not None
-            scale = c_in(alpha, sigma, sigma_data)
-            return alpha * (sigma_data * scale) ** 2, sigma * sigma_data * scale
-    raise KeyError(kind)
+    return PREDICTIONS[kind].x_0(alpha, sigma, sigma_data)
 
 
 def c_in(alpha: Tensor, sigma: Tensor, sigma_data: float) -> Tensor:

@@ -13,10 +13,10 @@ from dmtool.config.sampling import Sampler
 from dmtool.data.transforms import to_tensor, to_uint8
 from dmtool.device import sent
 from dmtool.diffusion.denoise import Denoiser, expand
-from dmtool.diffusion.guidance import settled, thresholded
 from dmtool.diffusion.network import condition
 from dmtool.diffusion.noise import c_noise, log_snr
-from dmtool.diffusion.samplers import Known, Source, last, picture_noise, trajectory
+from dmtool.diffusion.samplers import Known, Source, last, picture_noise
+from dmtool.diffusion.sampling import settled, thresholded, trajectory
 from dmtool.text import TextEncoder
 from dmtool.text.blend import Prompt
 

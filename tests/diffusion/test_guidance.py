@@ -11,8 +11,9 @@ from dmtool.config.guidance import Guidance, Interval, Perturbed, Projected
 from dmtool.config.using import SampleConfig
 from dmtool.config.validation import validate
 from dmtool.diffusion.denoise import Denoiser, eps_from_x0, expand
-from dmtool.diffusion.guidance import Bad, ClassifierFree, Projection, Tally, build
+from dmtool.diffusion.guidance import Bad, ClassifierFree, Projection, Tally
 from dmtool.diffusion.guidance.classifier_free import rescaled
+from dmtool.diffusion.guiding import build
 from dmtool.diffusion.noise import schedule
 from dmtool.diffusion.samplers import Bound, ddim, ddpm, last
 from dmtool.errors import UserError

@@ -15,7 +15,7 @@ from dmtool.diffusion.denoise import Estimate, Estimating, expand
 from dmtool.diffusion.likelihood import flow_likelihood, variational_bound
 from dmtool.diffusion.likelihood.normal import discretised, divergence
 from dmtool.diffusion.noise import posterior, schedule
-from dmtool.diffusion.samplers import grid
+from dmtool.diffusion.sampling import grid
 
 MEAN, STD = 0.3, 0.5
 SCHEDULES = {

@@ -15,7 +15,8 @@ from dmtool.diffusion.denoise import Denoiser
 from dmtool.diffusion.guidance import ClassifierFree
 from dmtool.diffusion.network import NoisePredictor, Sampling, condition, describe, perturbed
 from dmtool.diffusion.noise import schedule
-from dmtool.diffusion.samplers import last, trajectory
+from dmtool.diffusion.samplers import last
+from dmtool.diffusion.sampling import trajectory
 from dmtool.nn.read import Read
 from dmtool.nn.text import TextTransformer
 from dmtool.nn.unet import Block, UNet

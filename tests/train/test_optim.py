@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim import AdamW
 
-from dmtool.config.optim import AdamWOptim, MuonOptim, ScheduleFreeOptim
+from dmtool.config.optim import Adam8bitOptim, AdamWOptim, MuonOptim, ScheduleFreeOptim
 from dmtool.diffusion.network import NoisePredictor
 from dmtool.errors import UserError
 from dmtool.nn.autoencoder import Autoencoder
@@ -124,7 +124,7 @@ def test_schedule_free_has_no_course_but_a_warm_up():
 def test_without_bitsandbytes_the_extra_is_named(network, monkeypatch):
     monkeypatch.setattr("dmtool.errors.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'dmtool\[adam8bit\]'"):
-        build(network, replace(ADAMW, kind="adam8bit"))
+        build(network, Adam8bitOptim(kind="adam8bit", **SCHEDULED))
 
 
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dmtool.config.sampling import PlainSampler, UniformGrid
+from dmtool.config.sampling import EulerSampler, UniformGrid
 from dmtool.config.threshold import AutoThreshold, NoThreshold, StaticThreshold
 from dmtool.diffusion.denoise import Denoiser
 from dmtool.diffusion.noise import schedule
@@ -14,7 +14,7 @@ from dmtool.text.encoder import NoTextEncoder
 from dmtool.upsamplers.diffusion import Upsampler, augmented, enlarge
 
 KEYS = [(0, 0), (0, 1), (5, 0)]
-SETTINGS = PlainSampler(
+SETTINGS = EulerSampler(
     kind="euler", steps=4, calls=None, grid=UniformGrid(kind="uniform", shift=1.0),
     threshold=NoThreshold(kind="none"),
 )  # fmt: skip

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
 from dmtool.cond import Cond
 from dmtool.diffusion.denoise import Denoise, Estimate, Estimating, estimate
 from dmtool.diffusion.noise import Schedule
+
+
+class Bad(NamedTuple):
+    """The model of autoguidance, with the condition of what is sampled."""
+
+    denoiser: Denoise
+    cond: Cond
 
 
 @dataclass

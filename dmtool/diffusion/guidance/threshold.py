@@ -3,44 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from dmtool.cond import Cond
-from dmtool.config.sampling import Sampler
-from dmtool.config.threshold import AutoThreshold, DynamicThreshold, NoThreshold, StaticThreshold
 from dmtool.diffusion.denoise import Denoise, Estimate, Estimating, estimate
 from dmtool.diffusion.noise import Schedule
-from dmtool.errors import UserError
 
-
-def settled(config: Sampler, *, pictures: bool) -> Sampler:
-    """The config with what `auto` stands for: static where pictures are sampled, else none.
-
-    UserError for another threshold of latents, which have no range.
-    """
-    match config.threshold:
-        case AutoThreshold() if pictures:
-            return replace(config, threshold=StaticThreshold(kind="static"))
-        case AutoThreshold():
-            return replace(config, threshold=NoThreshold(kind="none"))
-        case StaticThreshold() | DynamicThreshold() if not pictures:
-            raise UserError(
-                f"sampler/threshold={config.threshold.kind} is for pictures, whose values lie in "
-                "[-1, 1], and this noise predictor makes latents: take sampler/threshold=auto"
-            )
-    return config
-
-
-def thresholded(denoiser: Denoise, config: Sampler) -> Denoise:
-    """The denoiser, guided or not, with a settled config's threshold around it."""
-    match config.threshold:
-        case NoThreshold():
-            return denoiser
-        case StaticThreshold() | DynamicThreshold():
-            return Thresholded(denoiser, config.threshold)
-    raise AssertionError("whether it samples pictures has not been said")
+Clip = Callable[[Tensor], Tensor]
+"""Brings x_0 [B, ...] into [-1, 1]."""
 
 
 @dataclass
@@ -51,7 +24,7 @@ class Thresholded(Estimating):
     """
 
     denoiser: Denoise
-    threshold: StaticThreshold | DynamicThreshold
+    clip: Clip
 
     @property
     def schedule(self) -> Schedule:
@@ -59,10 +32,12 @@ class Thresholded(Estimating):
 
     def estimate(self, x_t: Tensor, t: Tensor, cond: Cond) -> Estimate:
         x_0, fraction = estimate(self.denoiser, x_t, t, cond)
-        if isinstance(self.threshold, StaticThreshold):
-            return Estimate(x_0.clamp(-1, 1), fraction)
-        bound = math.inf if self.threshold.bound is None else self.threshold.bound
-        return Estimate(dynamic(x_0, self.threshold.percentile / 100, bound), fraction)
+        return Estimate(self.clip(x_0), fraction)
+
+
+def static(x_0: Tensor) -> Tensor:
+    """x_0 [B, ...] clipped to [-1, 1]."""
+    return x_0.clamp(-1, 1)
 
 
 def dynamic(x_0: Tensor, share: float, bound: float) -> Tensor:

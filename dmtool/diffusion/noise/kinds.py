@@ -36,8 +36,23 @@ def schedule(kind: str, **options: float) -> Schedule:
     return (SCHEDULES | WITH_OPTIONS)[kind](**options)
 
 
+def _index(kind: str, zero: bool) -> Callable[[Tensor], Tensor]:
+    return lambda log_snr: schedule(kind, zero_terminal_snr=zero).time(log_snr) * T - 1
+
+
+HEARD: dict[str, Callable[[Tensor], Tensor]] = {
+    "flow_time": lambda log_snr: 1000 * torch.sigmoid(-log_snr / 2),
+    "log_sigma": lambda log_snr: -log_snr.clamp(-20, 20) / 8,
+    "ddpm_index": _index("ddpm", False),
+    "ddpm_zero_index": _index("ddpm", True),
+    "sd_index": _index("scaled_linear", False),
+    "sd_zero_index": _index("scaled_linear", True),
+}
+
+
 def c_noise(kind: str, log_snr: Tensor) -> Tensor:
-    """What the network is told of the noise level, of log_snr's shape.
+    """What the network is told of the noise level, of log_snr's shape; KeyError for an unknown
+    kind.
 
     flow_time: 1000 sigma / (alpha + sigma), which is 1000 t of rectified flow. log_sigma:
     ln(sigma / alpha) / 4 (EDM, arXiv:2206.00364, table 1). ddpm_index, sd_index: the (fractional)
@@ -45,17 +60,4 @@ def c_noise(kind: str, log_snr: Tensor) -> Tensor:
     model with zero terminal SNR. All are finite at both ends: log_sigma stops at a log-SNR of
     +-20, just beyond what training draws.
     """
-    match kind:
-        case "flow_time":
-            return 1000 * torch.sigmoid(-log_snr / 2)
-        case "log_sigma":
-            return -log_snr.clamp(-20, 20) / 8
-        case "ddpm_index" | "ddpm_zero_index":
-            return _index("ddpm", kind == "ddpm_zero_index", log_snr)
-        case "sd_index" | "sd_zero_index":
-            return _index("scaled_linear", kind == "sd_zero_index", log_snr)
-    raise KeyError(kind)
-
-
-def _index(kind: str, zero: bool, log_snr: Tensor) -> Tensor:
-    return schedule(kind, zero_terminal_snr=zero).time(log_snr) * T - 1
+    return HEARD[kind](log_snr)

@@ -20,7 +20,8 @@ from dmtool.device import autocast, pick_device, pick_dtype
 from dmtool.diffusion.denoise import Denoiser
 from dmtool.diffusion.likelihood import flow_likelihood, variational_bound
 from dmtool.diffusion.network import condition
-from dmtool.diffusion.samplers import PictureNoise, grid
+from dmtool.diffusion.samplers import PictureNoise
+from dmtool.diffusion.sampling import grid
 from dmtool.files.atomic import write_json
 from dmtool.measure import real_pictures
 from dmtool.measure.likelihood import nll_report

@@ -14,7 +14,7 @@ from dmtool.codecs.latents import Codec
 from dmtool.config.using import EvalNll, FlowLikelihood, VariationalBound
 from dmtool.diffusion.denoise import Denoiser
 from dmtool.diffusion.likelihood import calls
-from dmtool.diffusion.samplers import grid
+from dmtool.diffusion.sampling import grid
 from dmtool.measure.record import versions
 from dmtool.runs import Artifact
 

@@ -13,7 +13,7 @@ from dmtool.config.tuning import TuneSampler
 from dmtool.config.using import SampleConfig
 from dmtool.config.validation import validate
 from dmtool.diffusion.noise import Schedule
-from dmtool.diffusion.samplers import times
+from dmtool.diffusion.sampling import times
 from dmtool.errors import UserError
 
 

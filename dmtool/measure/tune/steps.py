@@ -10,7 +10,7 @@ from torch import Tensor
 from dmtool.config.guidance import Guidance
 from dmtool.config.sampling import Sampler
 from dmtool.config.tuning import TuneSampler
-from dmtool.diffusion.samplers import times
+from dmtool.diffusion.sampling import times
 from dmtool.measure.tune.bench import Bench, rmse
 from dmtool.measure.tune.settings import explicit, label, listed
 from dmtool.say import say

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
-from dmtool.config.optim import MuonOptim, Optim, OptimBase, Scheduled, ScheduleFreeOptim
+from dmtool.config.optim import (
+    Adam8bitOptim,
+    AdamWOptim,
+    MuonOptim,
+    Optim,
+    OptimBase,
+    Scheduled,
+    ScheduleFreeOptim,
+)
 from dmtool.errors import UserError, require
 from dmtool.train.optim.groups import Parameters, groups
 from dmtool.train.optim.muon import Muon
@@ -19,7 +29,7 @@ from dmtool.train.optim.schedule_free import ScheduleFree
 
 def build(network: nn.Module, config: Optim) -> list[Optimizer]:
     """The optimizers that together step all parameters; muon: matrices, and AdamW all else."""
-    optimizers = _build(network, config)
+    optimizers = KINDS[type(config)](network, config)
     for optimizer in optimizers:
         optimizer.register_load_state_dict_post_hook(_lay_out)
     return optimizers
@@ -34,9 +44,30 @@ def _lay_out(optimizer: Optimizer) -> None:
                 state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
 
 
-def _build(network: nn.Module, config: Optim) -> list[Optimizer]:
-    if not isinstance(config, MuonOptim):
-        return [_adam(network, list(network.parameters()), config)]
+def _adamw(sorted_: list[dict[str, Any]], *options: Any) -> Optimizer:
+    return AdamW(sorted_, *options, fused=True)
+
+
+def _adam8bit(sorted_: list[dict[str, Any]], *options: Any) -> Optimizer:
+    require("bitsandbytes", "adam8bit")
+    from dmtool.train.optim.adam8bit import Adam8bit
+
+    return Adam8bit(sorted_, *options)
+
+
+def _alone(make: Callable[..., Optimizer], network: nn.Module, config: Optim) -> list[Optimizer]:
+    """One kind of Adam for all parameters."""
+    return [_adam(make, network, [*network.parameters()], config)]
+
+
+def _adam(
+    make: Callable[..., Optimizer], network: nn.Module, parameters: Parameters, config: Optim
+) -> Optimizer:
+    sorted_ = groups(network, parameters, config, config.lr)
+    return make(sorted_, config.lr, config.betas, config.eps, config.weight_decay)
+
+
+def _muon(network: nn.Module, config: MuonOptim) -> list[Optimizer]:
     matrices = _matrices(network, config)
     if not matrices:
         raise UserError(
@@ -47,20 +78,15 @@ def _build(network: nn.Module, config: Optim) -> list[Optimizer]:
     rest = [parameter for parameter in network.parameters() if id(parameter) not in taken]
     sorted_ = groups(network, matrices, config, config.muon_lr)
     muon = Muon(sorted_, config.muon_lr, config.weight_decay, config.momentum)
-    return [_adam(network, rest, config), muon]
+    return [_adam(_adamw, network, rest, config), muon]
 
 
-def _adam(network: nn.Module, parameters: Parameters, config: Optim) -> Optimizer:
-    sorted_ = groups(network, parameters, config, config.lr)
-    options = config.lr, config.betas, config.eps, config.weight_decay
-    if isinstance(config, ScheduleFreeOptim):
-        return ScheduleFree(sorted_, *options)
-    if config.kind == "adam8bit":
-        require("bitsandbytes", "adam8bit")
-        from dmtool.train.optim.adam8bit import Adam8bit
-
-        return Adam8bit(sorted_, *options)
-    return AdamW(sorted_, *options, fused=True)
+KINDS: dict[type, Callable[[nn.Module, Any], list[Optimizer]]] = {
+    AdamWOptim: partial(_alone, _adamw),
+    Adam8bitOptim: partial(_alone, _adam8bit),
+    ScheduleFreeOptim: partial(_alone, ScheduleFree),
+    MuonOptim: _muon,
+}
 
 
 def _matrices(network: nn.Module, config: MuonOptim) -> Parameters:
@@ -96,13 +122,15 @@ def factor(config: OptimBase, pictures: int, progress: float) -> float:
     warm = min(1.0, pictures / config.warmup) if config.warmup else 1.0
     if not isinstance(config, Scheduled):
         return warm
-    progress = min(progress, 1.0)
-    fall = {
-        "constant": 1.0,
-        "linear": 1 - progress,
-        "cosine": (1 + math.cos(math.pi * progress)) / 2,
-    }[config.schedule]
+    fall = FALLS[config.schedule](min(progress, 1.0))
     return warm * (config.final + (1 - config.final) * fall)
+
+
+FALLS: dict[str, Callable[[float], float]] = {
+    "constant": lambda _: 1.0,
+    "linear": lambda progress: 1 - progress,
+    "cosine": lambda progress: (1 + math.cos(math.pi * progress)) / 2,
+}
 
 
 def set_factor(optimizers: list[Optimizer], value: float) -> None:

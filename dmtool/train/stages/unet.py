@@ -23,8 +23,8 @@ from dmtool.data.source import Source, held_out
 from dmtool.data.transforms import to_tensor
 from dmtool.device import pick_dtype
 from dmtool.diffusion import denoise, network
-from dmtool.diffusion.guidance import settled
 from dmtool.diffusion.noise import Schedule
+from dmtool.diffusion.sampling import settled
 from dmtool.draw.sheet import contact_sheet
 from dmtool.errors import UserError
 from dmtool.files.directories import Fill

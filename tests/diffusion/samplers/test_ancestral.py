@@ -11,7 +11,8 @@ from gaussian import config
 
 from dmtool.cond import Cond
 from dmtool.diffusion.noise import SCHEDULES, schedule
-from dmtool.diffusion.samplers import Bound, build, last, times
+from dmtool.diffusion.samplers import Bound, last
+from dmtool.diffusion.sampling import build, times
 
 MEAN = torch.tensor([0.3, -0.7], dtype=torch.float64)
 COVARIANCE = torch.tensor([[0.30, -0.12], [-0.12, 0.10]], dtype=torch.float64)

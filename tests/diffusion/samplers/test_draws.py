@@ -7,7 +7,8 @@ from gaussian import config
 from dmtool.cond import Cond
 from dmtool.diffusion.denoise import Denoiser
 from dmtool.diffusion.noise import schedule
-from dmtool.diffusion.samplers import Mix, last, picture_noise, trajectory
+from dmtool.diffusion.samplers import Mix, last, picture_noise
+from dmtool.diffusion.sampling import trajectory
 
 SHARES = torch.linspace(0, 1, 9).tolist()
 

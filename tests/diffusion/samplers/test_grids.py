@@ -10,7 +10,7 @@ from gaussian import config, grid_config
 from dmtool.config.sampling import UniformGrid
 from dmtool.config.validation import conf_dir
 from dmtool.diffusion.noise import SCHEDULES, log_snr, schedule
-from dmtool.diffusion.samplers import grid, times
+from dmtool.diffusion.sampling import grid, times
 from dmtool.errors import UserError
 
 EXPLICIT = {"levels", "ays_sd15", "ays_sdxl", "gits_sd15", "gits_cifar10"}

@@ -10,8 +10,9 @@ from gaussian import MEAN, Gaussian, config
 from dmtool.cond import Cond
 from dmtool.diffusion.denoise import Denoiser, expand
 from dmtool.diffusion.noise import schedule
-from dmtool.diffusion.samplers import Bound, Known, build, last, resampled, times, trajectory
+from dmtool.diffusion.samplers import Bound, Known, last, resampled
 from dmtool.diffusion.samplers.renoise import renoising
+from dmtool.diffusion.sampling import build, times, trajectory
 from dmtool.errors import UserError
 
 CPU = torch.device("cpu")

@@ -16,7 +16,6 @@ from dmtool.diffusion.noise import SCHEDULES, schedule
 from dmtool.diffusion.samplers import (
     Bound,
     PictureNoise,
-    build,
     ddim,
     ddpm,
     edm,
@@ -24,10 +23,9 @@ from dmtool.diffusion.samplers import (
     heun,
     last,
     restart,
-    times,
-    trajectory,
     unipc,
 )
+from dmtool.diffusion.sampling import build, times, trajectory
 
 CPU = torch.device("cpu")
 KINDS = sorted(path.stem for path in (conf_dir() / "sampler").glob("[a-z]*.yaml"))

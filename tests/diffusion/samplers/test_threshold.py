@@ -9,10 +9,10 @@ from gaussian import config
 
 from dmtool.cond import Cond
 from dmtool.config.validation import conf_dir
-from dmtool.diffusion.guidance import settled, thresholded
 from dmtool.diffusion.guidance.threshold import quantile
 from dmtool.diffusion.noise import schedule
-from dmtool.diffusion.samplers import Bound, build, ddpm, last, times
+from dmtool.diffusion.samplers import Bound, ddpm, last
+from dmtool.diffusion.sampling import build, settled, thresholded, times
 from dmtool.errors import UserError
 
 KINDS = sorted(path.stem for path in (conf_dir() / "sampler").glob("[a-z]*.yaml"))

@@ -14,7 +14,7 @@ from dmtool.config.compose import composed
 from dmtool.config.tuning import TuneSampler
 from dmtool.config.validation import validate
 from dmtool.diffusion.noise import schedule
-from dmtool.diffusion.samplers import times
+from dmtool.diffusion.sampling import times
 from dmtool.errors import UserError
 from dmtool.measure.tune import Bench, best_steps, descend, explicit, guided, label, parsed, rmse
 from dmtool.measure.tune.captions import halves

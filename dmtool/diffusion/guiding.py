@@ -1,26 +1,15 @@
-"""From settings to the denoiser that a trajectory is sampled with."""
+"""The door of guidance: from a config to the denoiser that a trajectory is sampled with."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 from dmtool.cond import Cond
 from dmtool.config.guidance import Guidance, Projected
 from dmtool.diffusion.denoise import Denoise
-from dmtool.diffusion.guidance.auto import AutoGuided
-from dmtool.diffusion.guidance.classifier_free import ClassifierFree
-from dmtool.diffusion.guidance.interval import Within
-from dmtool.diffusion.guidance.projected import Projection
+from dmtool.diffusion.guidance import AutoGuided, Bad, ClassifierFree, Projection, Within
 
 PLAIN = Projected(eta=1.0, momentum=0.0, norm=None)
-
-
-class Bad(NamedTuple):
-    """The model of autoguidance, with the condition of what is sampled."""
-
-    denoiser: Denoise
-    cond: Cond
 
 
 def build(
