@@ -161,7 +161,7 @@ class Subject:
         """The figures of a cell, for JSON; with `refused` alone where it has no meaning."""
         try:
             sampler, guidance = self.setting(cell)
-            times(sampler, self.chain.denoiser.schedule)
+            times(sampler, self.chain.generator.schedule)
         except UserError as error:
             return {"refused": str(error)}
         started = time.monotonic()
@@ -169,7 +169,7 @@ class Subject:
             pictures = self.reference(cell)
         else:
             pictures = self.bench(cell.seed).pictures(sampler, guidance)
-        made = replace(self.chain, sampler=sampler, guidance=guidance)
+        made = self.chain.generator.tuned(sampler, guidance)
         return {
             "fd": self.distance(pictures),
             **(self.errors(cell, pictures) if sampler.deterministic else {}),
@@ -181,7 +181,8 @@ class Subject:
     def setting(self, cell: Cell) -> tuple[Sampler, Guidance]:
         """A cell's sampler, and the run's guidance or that of its words."""
         use = validate(composed("sample", cell.words), Sample)
-        return use.sampler, use.guidance if cell.guidance == "tuned" else self.chain.guidance
+        tuned = cell.guidance == "tuned"
+        return use.sampler, use.guidance if tuned else self.chain.generator.guidance
 
     def distance(self, pictures: Tensor) -> float:
         fake = features.extract(self.real.extractor, iter(pictures), self.config.batch_size)
@@ -241,9 +242,9 @@ def measure(chosen: argparse.Namespace, words: list[str]) -> None:
     random.Random(0).shuffle(requests)  # so that the first are like all
     subject = Subject(config, chain, requests, real(config, chain), chosen.out)
     same = {"n": len(requests), "checkpoint": chain.card["sha256"]}
-    same["guidance_scale"] = chain.guidance.scale
+    same["guidance_scale"] = chain.generator.guidance.scale
     if chosen.compile:
-        unet = chain.denoiser.network.unet
+        unet = chain.generator.denoiser.network.unet
         torch._dynamo.config.recompile_limit = 64  # a batch's rest and other texts are other shapes
         unet.forward = torch.compile(unet.forward, dynamic=False, options={"freezing": True})
     for cell in cells(chosen.calls, chosen.seeds, chosen.samplers, chosen.tuned):

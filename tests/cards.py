@@ -35,3 +35,10 @@ UPSAMPLER = COMMON | {
     "augmentation": 0.3, "sample_augmentation": 0.1, "consumes": "pictures",
     "produces": "pictures", "noise": FLOW, "text": TEXT,
 }  # fmt: skip
+
+
+def of_pixels(size):
+    """What a generator of pixels reads of its card."""
+    latent = {"channels": 3, "size": size}
+    return {"resolution": size, "latent": latent, "space_id": "pixels", "sha256": "",
+            "pictures_seen": 0}  # fmt: skip

@@ -10,7 +10,6 @@ from tiny import trainer
 
 import dmtool
 from dmtool import runs
-from dmtool.chain import pipeline
 from dmtool.codecs import latents
 from dmtool.config.compose import composed
 from dmtool.config.using import Upscale
@@ -24,6 +23,7 @@ from dmtool.measure.features import statistics
 from dmtool.measure.features.features import FeatureExtractor
 from dmtool.runs import saved
 from dmtool.train import start
+from dmtool.upsamplers import diffusion as upsampling
 
 CPU = torch.device("cpu")
 SAMPLE = ["sampler=euler", "sampler.steps=1", "upsample.use=never", "dtype=fp32", "device=cpu"]
@@ -75,7 +75,7 @@ def used(run, stage):
         codec = latents.load(artifact, CPU)
         return codec.decode(codec.encode(small)).numpy().tobytes(), about
     config = validate(composed("upscale", ["run=x", "sampler=euler", "sampler.steps=1"]), Upscale)
-    upsampler = pipeline.load_upsampler(artifact, None, config.sampler, CPU)
+    upsampler = upsampling.load(artifact, None, config.sampler, CPU)
     return upsampler(small, [""], [(0, 0)]).numpy().tobytes(), about
 
 

@@ -180,12 +180,12 @@ def test_a_tuned_setting_is_what_sampling_begins_with(home, dmtool):
         said = dmtool("sample", "--prompt", "x", "run=tiny", "--out", "tuned", cwd=home)
         assert "defaults of this artifact: sampler=" in said.stderr and "3 calls" in said.stdout
         chain = package.load(str(home / "runs/tiny"))
-        assert chain.settings()["calls"] == 3 and chain.guidance.interval.high == 4
+        assert chain.settings()["calls"] == 3 and chain.generator.guidance.interval.high == 4
         (picture,) = (home / "tuned").iterdir()
         painted = json.loads(Image.open(picture).text["settings"])
         assert painted["sampler"] == json.loads(json.dumps(chain.settings()["sampler"]))
         chain = package.load(str(home / "runs/tiny"), "sampler.steps=2")
-        assert chain.settings()["sampler"]["kind"] == "heun" and chain.guidance.scale == 2
+        assert chain.settings()["sampler"]["kind"] == "heun" and chain.generator.guidance.scale == 2
         assert package.load(str(home / "runs/tiny"), "tuned=false").guidance.scale == 3
     finally:
         defaults.file(artifact).unlink()

@@ -13,8 +13,8 @@ import dmtool
 ROOT = Path(dmtool.__file__).parent
 FLOORS = [
     "say", "errors", "rng", "cond", "alive", "device", "processes", "config", "files", "draw",
-    "runs", "data", "nn", "text", "codecs", "diffusion", "upsamplers", "chain", "measure", "train",
-    "look", "cli", "__main__",
+    "runs", "data", "nn", "text", "codecs", "diffusion", "upsamplers", "generators", "chain",
+    "measure", "train", "look", "cli", "__main__",
 ]  # fmt: skip
 """Each imports of those before it alone, so that nothing is reached but what lies below."""
 

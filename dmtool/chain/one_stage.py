@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from dmtool import processes, runs
-from dmtool.chain import pipeline
 from dmtool.codecs import latents
 from dmtool.config.using import OneStage, Reconstruct, Upscale
 from dmtool.data.quality import psnr
@@ -24,6 +23,7 @@ from dmtool.files import outputs
 from dmtool.files.digests import file_digest
 from dmtool.processes import Group
 from dmtool.say import say
+from dmtool.upsamplers import diffusion as upsampling
 
 WHITE = (255, 255, 255)
 
@@ -52,7 +52,7 @@ def upscale(config: Upscale, files: Sequence[Path], prompt: str, out: Path | Non
     device = pick_device(config.device)
     with processes.started(device, config.timeout) as group:
         artifact = runs.find(config.run, "upsampler", config.root, config.artifact)
-        upsampler = pipeline.load_upsampler(artifact, config.augmentation, config.sampler, device)
+        upsampler = upsampling.load(artifact, config.augmentation, config.sampler, device)
         unet = artifact.card["network"]
         places = _places(files, f"x{upsampler.factor}", config, out)
         group.wait()

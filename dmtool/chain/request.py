@@ -10,20 +10,14 @@ from dmtool.chain.edit import Edit
 from dmtool.chain.options import SampleOptions
 from dmtool.diffusion.samplers import Key, Mix, Source
 from dmtool.errors import UserError
+from dmtool.generators.generator import Prompted
 from dmtool.text.blend import Blend, Prompt
 
 
 @dataclass(frozen=True)
-class Request:
-    """A picture to be made: it depends on nothing else, not on the batch it is in.
+class Request(Prompted):
+    """A picture to be made; `edit` says what it begins with, if not with noise."""
 
-    `prompt` may lie between two, and `key`, (seed, i), the source of its noise, between two keys;
-    `edit` says what it begins with, if not with noise.
-    """
-
-    prompt: Prompt
-    key: Source
-    negative: str = ""
     edit: Edit | None = None
 
 

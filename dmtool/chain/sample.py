@@ -44,9 +44,9 @@ def sample(config: SampleConfig, options: SampleOptions) -> None:
         animation.check(config.animation)
         edit = _edit(config, options)
         chain = weighted(pipeline.load(config))
-        if not chain.text.dim and any(options.prompts):
+        if not chain.generator.text.dim and any(options.prompts):
             raise UserError(f'the run {config.run!r} was trained without text: use --prompt ""')
-        if any(options.negative) and chain.guidance.scale == 1:
+        if any(options.negative) and not chain.generator.heeds_negatives:
             raise UserError(
                 "nothing leads away from --negative: take a guidance.scale above 1, of a run that "
                 "was trained with text"

@@ -26,19 +26,20 @@ from dmtool.text.weights import Weighed, weighed
 if TYPE_CHECKING:
     from dmtool.chain.pipeline import Pipeline
     from dmtool.chain.request import Request
-    from dmtool.diffusion.denoise import Denoiser
 
 
 def weighted(chain: Pipeline) -> Pipeline:
     """The same chain, in all of whose prompts there may be weights."""
-    bad, upsampler, device = chain.bad, chain.upsampler, chain.device
-    if bad is not None:
-        bad = replace(bad, text=_wrapped(bad.text, bad.denoiser, device))
+    upsampler, device = chain.upsampler, chain.device
+
+    def wrapped(text: TextEncoder, network: object) -> TextEncoder:
+        """What hears nothing needs no weights."""
+        return Weighted(text, network, device) if text.dim else text
+
     if upsampler is not None:
-        text = _wrapped(upsampler.text, upsampler.denoiser, device)
+        text = wrapped(upsampler.text, upsampler.denoiser.network)
         upsampler = replace(upsampler, text=text)
-    text = _wrapped(chain.text, chain.denoiser, device)
-    return replace(chain, text=text, bad=bad, upsampler=upsampler)
+    return replace(chain, generator=chain.generator.hearing(wrapped), upsampler=upsampler)
 
 
 def check_weights(requests: Sequence[Request]) -> None:
@@ -47,11 +48,6 @@ def check_weights(requests: Sequence[Request]) -> None:
     first, second, _ = ends(prompts)
     for prompt in dict.fromkeys([*first, *second, *negatives]):
         weighed(prompt)
-
-
-def _wrapped(text: TextEncoder, denoiser: Denoiser, device: torch.device) -> TextEncoder:
-    """What hears nothing needs no weights."""
-    return Weighted(text, denoiser.network, device) if text.dim else text
 
 
 class Weighted(TextEncoder):

@@ -7,6 +7,7 @@ from typing import Any
 
 from dmtool import runs
 from dmtool.chain import pipeline
+from dmtool.codecs.parents import parent_vae
 from dmtool.config.stages import STAGES
 from dmtool.errors import UserError
 from dmtool.runs import Artifact
@@ -61,7 +62,7 @@ def fits(artifacts: dict[str, Artifact]) -> list[str]:
     unet, upsampler = artifacts.get("unet"), artifacts.get("upsampler")
     if unet is not None and "vae" in unet.card["parents"]:
         try:
-            vae = pipeline.parent_vae(unet)
+            vae = parent_vae(unet)
             lines.append(f"unet fits the autoencoder in {vae.path.resolve()}")
         except UserError as error:
             lines.append(f"unet does not fit: {error}")

@@ -17,6 +17,9 @@ from dmtool.diffusion.network import condition
 from dmtool.diffusion.noise import c_noise, log_snr
 from dmtool.diffusion.samplers import Known, Source, last, picture_noise
 from dmtool.diffusion.sampling import settled, thresholded, trajectory
+from dmtool.diffusion.trained import load_denoiser
+from dmtool.errors import UserError
+from dmtool.runs import Artifact
 from dmtool.text import TextEncoder
 from dmtool.text.blend import Prompt
 
@@ -88,3 +91,17 @@ class Upsampler:
         eps = picture_noise(sources, "augment")(low)
         t = torch.full((len(small),), self.level, dtype=torch.float64)
         return augmented(self.denoiser, low, eps, t)
+
+
+def load(
+    artifact: Artifact, augmentation: float | None, sampler: Sampler, device: torch.device
+) -> Upsampler:
+    """The upsampler of an artifact; `augmentation`: None is its own."""
+    denoiser, encoder = load_denoiser(artifact, device)
+    level = artifact.card["sample_augmentation"] if augmentation is None else augmentation
+    if level > artifact.card["augmentation"]:
+        raise UserError(
+            f"an augmentation of {level} is above {artifact.card['augmentation']}, the most "
+            f"that {artifact.path} was trained with"
+        )
+    return Upsampler(denoiser, encoder, artifact.card["factor"], level, sampler)

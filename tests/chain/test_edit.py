@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from cards import of_pixels
 from PIL import Image
 
 from dmtool.chain.edit import Edit
@@ -16,6 +17,7 @@ from dmtool.config.validation import validate
 from dmtool.diffusion.denoise import Denoiser
 from dmtool.diffusion.noise import schedule
 from dmtool.errors import UserError
+from dmtool.generators.diffusion import Diffusion
 from dmtool.text.encoder import NoTextEncoder
 from dmtool.upsamplers.diffusion import Upsampler
 
@@ -31,14 +33,19 @@ def chain(*words, upsampled=False, batch_size=4):
 
     denoiser = Denoiser(network, schedule("flow"), "flow", "flow_time")
     upsampler = Upsampler(denoiser, NoTextEncoder(), 2, 0.1, config.upsample.sampler)
-    return Pipeline(
-        card={"latent": {"channels": 3, "size": 8}, "sha256": "", "pictures_seen": 0},
+    generator = Diffusion(
+        name="tiny",
+        card=of_pixels(8),
         denoiser=denoiser,
         text=NoTextEncoder(),
-        codec=latents.load(None, CPU),
-        upsampler=upsampler if upsampled else None,
         sampler=config.sampler,
         guidance=config.guidance,
+        device=CPU,
+    )
+    return Pipeline(
+        generator=generator,
+        codec=latents.load(None, CPU),
+        upsampler=upsampler if upsampled else None,
         device=CPU,
         dtype=torch.float32,
         batch_size=batch_size,

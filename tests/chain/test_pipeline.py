@@ -4,6 +4,7 @@ import weakref
 
 import pytest
 import torch
+from cards import of_pixels as card
 
 from dmtool.chain.pipeline import Pipeline
 from dmtool.chain.request import Request
@@ -14,6 +15,7 @@ from dmtool.config.validation import validate
 from dmtool.diffusion.denoise import Denoiser
 from dmtool.diffusion.noise import schedule
 from dmtool.errors import UserError
+from dmtool.generators.diffusion import Diffusion
 from dmtool.text.encoder import NoTextEncoder
 
 CPU = torch.device("cpu")
@@ -29,14 +31,20 @@ def chain(*words, network=lambda x, level, cond: x.tanh(), prediction="flow", co
     config = validate(
         composed("sample", ["sampler.steps=2", "guidance.scale=1", *words]), SampleConfig
     )
-    return Pipeline(
-        card={"latent": {"channels": 3, "size": 4}, "sha256": "", "pictures_seen": 0},
+    codec = codec or latents.load(None, CPU)
+    generator = Diffusion(
+        name="tiny",
+        card=card(4) | {"space_id": codec.space_id},
         denoiser=Denoiser(network, schedule("flow"), prediction, "flow_time"),
         text=NoTextEncoder(),
-        codec=codec or latents.load(None, CPU),
-        upsampler=None,
         sampler=config.sampler,
         guidance=config.guidance,
+        device=CPU,
+    )
+    return Pipeline(
+        generator=generator,
+        codec=codec,
+        upsampler=None,
         device=CPU,
         dtype=torch.float32,
         batch_size=4,

@@ -39,7 +39,8 @@ def load(run, *words):
 def count(chain):
     """Pictures that networks see, in a list that grows."""
     seen = []
-    for model in filter(None, (chain.denoiser, chain.bad and chain.bad.denoiser, chain.perturbed)):
+    made = chain.generator
+    for model in filter(None, (made.denoiser, made.bad and made.bad.denoiser, made.perturbed)):
         model.network.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     return seen
 
@@ -63,7 +64,7 @@ def test_evaluations_are_those_that_were_made(run, words, evaluations):
     seen = count(chain)
     chain.sample("a red circle")
     assert sum(seen) == evaluations == chain.settings()["network_evaluations"]
-    assert chain.settings()["guidance"]["scale"] == chain.guidance.scale
+    assert chain.settings()["guidance"]["scale"] == chain.generator.guidance.scale
 
 
 def test_a_bad_model_changes_the_picture_and_is_named(run):

@@ -52,7 +52,7 @@ def run(config: EvalAlign, out: Path | None) -> None:
     """
     with processes.started(pick_device(config.device), config.timeout) as group:
         chain = pipeline.load(config)
-        if not chain.text.dim:
+        if not chain.generator.text.dim:
             raise UserError(
                 f"the run {config.run!r} was trained without text: it follows no captions"
             )

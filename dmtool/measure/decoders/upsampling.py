@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dmtool.chain import pipeline
 from dmtool.config.evaluating import EvalUpsampler
 from dmtool.data.quality import psnr
 from dmtool.data.transforms import to_image, to_pixels, to_tensor, to_uint8
@@ -21,6 +20,7 @@ from dmtool.diffusion.samplers import Key
 from dmtool.measure.decoders import decoders
 from dmtool.measure.decoders.pairs import Results
 from dmtool.runs import Artifact
+from dmtool.upsamplers import diffusion
 from dmtool.upsamplers.diffusion import enlarge, shrink
 
 Enlarge = Callable[[Tensor, Sequence[str], Sequence[Key]], Tensor]
@@ -77,7 +77,7 @@ def run(config: EvalUpsampler, out: Path | None) -> None:
 
 def _build(config: EvalUpsampler, artifact: Artifact, device: torch.device) -> Enlargement:
     sampler = config.sampler
-    upsampler = pipeline.load_upsampler(artifact, config.augmentation, sampler, device)
+    upsampler = diffusion.load(artifact, config.augmentation, sampler, device)
     return Enlargement(
         enlarge=upsampler,
         factor=upsampler.factor,

@@ -11,8 +11,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dmtool import processes, runs
-from dmtool.chain import pipeline
 from dmtool.codecs.latents import Codec
+from dmtool.codecs.parents import load_codec
 from dmtool.cond import Cond
 from dmtool.config.using import EvalNll, FlowLikelihood, VariationalBound
 from dmtool.data.transforms import to_tensor
@@ -22,6 +22,7 @@ from dmtool.diffusion.likelihood import flow_likelihood, variational_bound
 from dmtool.diffusion.network import condition
 from dmtool.diffusion.samplers import PictureNoise
 from dmtool.diffusion.sampling import grid
+from dmtool.diffusion.trained import load_denoiser
 from dmtool.files.atomic import write_json
 from dmtool.measure import real_pictures
 from dmtool.measure.likelihood import nll_report
@@ -39,8 +40,8 @@ def run(config: EvalNll, out: Path | None) -> None:
     device = pick_device(config.device)
     with processes.started(device, config.timeout) as group:
         artifact = runs.find(config.from_.unet or config.run, "unet", config.root, config.artifact)
-        denoiser, text = pipeline.load_denoiser(artifact, device)
-        model = Model(config, denoiser, text, pipeline.load_codec(artifact, device), device)
+        denoiser, text = load_denoiser(artifact, device)
+        model = Model(config, denoiser, text, load_codec(artifact, device), device)
         run, size = config.from_.unet or config.run, artifact.card["resolution"]
         real = real_pictures.of_run(
             artifact.card, runs.run_dir(run, config.root) / "unet", config.data, size

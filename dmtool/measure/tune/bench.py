@@ -14,6 +14,7 @@ from dmtool.chain.pipeline import Pipeline
 from dmtool.chain.request import Request
 from dmtool.config.guidance import Guidance
 from dmtool.config.sampling import Sampler
+from dmtool.generators.generator import Tunable, needed
 from dmtool.measure.distances.distance import distance as frechet
 from dmtool.measure.features import features
 from dmtool.measure.features.features import FeatureExtractor
@@ -26,13 +27,18 @@ class Bench:
     chain: Pipeline
     requests: list[Request]
 
+    @property
+    def generator(self) -> Tunable:
+        """UserError if it has no sampler to tune."""
+        return needed(self.chain.generator, Tunable, "tune-sampler")
+
     def first(self, count: int) -> Bench:
         """The same with the first `count` requests."""
         return replace(self, requests=self.requests[:count])
 
     def stream(self, sampler: Sampler, guidance: Guidance) -> Iterator[Tensor]:
         """uint8 pictures [3, H, W], one at a time."""
-        chain = replace(self.chain, sampler=sampler, guidance=guidance)
+        chain = replace(self.chain, generator=self.generator.tuned(sampler, guidance))
         return (picture.pixels for picture in chain.pictures(self.requests))
 
     def pictures(self, sampler: Sampler, guidance: Guidance) -> Tensor:

@@ -27,7 +27,7 @@ def best_steps(
     All samplers and grids are looked at on a quarter of the pictures, the best of them on all, and
     the times of the best one are moved one by one.
     """
-    schedule = bench.chain.denoiser.schedule
+    schedule = bench.generator.schedule
 
     def error(sampler: Sampler, count: int) -> float:
         found = bench.first(count).pictures(sampler, guidance)

@@ -16,6 +16,7 @@ from dmtool.config.tuning import TuneSampler
 from dmtool.config.using import Defaults
 from dmtool.config.validation import check
 from dmtool.errors import UserError
+from dmtool.generators.generator import Tunable, needed
 from dmtool.measure.real_pictures import evenly
 from dmtool.measure.tune import guided
 from dmtool.measure.tune.bench import Bench, Real, distance, rmse
@@ -36,11 +37,11 @@ def tune(config: TuneSampler, out: Path | None) -> None:
     """
     before = baseline(config)
     chain = pipeline.load(config)
+    guidance = needed(chain.generator, Tunable, "tune-sampler").guidance  # of the steps' pictures
     parts = halves(captions(config, chain), config.seed)
     sampler, steps = _steps(config, chain, parts, before)
     found = {"protocol": _protocol(config), "steps": steps}
-    guidance = chain.guidance  # that of the steps' pictures
-    if config.guided.scales and chain.text.dim:
+    if config.guided.scales and chain.generator.text.dim:
         guidance, figures = _guidance(config, chain, parts, before, sampler)
         found |= {"guidance": figures}
     kept = guidance if "guidance" in found or guidance != _usual() else None
@@ -61,7 +62,7 @@ def _steps(
     config: TuneSampler, chain: Pipeline, parts: Halves, before: Sampler
 ) -> tuple[Sampler, Figures]:
     benches = [Bench(chain, evenly(part, config.count)) for part in parts]
-    many, guidance = config.reference, chain.guidance
+    many, guidance = config.reference, benches[0].generator.guidance
     say(f"steps: RMSE to {many.kind} with {many.calls_made} calls, {config.count} captions")
     seen = benches[0].pictures(many, guidance)
     sampler, error = best_steps(config, benches[0], guidance, seen)
@@ -81,10 +82,11 @@ def _guidance(
     aim: Real = real(config, chain)
     name = aim.extractor.name
     say(f"guidance: {name}, {len(seen.requests)} captions")
+    start = seen.generator.guidance
     chosen = guided.best_guidance(
-        config.guided, chain.guidance, lambda each: distance(seen, sampler, each, aim)
+        config.guided, start, lambda each: distance(seen, sampler, each, aim)
     )
-    first = distance(others, before, chain.guidance, aim)
+    first = distance(others, before, start, aim)
     last = distance(others, sampler, chosen, aim)
     n = len(others.requests)
     say(f"on {n} other captions: {name} {first:.2f} with sampler={before.kind}, now {last:.2f}")

@@ -28,6 +28,7 @@ from dmtool.diffusion.sampling import settled
 from dmtool.draw.sheet import contact_sheet
 from dmtool.errors import UserError
 from dmtool.files.directories import Fill
+from dmtool.generators.diffusion import Diffusion
 from dmtool.runs import Artifact
 from dmtool.train.examples import Batch, Fixed, Place, normals, uniforms
 from dmtool.train.stages.conditions import Captions, flat
@@ -225,14 +226,23 @@ class UnetStage:
 
     def _pipeline(self) -> Pipeline:
         config = self.config
-        return Pipeline(
-            card={"latent": self._latent()},
+        generator = Diffusion(
+            name=config.run,
+            card={
+                "resolution": self.resolution,
+                "latent": self._latent(),
+                "space_id": self.codec.space_id,
+            },
             denoiser=self.denoiser,
             text=self.text,
-            codec=self.codec,
-            upsampler=None,
             sampler=self.sampler,
             guidance=config.guidance,
+            device=self.device,
+        )
+        return Pipeline(
+            generator=generator,
+            codec=self.codec,
+            upsampler=None,
             device=self.device,
             dtype=self.dtype,
             batch_size=config.batch_size,

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from cards import of_pixels
 from exact import Mixture
 
 from dmtool.chain.pipeline import Pipeline
@@ -16,6 +17,7 @@ from dmtool.config.validation import validate
 from dmtool.diffusion.noise import schedule
 from dmtool.diffusion.sampling import times
 from dmtool.errors import UserError
+from dmtool.generators.diffusion import Diffusion
 from dmtool.measure.tune import Bench, best_steps, descend, explicit, guided, label, parsed, rmse
 from dmtool.measure.tune.captions import halves
 from dmtool.measure.tune.steps import dragged
@@ -30,14 +32,19 @@ def config(*words):
 
 
 def chain(kind, chosen):
-    return Pipeline(
-        card={"latent": {"channels": 3, "size": 4}},
+    generator = Diffusion(
+        name="mixture",
+        card=of_pixels(4),
         denoiser=Mixture(kind),
         text=NoTextEncoder(),
-        codec=latents.load(None, CPU),
-        upsampler=None,
         sampler=chosen.sampler,
         guidance=replace(chosen.guidance, scale=1.0),
+        device=CPU,
+    )
+    return Pipeline(
+        generator=generator,
+        codec=latents.load(None, CPU),
+        upsampler=None,
         device=CPU,
         dtype=torch.float32,
         batch_size=64,
@@ -54,16 +61,16 @@ def test_tuned_steps_beat_even_ones_on_other_seeds(kind, calls):
     )
     made = chain(kind, chosen)
     seen, others = (Bench(made, [Request("", (seed, i)) for i in range(24)]) for seed in (0, 1))
-    aim = seen.pictures(chosen.reference, made.guidance)
-    sampler, error = best_steps(chosen, seen, made.guidance, aim)
+    aim = seen.pictures(chosen.reference, made.generator.guidance)
+    sampler, error = best_steps(chosen, seen, made.generator.guidance, aim)
     assert sampler.calls_made == calls and parsed(label(sampler), calls) == sampler
-    assert error == rmse(seen.pictures(sampler, made.guidance), aim)
+    assert error == rmse(seen.pictures(sampler, made.generator.guidance), aim)
 
-    aim = others.pictures(chosen.reference, made.guidance)
-    tuned = rmse(others.pictures(sampler, made.guidance), aim)
+    aim = others.pictures(chosen.reference, made.generator.guidance)
+    tuned = rmse(others.pictures(sampler, made.generator.guidance), aim)
     for grid in ("uniform", "log_snr"):
         even = parsed(f"sampler={sampler.kind} sampler/grid={grid}", calls)
-        assert tuned < 0.6 * rmse(others.pictures(even, made.guidance), aim)
+        assert tuned < 0.6 * rmse(others.pictures(even, made.generator.guidance), aim)
 
 
 def test_descent_finds_the_minimum_and_keeps_the_end():
@@ -157,7 +164,7 @@ def test_too_few_calls_are_named():
     with pytest.raises(
         UserError, match=r"no sampler has a meaning with calls=3: .*needs at least 4"
     ):
-        best_steps(chosen, bench, bench.chain.guidance, torch.zeros(1, 3, 4, 4))
+        best_steps(chosen, bench, bench.generator.guidance, torch.zeros(1, 3, 4, 4))
     chosen = config("samplers=[ddpm]")
     with pytest.raises(UserError, match="is random"):
-        best_steps(chosen, bench, bench.chain.guidance, torch.zeros(1, 3, 4, 4))
+        best_steps(chosen, bench, bench.generator.guidance, torch.zeros(1, 3, 4, 4))

@@ -1,0 +1,1 @@
+"""Prompts and seeds -> the codes of pictures, by several kinds of generators."""

@@ -1,0 +1,135 @@
+"""What the chain asks of every generator, and what only some of them can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+
+from torch import Tensor
+
+from dmtool.config.guidance import Guidance
+from dmtool.config.sampling import Sampler
+from dmtool.config.using import Use
+from dmtool.diffusion.noise import Schedule
+from dmtool.diffusion.samplers import Known, Source
+from dmtool.errors import UserError
+from dmtool.text import TextEncoder
+from dmtool.text.blend import Prompt
+
+Wrap = Callable[[TextEncoder, object], TextEncoder]
+"""Of a text encoder, and of the network that reads what it gives."""
+
+
+@dataclass(frozen=True)
+class Prompted:
+    """A code that is asked for: it depends on nothing else, not on the batch it is in.
+
+    `prompt` may lie between two, and `key`, (seed, i), the source of its noise, between two keys.
+    """
+
+    prompt: Prompt
+    key: Source
+    negative: str = ""
+
+
+class State(Protocol):
+    """On the way to codes [B, ...]: `x` is what there is of them, `x_0` what they seem to become.
+
+    Both can be decoded.
+    """
+
+    @property
+    def x(self) -> Tensor: ...
+
+    @property
+    def x_0(self) -> Tensor: ...
+
+
+class Named(Protocol):
+    """What refusals say of a generator: "`name` is a `kind` generator"."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+
+class Generator(Named, Protocol):
+    """Prompts and seeds -> codes, with all that it paints by settled.
+
+    `card` is its artifact's, `text` what it hears prompts by; `heeds_negatives`
+    says whether a negative prompt changes anything.
+    """
+
+    @property
+    def card(self) -> dict[str, Any]: ...
+
+    @property
+    def text(self) -> TextEncoder: ...
+
+    @property
+    def heeds_negatives(self) -> bool: ...
+
+    def paint(self, requests: Sequence[Prompted]) -> Iterator[State]:
+        """The states of one batch, on the generator's device; the last one's `x` is the code."""
+        ...
+
+    def settings(self) -> dict[str, Any]:
+        """What a figure or a PNG must say of how codes are painted, for JSON."""
+        ...
+
+    def hearing(self, wrap: Wrap) -> Self:
+        """The same one, which hears by what `wrap` makes of its text encoders."""
+        ...
+
+
+class Model(Named, Protocol):
+    """What an artifact of a generator holds, before it is said how it paints."""
+
+    def generator(self, config: Use) -> Generator:
+        """UserError for settings that do not fit it."""
+        ...
+
+
+@runtime_checkable
+class Editable(Protocol):
+    """A generator that can begin with a code, and keep a part of it."""
+
+    def edited(self, given: Known) -> Generator:
+        """The same one, all of whose codes begin with a given one."""
+        ...
+
+
+@runtime_checkable
+class Tunable(Protocol):
+    """A generator whose sampler and guidance can be searched, at the times of a noise schedule."""
+
+    @property
+    def schedule(self) -> Schedule: ...
+
+    @property
+    def guidance(self) -> Guidance: ...
+
+    def tuned(self, sampler: Sampler, guidance: Guidance) -> Generator:
+        """The same one, with other settings."""
+        ...
+
+
+WORDS: dict[type, str] = {
+    Editable: "a generator that can begin with a picture",
+    Tunable: "a sampler's steps",
+}
+"""Of each protocol, what a generator lacks that does not fulfil it."""
+
+P = TypeVar("P")
+
+
+def needed(found: Named, protocol: type[P], command: str) -> P:
+    """The generator, or model of one, as what a command needs; UserError if it is not."""
+    if isinstance(found, protocol):
+        return found
+    raise UserError(
+        f"`{command}` needs {WORDS[protocol]}; {found.name} is a {found.kind} generator"
+    )

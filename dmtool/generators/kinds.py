@@ -1,0 +1,18 @@
+"""The generator that an artifact holds, by the kind that its card names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from dmtool.generators import diffusion
+from dmtool.generators.generator import Model
+from dmtool.runs import Artifact
+
+KINDS: dict[str, Callable[[Artifact, torch.device], Model]] = {"unet": diffusion.load}
+
+
+def load(artifact: Artifact, device: torch.device) -> Model:
+    """UserError if its parts are missing or damaged."""
+    return KINDS[artifact.card["kind"]](artifact, device)

@@ -1,0 +1,88 @@
+"""Generators of another kind: the chain asks of them what all can do, and says what they cannot."""
+
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from cards import PREDICTOR
+from PIL import Image
+from torch import Tensor
+
+import dmtool
+from dmtool import runs
+from dmtool.chain.edit import Edit
+from dmtool.config.compose import composed
+from dmtool.config.tuning import TuneSampler
+from dmtool.config.validation import validate
+from dmtool.errors import UserError
+from dmtool.generators import kinds
+from dmtool.measure.tune.tune import tune
+from dmtool.text import TextEncoder
+from dmtool.text.encoder import NoTextEncoder
+
+
+class Half(NamedTuple):
+    x: Tensor
+    x_0: Tensor
+
+
+@dataclass(frozen=True)
+class Grey:
+    """Fulfils `Model` and `Generator`, and nothing else: seed i is the grey value i."""
+
+    name: str
+    card: dict
+    kind: str = "grey"
+    text: TextEncoder = field(default_factory=NoTextEncoder)
+    heeds_negatives: bool = False
+
+    def generator(self, config):
+        return self
+
+    def paint(self, requests):
+        size = self.card["resolution"]
+        rows = [torch.full((3, size, size), r.key[0] / 127.5 - 1) for r in requests]
+        codes = torch.stack(rows)
+        yield Half(torch.zeros_like(codes), codes)
+        yield Half(codes, codes)
+
+    def settings(self):
+        return {"greys": 256}
+
+    def hearing(self, wrap):
+        return replace(self, text=wrap(self.text, None))
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    runs.save(tmp_path / "unet/artifacts/default", {"x": torch.zeros(1)}, PREDICTOR)
+    monkeypatch.setitem(kinds.KINDS, "unet", lambda found, _: Grey(str(found.path), found.card))
+    return str(tmp_path)
+
+
+def test_a_generator_of_another_kind_is_sampled(run):
+    chain = dmtool.load(run, "dtype=fp32", "device=cpu")
+    pictures = chain.sample("", n=2, seed=77)
+    assert len(pictures) == 2 and all((np.asarray(each) == 77).all() for each in pictures)
+    assert chain.settings() == {"greys": 256, "dtype": "float32", "upsampled": False}
+
+
+def edited(run):
+    dmtool.load(run).sample("", edit=Edit.read(Image.new("RGB", (8, 8)), 0.5))
+
+
+def tuned(run):
+    tune(validate(composed("tune_sampler", [f"run={run}"]), TuneSampler), None)
+
+
+@pytest.mark.parametrize(("command", "act", "lacks"), [
+    ("--init", edited, "a generator that can begin with a picture"),
+    ("tune-sampler", tuned, "a sampler's steps"),
+])  # fmt: skip
+def test_what_it_cannot_do_is_said_in_one_line(run, command, act, lacks):
+    with pytest.raises(UserError) as refused:
+        act(run)
+    where = f"{run}/unet/artifacts/default"
+    assert str(refused.value) == f"`{command}` needs {lacks}; {where} is a grey generator"
