@@ -69,7 +69,7 @@ def test_the_averaged_weights_are_the_ones_exported_and_sampled(home):
     exported = load_file(folder / "artifacts/default/model.safetensors")
     newest = max((folder / "checkpoints").iterdir())
     average, live = (load_file(newest / f"{name}.safetensors") for name in ("ema", "model"))
-    network = package.load(str(home / "runs/tiny")).denoiser.network
+    network = package.load(str(home / "runs/tiny")).generator.denoiser.network
     sampled = NoisePredictor(network.whole, network.text).state_dict()
     for name, tensor in exported.items():
         assert torch.equal(tensor, average[f"power-0.07/{name}"]) and torch.equal(
@@ -186,7 +186,7 @@ def test_a_tuned_setting_is_what_sampling_begins_with(home, dmtool):
         assert painted["sampler"] == json.loads(json.dumps(chain.settings()["sampler"]))
         chain = package.load(str(home / "runs/tiny"), "sampler.steps=2")
         assert chain.settings()["sampler"]["kind"] == "heun" and chain.generator.guidance.scale == 2
-        assert package.load(str(home / "runs/tiny"), "tuned=false").guidance.scale == 3
+        assert package.load(str(home / "runs/tiny"), "tuned=false").generator.guidance.scale == 3
     finally:
         defaults.file(artifact).unlink()
 
