@@ -26,7 +26,7 @@ from dmtool.data.transforms import to_image, to_uint8
 from dmtool.device import autocast, pick_device, pick_dtype
 from dmtool.errors import UserError
 from dmtool.generators import kinds
-from dmtool.generators.generator import Editable, Generator, State, needed
+from dmtool.generators.generator import Editable, Generator, Painting, needed
 from dmtool.runs import Artifact
 from dmtool.upsamplers import diffusion as upsampling
 from dmtool.upsamplers.diffusion import Upsampler
@@ -110,7 +110,7 @@ class Pipeline:
         known = edit.known(small.shape[-1] * self.upsampler.factor, self.device)
         return edit.pasted(self.upsampler(small, prompts, keys, known))
 
-    def steps(self, requests: Sequence[Request]) -> Iterator[State]:
+    def steps(self, requests: Sequence[Request]) -> Iterator[Painting]:
         """The generator's states for one batch, whose pictures have the same edit, or none."""
         edit = requests[0].edit
         if edit is None:

@@ -29,7 +29,7 @@ from dmtool.text.blend import Prompt
 
 @dataclass(frozen=True)
 class DiffusionModel:
-    """A trained noise predictor and what it hears by, see `generator.Model`."""
+    """A trained noise predictor and what it hears by, see `generator.Trained`."""
 
     artifact: Artifact
     denoiser: Denoiser

@@ -33,7 +33,7 @@ class Prompted:
     negative: str = ""
 
 
-class State(Protocol):
+class Painting(Protocol):
     """On the way to codes [B, ...]: `x` is what there is of them, `x_0` what they seem to become.
 
     Both can be decoded.
@@ -72,7 +72,7 @@ class Generator(Named, Protocol):
     @property
     def heeds_negatives(self) -> bool: ...
 
-    def paint(self, requests: Sequence[Prompted]) -> Iterator[State]:
+    def paint(self, requests: Sequence[Prompted]) -> Iterator[Painting]:
         """The states of one batch, on the generator's device; the last one's `x` is the code."""
         ...
 
@@ -85,7 +85,7 @@ class Generator(Named, Protocol):
         ...
 
 
-class Model(Named, Protocol):
+class Trained(Named, Protocol):
     """What an artifact of a generator holds, before it is said how it paints."""
 
     def generator(self, config: Use) -> Generator:

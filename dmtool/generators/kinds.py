@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 
 from dmtool.generators import diffusion
-from dmtool.generators.generator import Model
+from dmtool.generators.generator import Trained
 from dmtool.runs import Artifact
 
-KINDS: dict[str, Callable[[Artifact, torch.device], Model]] = {"unet": diffusion.load}
+KINDS: dict[str, Callable[[Artifact, torch.device], Trained]] = {"unet": diffusion.load}
 
 
-def load(artifact: Artifact, device: torch.device) -> Model:
+def load(artifact: Artifact, device: torch.device) -> Trained:
     """UserError if its parts are missing or damaged."""
     return KINDS[artifact.card["kind"]](artifact, device)

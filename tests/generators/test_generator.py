@@ -30,7 +30,7 @@ class Half(NamedTuple):
 
 @dataclass(frozen=True)
 class Grey:
-    """Fulfils `Model` and `Generator`, and nothing else: seed i is the grey value i."""
+    """Fulfils `Trained` and `Generator`, and nothing else: seed i is the grey value i."""
 
     name: str
     card: dict
