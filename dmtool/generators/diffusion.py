@@ -18,7 +18,8 @@ from dmtool.diffusion.denoise import Denoise, Denoiser
 from dmtool.diffusion.guidance import Bad, Tally
 from dmtool.diffusion.network import NoisePredictor, condition
 from dmtool.diffusion.noise import Schedule
-from dmtool.diffusion.samplers import Known, Step, last, times, trajectory
+from dmtool.diffusion.samplers import Known, Step, last
+from dmtool.diffusion.sampling import settled, thresholded, times, trajectory
 from dmtool.diffusion.trained import load_denoiser
 from dmtool.errors import UserError
 from dmtool.generators.generator import Prompted, Wrap
