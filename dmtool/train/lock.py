@@ -26,7 +26,7 @@ from pydantic import Field
 
 from dmtool.errors import RESUMABLE, UserError
 from dmtool.files import reading
-from dmtool.runs.card import Finite
+from dmtool.runs.process_card import Finite
 from dmtool.say import say
 
 NAME = "lock.json"

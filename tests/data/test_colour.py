@@ -1,4 +1,5 @@
 import io
+from pathlib import Path
 
 import icc
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import Image, ImageCms
 from dmtool.data import colour, source
 from dmtool.data.pictures import Pictures
 from dmtool.data.transforms import open_picture, read, to_rgb
-from dmtool.measure.features import sets
+from dmtool.measure.features import picture_folder
 
 WHITE = (255, 255, 255)
 LEVELS = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
@@ -103,8 +104,8 @@ def test_training_evaluation_and_named_pictures_see_the_same(mixed, capsys):
     for row, key in enumerate(loaded.dataset["key"]):
         path = f"{mixed.path}/{key}"
         trained = pictures[0, row]["image"]
-        assert (trained == sets.decoded(sets.Path(path))).all()
-        assert (np.asarray(read(sets.Path(path), WHITE)) == trained.permute(1, 2, 0).numpy()).all()
+        assert (trained == picture_folder.decoded(Path(path))).all()
+        assert (np.asarray(read(Path(path), WHITE)) == trained.permute(1, 2, 0).numpy()).all()
         assert (trained.permute(1, 2, 0).numpy() == LEVELS[:, :24]).all() == (key != "wide.png")
     assert "wrong.png: its colour profile is of GRAY, its pixels are RGB" in capsys.readouterr().err
 
@@ -117,7 +118,7 @@ def test_profiles_are_named_counted_and_part_of_addresses(mixed, config):
     assert loaded.colours(mixed) == {"profiles": "convert"}
     assert not loaded.colours(config("folder", path=mixed.path, profiles="ignore"))
     assert not source.load(config("shapes", count=10, size=16)).colours(mixed)
-    folder = sets.folder(sets.Path(mixed.path))
+    folder = picture_folder.folder(Path(mixed.path))
     assert folder.colours == folder.colours | {"profiles": "convert"}
     assert any("turned into sRGB by their colour profile" in note for note in folder.notes)
     assert any("cannot be used (broken.png, wrong.png): 2" in note for note in folder.notes)

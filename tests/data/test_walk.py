@@ -10,7 +10,7 @@ from dmtool.data.source import load
 from dmtool.data.walk import walk
 from dmtool.errors import UserError
 from dmtool.measure.captioned_folder import captioned
-from dmtool.measure.features import sets
+from dmtool.measure.features import picture_folder
 
 
 def picture(path):
@@ -37,7 +37,7 @@ def test_all_see_the_same_pictures(album, config):
     assert names == ["a.png", "again/d.png", "sub-1/b.png", "sub/c.png"]
     found = load(config("folder", path=str(album)))
     assert list(found.dataset["key"]) == names
-    measured = sets.folder(album)
+    measured = picture_folder.folder(album)
     assert [file.name for file in measured.files] == [
         "a.png", "again/d.png", "sub/c.png", "sub-1/b.png",
     ]  # fmt: skip
@@ -48,7 +48,10 @@ def test_all_see_the_same_pictures(album, config):
 
 def test_what_is_passed_over_is_named(album, config):
     left = "6 folders (hidden, of the system, or linked twice) left aside: 2 x @eaDir, "
-    for notes in (load(config("folder", path=str(album))).notes, sets.folder(album).notes):
+    for notes in (
+        load(config("folder", path=str(album))).notes,
+        picture_folder.folder(album).notes,
+    ):
         (line,) = [line for line in notes if left in line]
         assert all(name in line for name in (".thumbnails", "__MACOSX", "circle", "linked"))
         assert any("1 hidden picture files left aside" in line for line in notes)
@@ -66,4 +69,4 @@ def test_pipes_and_links_to_nowhere_are_named_and_not_waited_for(tmp_path, confi
         "nowhere.png": "No such file or directory",
     }
     with pytest.raises(UserError, match=r"2 of 4 .*nowhere\.png .*pipe\.png \(no regular file"):
-        sets.folder(tmp_path)
+        picture_folder.folder(tmp_path)

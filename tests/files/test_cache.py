@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dmtool.errors import UserError
-from dmtool.files import cache, entries, records, shards
+from dmtool.files import cache, entries, locks, records, shards
 
 KEY = {"data": "ab" * 32, "size": {"height": 3, "width": 4}}
 
@@ -78,7 +78,7 @@ def test_a_place_that_cannot_be_written_or_locked_is_named(root, monkeypatch):
     def refuse(*_):
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(cache.fcntl, "lockf", refuse)
+    monkeypatch.setattr(locks.fcntl, "lockf", refuse)
     with pytest.raises(UserError, match=r"Function not implemented.*DMTOOL_CACHE"):
         cache.directory("toy", KEY, pytest.fail)
 

@@ -18,8 +18,9 @@ from dmtool.config.validation import container, leaves
 from dmtool.errors import UserError
 from dmtool.files import reading
 from dmtool.files.atomic import write_json
-from dmtool.runs.card import Finite, PicturesSeen
+from dmtool.runs.card import PicturesSeen
 from dmtool.runs.metrics import Line
+from dmtool.runs.process_card import Finite
 from dmtool.train.begun import FREE
 
 FORMAT = 1
