@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -28,15 +28,26 @@ class Cond:
     @property
     def batch(self) -> int:
         """B, or 0 if nothing is conditioned on."""
-        return next((len(tensor) for tensor in self._tensors()), 0)
+        return next((len(tensor) for tensor in self.named().values()), 0)
 
-    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Cond:
+    def to(
+        self,
+        device: torch.device | str,
+        dtype: torch.dtype | None = None,
+        *,
+        non_blocking: bool = False,
+    ) -> Cond:
         """The same on `device`; `dtype` is for floating tensors only: ids and masks keep theirs."""
 
         def move(tensor: Tensor) -> Tensor:
-            return tensor.to(device, dtype if tensor.is_floating_point() else None)
+            wanted = dtype if tensor.is_floating_point() else None
+            return tensor.to(device, wanted, non_blocking=non_blocking)
 
         return self._map(move)
+
+    def pin_memory(self) -> Cond:
+        """In memory that a device reads by itself."""
+        return self._map(Tensor.pin_memory)
 
     def rows(self, index: Tensor | slice | Sequence[int]) -> Cond:
         """The pictures that `index` (positions, a boolean mask [B] or a slice) picks."""
@@ -71,9 +82,11 @@ class Cond:
             extras={name: tensor for name, tensor in extras.items() if tensor is not None},
         )
 
-    def _tensors(self) -> Iterator[Tensor]:
-        own = (self.states, self.mask, self.pooled)
-        yield from (tensor for tensor in (*own, *self.extras.values()) if tensor is not None)
+    def named(self) -> dict[str, Tensor]:
+        """What is conditioned on, by name."""
+        own = {"states": self.states, "mask": self.mask, "pooled": self.pooled}
+        present = {name: tensor for name, tensor in own.items() if tensor is not None}
+        return present | self.extras
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Cond:
         def apply(tensor: Tensor | None) -> Tensor | None:

@@ -39,7 +39,7 @@ def train(root):
         lambda: trainer("upsampler", root, short, "text=none"),
     ):
         begun = begin()
-        saved.write(begun.folder, start._complete(begun.config))
+        saved.write(begun.context.folder, start._complete(begun.config))
         begun.run()
 
 

@@ -18,8 +18,8 @@ from dmtool.errors import Stopped
 from dmtool.runs import metrics
 from dmtool.say import say
 from dmtool.train import trackers
-from dmtool.train.checkpoint import Progress
 from dmtool.train.display import Display, display
+from dmtool.train.progress import Progress
 from dmtool.train.watchdog import Watchdog
 
 
@@ -35,7 +35,7 @@ class Log:
         self.accelerator, self.stage, self.progress = accelerator, stage, progress
         self.main = accelerator.is_main_process
         self.path = folder / metrics.NAME
-        self.lr = 0.0
+        self.rates = {"lr": 0.0}
         self._totals: dict[str, Tensor] = {}
         self._since = time.monotonic(), progress.pictures
         self._display: Display | None = None
@@ -114,7 +114,7 @@ class Log:
         if self._display:
             shown = (progress.pictures, figures.get("loss", math.nan), rate)
             self._untold.append(partial(self._display.figures, *shown))
-        self.figures(progress, figures | {"lr": self.lr, "pictures_per_second": rate, **more})
+        self.figures(progress, figures | {**self.rates, "pictures_per_second": rate, **more})
 
     def figures(self, progress: Progress, figures: dict[str, float]) -> None:
         """Append one line to metrics.jsonl; others hear of it by `tell`."""

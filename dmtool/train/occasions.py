@@ -14,9 +14,10 @@ from dmtool.device import autocast, peak_memory
 from dmtool.diffusion.network import for_use
 from dmtool.files.directories import Fill, nothing
 from dmtool.train import snapshots
-from dmtool.train.checkpoint import Best, HostCopy
+from dmtool.train.checkpoint import HostCopy
 from dmtool.train.context import Context
 from dmtool.train.evaluation import Evaluation
+from dmtool.train.progress import Best
 from dmtool.train.shard import whole
 from dmtool.train.writer import Writer
 
@@ -115,11 +116,11 @@ class Occasions:
             context.progress.good = context.progress.pictures
         card: dict[str, Any] = {}
         more: Fill = nothing
-        with context.parallel.averaged(context.state.ema):
+        with context.shown.averaged(context.average):
             if context.accelerator.is_main_process:
                 card, more = context.stage.card(context.folder / "artifacts" / "default")
         self._saved = context.progress.pictures
-        if context.accelerator.is_main_process or context.parallel.team:
+        if context.accelerator.is_main_process or context.shown.team:
             self.writer.wait()
             self._latest = Save(context.state.copy(), card, more)
             self.writer.start(partial(self._write, self._latest, names))
@@ -169,7 +170,7 @@ class Occasions:
     def _on_main(self, act: Callable[[], dict[str, float]]) -> dict[str, float]:
         """What `act` finds of the averaged weights on the main process, for all processes."""
         context = self.context
-        with context.parallel.averaged(context.state.ema), autocast(context.device, context.dtype):
+        with context.shown.averaged(context.average), autocast(context.device, context.dtype):
             return context.group.on_main(act)
 
     def _validate(self) -> dict[str, float]:
@@ -193,7 +194,7 @@ class Occasions:
     def _log(self) -> None:
         context, progress = self.context, self.context.progress
         more = {
-            "ema_distance": context.state.ema.distance().item(),
+            "ema_distance": context.average.distance().item(),
             "memory_gb": round(peak_memory(context.device), 3),
             "skipped": progress.skipped,
             "rollbacks": progress.rollbacks,
@@ -203,7 +204,7 @@ class Occasions:
     def _snapshot(self) -> None:
         """Before the checkpoint, so that a run that goes on from there has all that came before."""
         context = self.context
-        average, seen = context.state.ema, context.progress.pictures
+        average, seen = context.average, context.progress.pictures
         main, every = context.accelerator.is_main_process, context.config.every.snapshot
         assert every is not None
         averages = {
@@ -225,7 +226,7 @@ class Occasions:
         progress = {
             "pictures_seen": save.copy.progress.pictures,
             "complete": save.copy.progress.done,
-            "ema": self.context.state.ema.exported.card(),
+            "ema": self.context.average.exported.card(),
             "metrics": save.copy.progress.metrics,
         }
         weights = for_use(save.copy.weights)

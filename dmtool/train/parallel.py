@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from typing import Protocol, cast
@@ -14,12 +14,14 @@ from accelerate import Accelerator
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule
+from torch.nn.parallel import DistributedDataParallel
 
 from dmtool.config.training import Train
 from dmtool.errors import UserError
 from dmtool.processes import PATIENCE
 from dmtool.train import compute
 from dmtool.train.ema import Ema
+from dmtool.train.player import Player
 from dmtool.train.shard import shard, whole
 from dmtool.train.team import Team
 
@@ -47,6 +49,10 @@ class Parallel(Protocol):
         """Within it the stage's network has the averaged weights, on the main process."""
         ...
 
+    def rest(self) -> None:
+        """The network was called, and will be called with other weights."""
+        ...
+
 
 class Copies:
     """Every process has the whole network."""
@@ -71,6 +77,9 @@ class Copies:
         with ema.applied(), torch.no_grad():
             yield
 
+    def rest(self) -> None:
+        """Copies are always the weights themselves."""
+
 
 class Shards:
     """Every process has a part of each parameter, of its gradient, state and averages.
@@ -80,15 +89,19 @@ class Shards:
     """
 
     def __init__(
-        self, config: Train, network: nn.Module, accelerator: Accelerator, dtype: torch.dtype
+        self,
+        config: Train,
+        network: nn.Module,
+        accelerator: Accelerator,
+        dtype: torch.dtype,
+        team: Team,
     ) -> None:
-        self.accelerator, self.seen = accelerator, network
+        self.accelerator, self.seen, self.team = accelerator, network, team
         trained = deepcopy(network)
         compute.prepare(trained, config.compute, accelerator.device)
         mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
         reshard = _told("FSDP_RESHARD_AFTER_FORWARD", "true")
         self.trained = self.model = shard(trained, mesh, dtype, reshard=reshard)
-        self.team = Team(dist.new_group(backend="gloo", timeout=PATIENCE))
         if not accelerator.is_main_process:
             network.to("meta")
 
@@ -114,31 +127,52 @@ class Shards:
             yield
         self.seen.to("cpu")
 
+    def rest(self) -> None:
+        """What was gathered for a forward pass alone would be taken for the weights of the next."""
+        for module in self.trained.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()
+
 
 def build(
-    config: Train, network: nn.Module, accelerator: Accelerator, dtype: torch.dtype
-) -> Parallel:
-    """Share a network among the processes; `auto` is as accelerate's configuration says.
-
-    One process has nothing to share.
-    """
-    kind, engine = config.parallel, "fsdp2" if _told("ACCELERATE_USE_FSDP") else "ddp"
+    config: Train, players: Mapping[str, Player], accelerator: Accelerator, dtype: torch.dtype
+) -> dict[str, Parallel]:
+    """Share the players' networks among the processes; `auto` is as accelerate's configuration
+    says. One process has nothing to share."""
+    networks = {name: player.network for name, player in players.items()}
     if dtype == torch.float64:
-        network = network.to(dtype)
+        networks = {name: network.to(dtype) for name, network in networks.items()}
+    if not _sharded(config, players, accelerator):
+        return {name: Copies(config, network, accelerator) for name, network in networks.items()}
+    team = Team(dist.new_group(backend="gloo", timeout=PATIENCE))
+    return {
+        name: Shards(config, network, accelerator, dtype, team)
+        for name, network in networks.items()
+    }
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network that losses call, itself: its parts and buffers have their own names."""
+    return cast(nn.Module, model.module) if isinstance(model, DistributedDataParallel) else model
+
+
+def _sharded(config: Train, players: Mapping[str, Player], accelerator: Accelerator) -> bool:
+    """Whether each process has a part of the weights; UserError if that cannot be."""
+    kind, engine = config.parallel, "fsdp2" if _told("ACCELERATE_USE_FSDP") else "ddp"
     if accelerator.num_processes == 1:
-        return Copies(config, network, accelerator)
+        return False
     if kind == "ddp" and engine == "fsdp2":
         raise UserError(
             "parallel=ddp, but accelerate's configuration says FSDP: take parallel=auto"
         )
     if "fsdp2" not in (kind, engine):
-        return Copies(config, network, accelerator)
+        return False
     for name in ("channels_last", "compile"):
         if getattr(config.compute, name):
             raise UserError(f"compute.{name} does not go with FSDP2: leave it off, or parallel=ddp")
-    if config.optim.kind == "adam8bit":
+    if any(player.optim.kind == "adam8bit" for player in players.values()):
         raise UserError("optim=adam8bit does not go with FSDP2: take optim=adamw, or parallel=ddp")
-    return Shards(config, network, accelerator, dtype)
+    return True
 
 
 def refuse_other_engines() -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor
+import torch
 
-from dmtool.cond import Cond
 from dmtool.errors import UserError
 from dmtool.files.tensors import write_tensors
 from dmtool.train import snapshots
-from dmtool.train.checkpoint import Progress
 from dmtool.train.context import Context
-from dmtool.train.examples import Batch, place
 from dmtool.train.occasions import Occasions
+from dmtool.train.progress import Progress
 
 
 class Recovery:
@@ -70,24 +68,9 @@ class Recovery:
         """The global batch, drawn again: it follows from its first picture's number."""
         config, start = self.context.config, self.context.progress.offender
         assert start is not None
-        examples = self.context.stage.examples
-        numbers = range(start, start + config.batch_size)
-        places = [place(k, len(examples), config.seed) for k in numbers]
+        feed, numbers = self.context.stage.feed, range(start, start + config.batch_size)
         file = self.context.folder / "offending" / f"{start:012d}.safetensors"
         file.parent.mkdir(exist_ok=True)
-        rows = Tensor([row for _, row in places]).long()
-        write_tensors(file, {"row": rows, **flat(examples.__getitems__(places))})
+        rows = torch.tensor([row for _, row in feed.places(numbers)])
+        write_tensors(file, {"row": rows, **feed.batch(numbers).tensors()})
         return file
-
-
-def flat(batch: Batch) -> dict[str, Tensor]:
-    """A batch's tensors by name; those of its conditions by `cond.NAME`."""
-    tensors: dict[str, Tensor] = {}
-    for name, value in batch.items():
-        if isinstance(value, Cond):
-            named = {"states": value.states, "mask": value.mask, "pooled": value.pooled}
-            named |= value.extras
-            tensors |= {f"{name}.{key}": each for key, each in named.items() if each is not None}
-        else:
-            tensors[name] = value
-    return tensors

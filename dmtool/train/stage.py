@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,11 +12,30 @@ from torch import Tensor, nn
 from dmtool.data.source import Source
 from dmtool.files.directories import Fill
 from dmtool.text import TextEncoder
-from dmtool.train.examples import Batch, Examples, Fixed
+from dmtool.train.examples import Fixed
+from dmtool.train.feed import Feed
+from dmtool.train.player import Player
+
+Networks = Mapping[str, nn.Module]
+"""Those of all players, by name."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What a player finds of a micro-batch of B examples.
+
+    `loss` is minimised. `figures` are logged with it: scalars, or [B] with NaN for examples that do
+    not count. `sums` are added up over all micro-batches and processes of the step, and given to
+    `Stage.settle` after it: what couples examples is the same however a batch is split.
+    """
+
+    loss: Tensor
+    figures: dict[str, Tensor] = field(default_factory=dict)
+    sums: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Stage(Protocol):
-    """A network, examples, and a batch's losses."""
+    """Players, a feed, and a batch's losses."""
 
     @property
     def name(self) -> str: ...
@@ -34,21 +54,40 @@ class Stage(Protocol):
         ...
 
     @property
-    def network(self) -> nn.Module: ...
+    def network(self) -> nn.Module:
+        """What is exported: the first player's."""
+        ...
 
     @property
-    def examples(self) -> Examples: ...
+    def players(self) -> dict[str, Player]:
+        """Who learns, in the order of their turns in a step."""
+        ...
+
+    @property
+    def group(self) -> int:
+        """Examples that losses may couple: this many neighbours of the batch, whose first one's
+        number is a multiple of it, are never split. 1 where each stands alone."""
+        ...
+
+    @property
+    def feed(self) -> Feed: ...
 
     @property
     def resolution(self) -> int:
         """Pixels of the pictures that it makes."""
         ...
 
-    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Figures of a micro-batch of B: scalars, or [B] with NaN for examples that do not count.
+    def losses(self, player: str, models: Networks, batch: Any) -> Losses:
+        """What `player` learns from a micro-batch of the feed's.
 
-        `loss` is minimised. `model` is the network, perhaps wrapped for several processes.
+        `models` are the players' networks, its own perhaps wrapped for several processes. Those of
+        the others are frozen: gradients pass through them and leave none there.
         """
+        ...
+
+    def settle(self, player: str, networks: Networks, sums: Mapping[str, Tensor]) -> None:
+        """After a player's turn of a step: change buffers of networks by the sums of `losses`, the
+        same on all processes. Weights are for optimizers alone."""
         ...
 
     def validate(self) -> dict[str, float]:
@@ -67,3 +106,13 @@ class Stage(Protocol):
         """The artifact's card (it will stand in `folder`), and what writes its further files,
         which is called later, on another thread."""
         ...
+
+
+class OnePlayer:
+    """Of stages with one player, whose losses couple nothing."""
+
+    group = 1
+
+    def settle(self, player: str, networks: Networks, sums: Mapping[str, Tensor]) -> None:
+        """There is nothing to settle."""
+        assert not sums

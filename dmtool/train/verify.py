@@ -20,7 +20,7 @@ from dmtool.errors import CheckFailed, UserError
 from dmtool.files.digests import file_digest
 from dmtool.files.tensors import read_tensors
 from dmtool.say import say
-from dmtool.train.checkpoint import TENSORS
+from dmtool.train import checkpoint
 
 PICTURES = 2000
 TOLERANCE = 0.05
@@ -57,7 +57,7 @@ def compare(straight: Path, killed: Path, start: str, *, exact: bool) -> str:
     kill = f"{int(a.name):,} pictures, and with a kill after {int(start):,}"
     if a.name != b.name:
         raise CheckFailed(f"{kill}: the resumed training ended at {int(b.name):,} pictures")
-    if all(file_digest(a / name) == file_digest(b / name) for name in TENSORS):
+    if _digests(a) == _digests(b):
         return f"{kill}: bit-identical"
     whole = _distance(a, straight / start)
     share = _distance(a, b) / whole if whole else float("inf")
@@ -108,6 +108,11 @@ def _first(folder: Path, process: subprocess.Popen[bytes]) -> Path:
             raise UserError(f"a training ended with exit code {process.returncode}; see above")
         time.sleep(0.01)
     return found[0]
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Of all tensors of a checkpoint: the rest says what time it took."""
+    return {file.name: file_digest(file) for file in sorted(folder.glob(checkpoint.file("*")))}
 
 
 def _distance(a: Path, b: Path) -> float:

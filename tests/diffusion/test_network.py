@@ -147,7 +147,7 @@ def test_a_prompt_is_encoded_once_however_often_it_comes(wrap):
     once = conditioned([*dict.fromkeys(several)])
     for row, prompt in enumerate(several):
         place = [*dict.fromkeys(several)].index(prompt)
-        for a, b in zip(found._tensors(), once._tensors(), strict=True):
+        for a, b in zip(found.named().values(), once.named().values(), strict=True):
             assert torch.equal(a[row], b[place])
     asked.clear()
     assert conditioned([""] * 5).batch == 5 and asked == [[""]]

@@ -35,11 +35,11 @@ def test_it_says_what_it_said_and_is_gone_until_another_caption_comes(encoder, l
     loaded.clear()
     found = known.encode(captions)
     assert not loaded
-    for a, b in zip(found._tensors(), expected._tensors(), strict=True):
+    for a, b in zip(found.named().values(), expected.named().values(), strict=True):
         assert torch.equal(a, b)
     for _ in range(2):
         found = known.encode(["pilot", "man"])
-        for a, b in zip(found._tensors(), new._tensors(), strict=True):
+        for a, b in zip(found.named().values(), new.named().values(), strict=True):
             assert torch.equal(a, b)
         assert len(loaded) == 1 and encoder._model is None
 

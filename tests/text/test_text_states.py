@@ -41,7 +41,7 @@ def test_equal_to_encoding_and_minus_one_is_the_null_caption(
     expected = encoder.encode([CAPTIONS[i] if i >= 0 else "" for i in INDICES])
     for indices in (INDICES, torch.tensor(INDICES)):
         cond = states.cond(indices)
-        for cached, afresh in zip(cond._tensors(), expected._tensors(), strict=True):
+        for cached, afresh in zip(cond.named().values(), expected.named().values(), strict=True):
             assert torch.equal(cached, afresh)
     assert len(states) == 20
     with pytest.raises(IndexError, match="of 20"):

@@ -14,9 +14,10 @@ from dmtool.config.cadence import Keep
 from dmtool.diffusion.network import NoisePredictor
 from dmtool.nn.text import TextTransformer
 from dmtool.nn.unet import UNet
-from dmtool.train.checkpoint import Progress, State
 from dmtool.train.ema import Ema, Power
+from dmtool.train.progress import Progress
 from dmtool.train.shard import gathered, shard, whole
+from dmtool.train.state import Learner, State
 from dmtool.train.team import Team
 
 BATCH, PARTS = 8, 2
@@ -50,27 +51,29 @@ def start():
         [p for p in made.parameters() if (p.dim() > 1) is big] for big in (True, False)
     )
     optimizers = [torch.optim.AdamW(part, lr=1e-3, fused=True) for part in (weights, vectors)]
-    return State(made, average, optimizers, GradScaler("cpu"), Progress(), team)
+    learner = Learner(made, optimizers, average)
+    return State({"network": learner}, GradScaler("cpu"), Progress(), team)
 
 
 def train(state, until, folder=None):
     """Up to so many pictures, each process on its share of each batch; save then into `folder`."""
     rank, world = (dist.get_rank(), dist.get_world_size()) if state.team else (0, 1)
-    parameters, progress = list(state.network.parameters()), state.progress
+    parameters, progress = list(state.main.network.parameters()), state.progress
     while progress.pictures < until:
         batch = examples(progress.pictures)
         shares = [share.chunk(world)[rank] for share in torch.arange(BATCH).chunk(PARTS)]
         for i, rows in enumerate(shares):
             if state.team:
-                state.network.set_requires_gradient_sync(i == PARTS - 1)
-            (loss(state.network, {name: x[rows] for name, x in batch.items()}) / PARTS).backward()
+                state.main.network.set_requires_gradient_sync(i == PARTS - 1)
+            share = {name: x[rows] for name, x in batch.items()}
+            (loss(state.main.network, share) / PARTS).backward()
         norm = gathered(nn.utils.clip_grad_norm_(parameters, CLIP, foreach=True))
         assert norm > 10 * CLIP
-        for optimizer in state.optimizers:
+        for optimizer in state.main.optimizers:
             optimizer.step()
             optimizer.zero_grad()
         progress.pictures += BATCH
-        state.ema.update(BATCH, progress.pictures)
+        state.main.ema.update(BATCH, progress.pictures)
     if folder:
         state.copy().write(folder, KEEP)
 
@@ -90,8 +93,8 @@ def loss(model, batch):
 
 def content(state):
     """All tensors of a state, whole, by file and name."""
-    made = {"model": state.network.state_dict(), "ema": state.ema.state()}
-    for i, optimizer in enumerate(state.optimizers):
+    made = {"model": state.main.network.state_dict(), "ema": state.main.ema.state()}
+    for i, optimizer in enumerate(state.main.optimizers):
         for j, values in optimizer.state_dict()["state"].items():
             made[f"optimizer {i} {j}"] = values
     return {

@@ -15,8 +15,10 @@ from torch.amp.grad_scaler import GradScaler
 from dmtool.config.cadence import Keep
 from dmtool.errors import UserError
 from dmtool.files import directories
-from dmtool.train.checkpoint import Best, Progress, State, retained
+from dmtool.train.checkpoint import retained
 from dmtool.train.ema import Ema, Power
+from dmtool.train.progress import Best, Progress
+from dmtool.train.state import Learner, State
 from dmtool.train.writer import Writer
 
 KEEP = Keep(last=2, every=None, best=None)
@@ -27,7 +29,8 @@ def new(pictures=0):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(3, 4), nn.Conv1d(2, 2, 1))
     optimizers = [torch.optim.AdamW(network.parameters(), lr=1e-2)]
-    state = State(network, Ema(network, Power(0.1)), optimizers, GradScaler("cpu"), Progress())
+    learner = Learner(network, optimizers, Ema(network, Power(0.1)))
+    state = State({"network": learner}, GradScaler("cpu"), Progress())
     train(state, pictures)
     return state
 
@@ -35,11 +38,11 @@ def new(pictures=0):
 def train(state, pictures):
     """Until so many pictures are seen, one a step."""
     while state.progress.pictures < pictures:
-        for i, parameter in enumerate(state.network.parameters()):
+        for i, parameter in enumerate(state.main.network.parameters()):
             parameter.grad = torch.cos(parameter.detach() + i + state.progress.pictures)
-        state.optimizers[0].step()
+        state.main.optimizers[0].step()
         state.progress.pictures += 1
-        state.ema.update(1, state.progress.pictures)
+        state.main.ema.update(1, state.progress.pictures)
 
 
 def facts(state):

@@ -1,5 +1,6 @@
 """Which example is seen when: on any number of processes, from any start, the same."""
 
+from dataclasses import dataclass
 from itertools import islice
 
 import pytest
@@ -7,10 +8,18 @@ import torch
 
 from dmtool.config.noise import LogitNormalTimes, LogNormalTimes, ModeTimes, UniformTimes
 from dmtool.diffusion.noise import schedule
-from dmtool.train.examples import Positions, batches, in_order, normals, place, uniforms
+from dmtool.train.batch import Batch
+from dmtool.train.examples import in_order, normals, uniforms
+from dmtool.train.feed import Positions, Shuffled, batches, place
 from dmtool.train.stages.process import draw_times
 
 BATCH, SEED = 12, 3
+
+
+@dataclass(frozen=True, eq=False)
+class RowsBatch(Batch):
+    places: torch.Tensor
+    noise: torch.Tensor
 
 
 class Rows:
@@ -19,14 +28,19 @@ class Rows:
     def __len__(self):
         return 50
 
-    def __getitems__(self, places):
-        return {"places": torch.tensor(places), "noise": normals(SEED, "eps", places, (2,))}
+    def batch(self, places):
+        return RowsBatch(torch.tensor(places), normals(SEED, "eps", places, (2,)))
+
+
+def placed(size, start, micro, rank, world):
+    for numbers in Positions(start, micro, rank, world):
+        yield [place(k, size, SEED) for k in numbers]
 
 
 def steps(count, start=0, world=1, accumulation=1, size=50):
     """The sorted places of each global step."""
     micro = BATCH // world // accumulation
-    streams = [iter(Positions(size, SEED, start, micro, rank, world)) for rank in range(world)]
+    streams = [placed(size, start, micro, rank, world) for rank in range(world)]
     return [
         sorted(p for s in streams for part in islice(s, accumulation) for p in part)
         for _ in range(count)
@@ -44,8 +58,8 @@ def test_a_global_step_is_the_same_however_it_is_split(world, accumulation, star
 
 
 def test_micro_batches_of_all_processes_are_disjoint():
-    streams = [iter(Positions(50, SEED, 0, 3, rank, 2)) for rank in range(2)]
-    seen = [k for _ in range(5) for stream in streams for k, _ in next(stream)]
+    streams = [iter(Positions(0, 3, rank, 2)) for rank in range(2)]
+    seen = [k for _ in range(5) for stream in streams for k in next(stream)]
     assert seen == list(range(30))
 
 
@@ -65,11 +79,10 @@ def test_each_epoch_is_a_permutation_of_its_own(size):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_stream_is_in_order_with_any_number_of_workers(workers):
-    positions = Positions(50, SEED, 24, 4, 0, 1)
-    stream = batches(Rows(), positions, workers, pin=False)
-    for batch, places in islice(zip(stream, positions, strict=False), 15):
-        assert batch["places"].tolist() == [list(p) for p in places]
-        assert torch.equal(batch["noise"], normals(SEED, "eps", places, (2,)))
+    stream = batches(Shuffled(Rows(), SEED), Positions(24, 4, 0, 1), workers, pin=False)
+    for batch, places in islice(zip(stream, placed(50, 24, 4, 0, 1), strict=False), 15):
+        assert batch.places.tolist() == [list(p) for p in places]
+        assert torch.equal(batch.noise, normals(SEED, "eps", places, (2,)))
 
 
 def test_random_numbers_belong_to_the_example():

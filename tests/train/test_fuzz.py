@@ -27,7 +27,8 @@ from dmtool.look.watch import live
 from dmtool.runs import defaults, metrics, saved
 from dmtool.text.scratch import FILE
 from dmtool.train import ema, lock, optim, snapshots
-from dmtool.train.checkpoint import Progress, State
+from dmtool.train.progress import Progress
+from dmtool.train.state import Learner, State
 
 pytestmark = pytest.mark.slow
 
@@ -95,7 +96,8 @@ def test_many_checkpoints(copy, silent):
         network, config = trained.stage.network, trained.stage.config
         averages = ema.Ema(network, ema.profile(config.ema), config.ema.snapshots)
         optimizers = optim.build(network, config.optim)
-        new = State(network, averages, optimizers, GradScaler("cpu", enabled=False), Progress())
+        learner = Learner(network, optimizers, averages)
+        new = State({"network": learner}, GradScaler("cpu", enabled=False), Progress())
         load(new)
         return _as_bytes(new.copy())
 

@@ -6,9 +6,7 @@ import torch
 
 import dmtool
 from dmtool.chain.request import Request
-from dmtool.cond import Cond
 from dmtool.nn.unet import UNet
-from dmtool.train.share import move
 
 FROZEN = [word for word in tiny.STAGE["unet"] if not word.startswith("text")]
 
@@ -52,12 +50,10 @@ def test_training_previews_evaluation_and_sampling_hear_the_same_bits(heard, tmp
 @pytest.mark.parametrize("stage", ["vae", "unet", "upsampler"])
 def test_nothing_in_float64_is_sent_to_the_device_and_times_stay(stage, tmp_path, monkeypatch):
     monkeypatch.setenv("DMTOOL_CACHE", str(tmp_path / "cache"))
-    examples = tiny.trainer(stage, tmp_path, "limit.pictures=8").stage.examples
-    batch = examples.__getitems__([(i, i) for i in range(4)])
-    moved = move(batch, torch.device("meta"), torch.bfloat16)
-    assert moved.keys() == batch.keys()
-    for name, value in moved.items():
-        for tensor in value._tensors() if isinstance(value, Cond) else [value]:
-            time = name in ("t", "low_t")
-            assert tensor.device.type == ("cpu" if time else "meta")
-            assert (tensor.dtype == torch.float64) == time
+    batch = tiny.trainer(stage, tmp_path, "limit.pictures=8").stage.feed.batch(range(4))
+    moved = batch.to(torch.device("meta"), torch.bfloat16).tensors()
+    assert moved.keys() == batch.tensors().keys()
+    for name, tensor in moved.items():
+        time = name in ("t", "low_t")
+        assert tensor.device.type == ("cpu" if time else "meta")
+        assert (tensor.dtype == torch.float64) == time

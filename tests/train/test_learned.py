@@ -70,7 +70,7 @@ def test_muon_sorts_the_others_as_without_it_and_it_has_no_decay(tmp_path):
     def sorted_(*words):
         made = trainer("unet", tmp_path, *words)
         names = {id(weight): name for name, weight in made.stage.network.named_parameters()}
-        groups = [group for each in made.step.context.state.optimizers
+        groups = [group for each in made.context.state.main.optimizers
                   for group in each.param_groups]  # fmt: skip
         return [(g["weight_decay"], [names[id(p)] for p in g["params"]]) for g in groups]
 

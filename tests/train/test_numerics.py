@@ -46,14 +46,14 @@ def test_losses_are_at_least_float32(tmp_path, stage, dtype):
     trainer = tiny.trainer(stage, tmp_path, "limit.pictures=8", f"dtype={dtype}")
     losses, kinds = trainer.stage.losses, set()
 
-    def noted(model, batch):
-        found = losses(model, batch)
-        kinds.update(value.dtype for value in found.values())
+    def noted(player, models, batch):
+        found = losses(player, models, batch)
+        kinds.update(value.dtype for value in (found.loss, *found.figures.values()))
         return found
 
     trainer.stage.losses = noted
     trainer.step(next(trainer._shares()), 0.0)
     assert kinds == {torch.float64 if dtype == "fp64" else torch.float32}
-    weights = trainer.step.context.state.ema.weights.values()
+    weights = trainer.context.average.weights.values()
     assert {tensor.dtype for tensor in weights} == kinds
     assert trainer.progress.skipped == 0

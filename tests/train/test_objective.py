@@ -48,9 +48,9 @@ def test_the_bound_does_not_touch_the_mean_and_the_error_not_the_variance(bins):
     assert outputs(noise) == 2
     x_0, eps = batch()
     said = batch(1).movedim(0, 1).flatten(1, 2).requires_grad_()
-    hybrid(Saying(said), x_0, eps, T, Cond())["loss"].backward()
+    hybrid(Saying(said), x_0, eps, T, Cond()).loss.backward()
     mean = said.detach()[:, :3].requires_grad_()
-    plain(Saying(mean), x_0, eps, T, Cond())["loss"].backward()
+    plain(Saying(mean), x_0, eps, T, Cond()).loss.backward()
     torch.testing.assert_close(said.grad[:, :3], mean.grad)
     variance = said.detach()[:, 3:].requires_grad_()
     (0.001 * 1000 * _bound(x_0, eps, mean.detach(), variance)).backward()
@@ -82,20 +82,21 @@ def test_a_learned_weighting_begins_as_the_error_and_learns_its_logarithm():
     model = Saying(torch.zeros_like(x_0), uncertainty(noise).double())
     errors = x_0.square().mean((1, 2, 3))
     first, other = (each(model, x_0, eps, T, Cond()) for each in (learned, plain))
-    torch.testing.assert_close(first, other, equal_nan=True)
-    torch.testing.assert_close(first["loss"], errors.mean())
+    torch.testing.assert_close(first.figures, other.figures, equal_nan=True)
+    torch.testing.assert_close(first.loss, other.loss)
+    torch.testing.assert_close(first.loss, errors.mean())
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=200, line_search_fn="strong_wolfe")
 
     def closure():
         optimizer.zero_grad()
-        loss = learned(model, x_0, eps, T, Cond())["loss"]
+        loss = learned(model, x_0, eps, T, Cond()).loss
         loss.backward()
         return loss
 
     optimizer.step(closure)
     last = learned(model, x_0, eps, T, Cond())
-    torch.testing.assert_close(last["loss"], 1 + errors.log().mean(), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(last["loss_t1"], other["loss_t1"], equal_nan=True)
+    torch.testing.assert_close(last.loss, 1 + errors.log().mean(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(last.figures["loss_t1"], other.figures["loss_t1"], equal_nan=True)
 
 
 def test_uncertainty_tells_levels_apart():

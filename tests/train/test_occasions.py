@@ -75,12 +75,12 @@ def test_a_tracker_that_fails_comes_after_the_save(tmp_path):
         log = start = finish = picture = broken
 
     Tracker.start = Tracker.finish = lambda self: None
-    failing.log._trackers.append(Tracker())
+    failing.context.log._trackers.append(Tracker())
     with pytest.raises(Broken):
         failing.run()
     assert logged(tmp_path)[-1]["pictures"] == 8
     failing = trainer("vae", tmp_path / "two", *WORDS, "every.log=32")
-    failing.log._trackers.append(Tracker())
+    failing.context.log._trackers.append(Tracker())
     with pytest.raises(Broken):
         failing.run()
     assert state(tmp_path / "two")["pictures"] == 16

@@ -11,8 +11,9 @@ from dmtool.config.cadence import Keep
 from dmtool.config.optim import Optim
 from dmtool.config.validation import conf_dir, validate
 from dmtool.train import optim
-from dmtool.train.checkpoint import Progress, State
 from dmtool.train.ema import Ema, Power
+from dmtool.train.progress import Progress
+from dmtool.train.state import Learner, State
 
 KINDS = ["adamw", "muon", "muon optim.matrices=all", "schedule_free", "adam8bit"]
 
@@ -31,20 +32,21 @@ def new(chosen, layout=torch.contiguous_format):
     layers = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8), nn.Linear(80, 60)
     network = nn.Sequential(*layers).to(memory_format=layout)
     optimizers = optim.build(network, chosen)
-    return State(network, Ema(network, Power(0.1)), optimizers, GradScaler("cpu"), Progress())
+    learner = Learner(network, optimizers, Ema(network, Power(0.1)))
+    return State({"network": learner}, GradScaler("cpu"), Progress())
 
 
 def train(state, steps):
     """Until so many steps are made, with gradients that follow from the weights."""
     while state.progress.pictures < steps:
-        for i, parameter in enumerate(state.network.parameters()):
+        for i, parameter in enumerate(state.main.network.parameters()):
             parameter.grad = torch.cos(9 * parameter.detach() + i + state.progress.pictures)
-        optim.set_factor(state.optimizers, 1 / (1 + state.progress.pictures))
-        for optimizer in state.optimizers:
+        optim.set_factor(state.main.optimizers, 1 / (1 + state.progress.pictures))
+        for optimizer in state.main.optimizers:
             optimizer.step()
         state.progress.pictures += 1
-        with optim.averaged(state.optimizers):
-            state.ema.update(1, state.progress.pictures)
+        with optim.averaged(state.main.optimizers):
+            state.main.ema.update(1, state.progress.pictures)
 
 
 def cut(words, folder, steps, layout=torch.contiguous_format):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import toy
 from safetensors.torch import load_file
 from tiny import STAGE
 
@@ -99,6 +100,47 @@ def test_a_learned_weighting_is_the_same_on_two_processes_and_in_shards(tmp_path
         assert distance(found["one"], found[name]) <= 1e-8
         key = "uncertainty.weight"
         assert distance({key: found["one"][key]}, {key: found[name][key]}) <= 1e-6
+
+
+@pytest.mark.slow
+def test_two_players_and_what_couples_examples_are_the_same_however_a_batch_is_split(tmp_path):
+    splits = {"1 x 32": (1, 1, "ddp"), "2 x 16": (2, 1, "ddp"), "1 x 4 x 8": (1, 4, "ddp"),
+              "2 x 2 x 8 in shards": (2, 2, "fsdp2")}  # fmt: skip
+    found = {}
+    for name, (processes, parts, kind) in splits.items():
+        words = f"accumulation={parts}", f"parallel={kind}"
+        launch(processes, "players", tmp_path / name, *words)
+        newest = max((tmp_path / name / "checkpoints").glob("[0-9]*"))
+        found[name] = in_shards(newest) if kind == "fsdp2" else players(newest)
+    first = found.pop("1 x 32")
+    assert distance(first, begun()) > 0.01
+    for other in found.values():
+        assert distance(first, other) <= 1e-8
+        for key in ("codes", "counts", "adaptive", "critic.model:real", "critic.model:fake"):
+            assert first[key].any()
+            torch.testing.assert_close(other[key], first[key], rtol=1e-7, atol=1e-9)
+
+
+def players(checkpoint):
+    """The weights and buffers of both, in the names that they have in shards."""
+    critic = load_file(checkpoint / "critic.model.safetensors")
+    return load_file(checkpoint / "model.safetensors") | {
+        f"critic.model:{name}": tensor for name, tensor in critic.items()
+    }
+
+
+def begun():
+    torch.manual_seed(0)
+    critic = toy.Critic().double().state_dict()
+    return toy.Autoencoder().double().state_dict() | {
+        f"critic.model:{name}": tensor for name, tensor in critic.items()
+    }
+
+
+def in_shards(checkpoint):
+    live = {name: torch.empty_like(tensor) for name, tensor in begun().items()}
+    team.read(checkpoint, live)
+    return live
 
 
 @pytest.mark.slow

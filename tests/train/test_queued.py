@@ -7,7 +7,7 @@ from test_step import poisoned
 
 from dmtool import device
 from dmtool.look.plan import memory
-from dmtool.train import checkpoint, loop, step
+from dmtool.train import loop, state, step
 from dmtool.train.optim import gate
 
 
@@ -46,7 +46,7 @@ def queued(monkeypatch):
 
         return call
 
-    for module in (device, memory, checkpoint, gate, loop, step):
+    for module in (device, memory, state, gate, loop, step):
         for name in ("asynchronous", "locks_pages"):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, lambda device: True)
@@ -61,9 +61,9 @@ def queued(monkeypatch):
 
 def content(trainer):
     """All weights, averages and the optimizers' state."""
-    state = trainer.step.context.state
-    states = [optimizer.state_dict()["state"] for optimizer in state.optimizers]
-    return [state.network.state_dict(), state.ema.state(), *states]
+    learner = trainer.context.state.main
+    states = [optimizer.state_dict()["state"] for optimizer in learner.optimizers]
+    return [learner.network.state_dict(), learner.ema.state(), *states]
 
 
 @pytest.mark.filterwarnings("ignore:.*pin_memory")
@@ -81,7 +81,7 @@ def test_a_training_on_it_is_that_of_the_cpu_to_the_bit(tmp_path, request, words
     def trained(root, limit):
         words_ = [*words.split(), f"limit.pictures={limit}"]
         trainer = tiny.trainer("vae", tmp_path / root, *words_)
-        trainer.stage.examples = tiny.Poisoned(trainer.stage.examples, *bad)
+        trainer.stage.feed = tiny.Poisoned(trainer.stage.feed, *bad)
         trainer.run()
         return trainer
 
@@ -89,7 +89,7 @@ def test_a_training_on_it_is_that_of_the_cpu_to_the_bit(tmp_path, request, words
     counts = request.getfixturevalue("queued")
     trained("queued", 40)
     found = trained("queued", 64)
-    assert found.resumed
+    assert found.context.resumed
     torch.testing.assert_close(content(found), content(plain), rtol=0, atol=0)
     assert found.progress.skipped == plain.progress.skipped == bool(bad[1])
     assert Event.waited == 8 and counts["pinned"] > 8 and counts["synchronize"] == 2
@@ -100,10 +100,10 @@ def test_memory_that_ran_out_is_given_back_before_the_next_try(tmp_path, queued)
     trainer = poisoned(tmp_path, 0, 0, "limit.pictures=16")
     losses = trainer.stage.losses
 
-    def full(model, batch):
-        if len(batch["image"]) > 4:
+    def full(player, models, batch):
+        if len(batch.image) > 4:
             raise torch.OutOfMemoryError
-        return losses(model, batch)
+        return losses(player, models, batch)
 
     trainer.stage.losses = full
     trainer.run()

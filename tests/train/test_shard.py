@@ -17,6 +17,7 @@ from dmtool.nn.layers import ResBlock
 from dmtool.nn.unet import Block, Transformer, UNet
 from dmtool.train import parallel
 from dmtool.train.ema import Ema, Power
+from dmtool.train.player import Player
 from dmtool.train.shard import local, shard
 
 RANKS, MIB = 8, 2**20
@@ -123,5 +124,6 @@ def test_other_engines_are_refused_in_one_line(monkeypatch, told, said):
 def test_what_shards_do_not_do_is_refused(word):
     config = validate(composed("train_vae", ["parallel=fsdp2", word]), TrainVae)
     several = SimpleNamespace(num_processes=2)
+    players = {"network": Player(torch.nn.Linear(2, 2), config.optim, config.ema)}
     with pytest.raises(UserError, match=f"{word.partition('=')[0]}.* parallel=ddp"):
-        parallel.build(config, torch.nn.Linear(2, 2), several, torch.float32)
+        parallel.build(config, players, several, torch.float32)

@@ -2,6 +2,7 @@
 
 import json
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -11,21 +12,21 @@ from torch import nn
 
 from dmtool.errors import UserError
 from dmtool.train.optim import gate
-from dmtool.train.share import more
 from dmtool.train.stages import process
+from dmtool.train.step import more
 
 
 def poisoned(root, first, last, *words):
     trainer = tiny.trainer("vae", root, "optim.schedule=constant", *words)
-    trainer.stage.examples = tiny.Poisoned(trainer.stage.examples, first, last)
+    trainer.stage.feed = tiny.Poisoned(trainer.stage.feed, first, last)
     return trainer
 
 
 def content(trainer):
     """All weights, averages and the optimizers' state."""
-    state = trainer.step.context.state
-    optimizers = [tensor for each in state.optimizers for tensor in gate._tensors(each)]
-    return [*state.network.state_dict().values(), *state.ema.state().values(), *optimizers]
+    learner = trainer.context.state.main
+    optimizers = [tensor for each in learner.optimizers for tensor in gate._tensors(each)]
+    return [*learner.network.state_dict().values(), *learner.ema.state().values(), *optimizers]
 
 
 def same(trainer, other):
@@ -55,10 +56,10 @@ def test_either_loss_or_gradient_alone_is_enough_to_skip(tmp_path, addend):
     after = poisoned(tmp_path / "after", 0, 0, "limit.pictures=16")
     losses = after.stage.losses
 
-    def spoiled(model, batch):
-        found = losses(model, batch)
+    def spoiled(player, models, batch):
+        found = losses(player, models, batch)
         if after.progress.pictures == 8:
-            found["loss"] = found["loss"] + addend(found["loss"])
+            return replace(found, loss=found.loss + addend(found.loss))
         return found
 
     after.stage.losses = spoiled
@@ -118,9 +119,7 @@ def test_after_repeated_ones_the_run_goes_back_and_on_past_them(tmp_path):
 
 
 def _places(trainer, numbers):
-    from dmtool.train.examples import place
-
-    return [place(k, len(trainer.stage.examples), trainer.config.seed) for k in numbers]
+    return trainer.stage.feed.places(numbers)
 
 
 def test_it_stops_with_a_report_when_it_has_gone_back_too_often(tmp_path):
@@ -139,11 +138,11 @@ def test_out_of_memory_makes_smaller_parts_and_changes_nothing_else(tmp_path, mo
     short = tiny.trainer("vae", tmp_path / "b", "limit.pictures=24")
     losses, sizes = short.stage.losses, []
 
-    def full(model, batch):
-        sizes.append(len(batch["image"]))
-        if short.progress.pictures >= moment and len(batch["image"]) > 4:
+    def full(player, models, batch):
+        sizes.append(len(batch.image))
+        if short.progress.pictures >= moment and len(batch.image) > 4:
             raise torch.OutOfMemoryError
-        return losses(model, batch)
+        return losses(player, models, batch)
 
     short.stage.losses = full
     whole.run(), short.run()
@@ -158,7 +157,7 @@ def test_out_of_memory_makes_smaller_parts_and_changes_nothing_else(tmp_path, mo
 def test_memory_that_does_not_suffice_for_one_picture_is_said(tmp_path):
     trainer = tiny.trainer("vae", tmp_path, "limit.pictures=24")
 
-    def full(model, batch):
+    def full(player, models, batch):
         raise torch.OutOfMemoryError
 
     trainer.stage.losses = full
@@ -183,9 +182,9 @@ def test_the_first_step_moves_weights_and_the_warm_up_is_over_when_it_is_said_to
     """At the rates of 8, 16, ... pictures of a warm-up of 32, also after a resume."""
     words = ["optim.schedule=constant", "optim.warmup=32", "optim.lr=0.1"]
     trainer = tiny.trainer("vae", tmp_path, *words, "limit.pictures=8")
-    before = [weight.detach().clone() for weight in trainer.step.parameters]
+    before = [weight.detach().clone() for weight in trainer.step.turns[0].parameters]
     trainer.run()
-    pairs = zip(before, trainer.step.parameters, strict=True)
+    pairs = zip(before, trainer.step.turns[0].parameters, strict=True)
     assert sum(not torch.equal(old, new) for old, new in pairs) > len(before) / 2
     tiny.trainer("vae", tmp_path, *words, "limit.pictures=48").run()
     lines = [json.loads(line) for line in (tmp_path / "vae/metrics.jsonl").open()]

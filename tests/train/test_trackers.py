@@ -16,8 +16,8 @@ from dmtool.config.stages import TrainVae
 from dmtool.config.validation import validate
 from dmtool.errors import Stopped, UserError
 from dmtool.train import stages
-from dmtool.train.checkpoint import Progress
 from dmtool.train.log import Log
+from dmtool.train.progress import Progress
 
 CRASHED, SAVED = 40, 24
 

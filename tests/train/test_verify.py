@@ -7,7 +7,7 @@ import torch
 
 from dmtool.errors import CheckFailed
 from dmtool.files.tensors import write_tensors
-from dmtool.train.checkpoint import TENSORS
+from dmtool.train.checkpoint import OLDER
 from dmtool.train.verify import compare
 
 VAE = [
@@ -18,7 +18,7 @@ VAE = [
 
 def checkpoint(path, weight):
     path.mkdir(parents=True)
-    for name in TENSORS:
+    for name in OLDER:
         write_tensors(path / name, {"w": torch.tensor([weight])})
 
 

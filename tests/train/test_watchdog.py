@@ -20,11 +20,11 @@ TINY = ["data=shapes", "data.count=40", "data.size=16", "resolution=16", "vae.wi
 def test_a_batch_that_hangs_is_reported_once_and_training_goes_on(tmp_path, monkeypatch, capsys):
     losses, calls = vae.VaeStage.losses, []
 
-    def slow(self, model, batch):
+    def slow(self, player, models, batch):
         calls.append(1)
         if len(calls) == 3:
             time.sleep(1.2)
-        return losses(self, model, batch)
+        return losses(self, player, models, batch)
 
     monkeypatch.setattr(vae.VaeStage, "losses", slow)
     words = ["run=r", f"root={tmp_path}", "alert.stall=0.6", "track=tensorboard", *TINY]

@@ -7,7 +7,7 @@ from dmtool.config import compose
 from dmtool.config.stages import STAGES
 from dmtool.config.validation import validate
 from dmtool.processes import ALONE
-from dmtool.train.loop import Trainer
+from dmtool.train import loop
 from dmtool.train.stages.kinds import KINDS
 
 COMMON = [
@@ -32,19 +32,17 @@ def trainer(stage, root, *words, group=ALONE):
     torch.manual_seed(checked.seed)
     (root / stage).mkdir(parents=True, exist_ok=True)
     built = KINDS[type(checked)].build(checked, accelerator.device)
-    return Trainer(built, checked, root / stage, accelerator, group)
+    return loop.trainer(built, checked, root / stage, accelerator, group)
 
 
 class Poisoned:
-    """Examples whose noise is NaN for pictures `first` up to `last` of the run."""
+    """A feed whose noise is NaN for pictures `first` up to `last` of the run."""
 
-    def __init__(self, examples, first, last):
-        self.examples, self.bad = examples, range(first, last)
+    def __init__(self, feed, first, last):
+        self.feed, self.bad = feed, range(first, last)
+        self.places = feed.places
 
-    def __len__(self):
-        return len(self.examples)
-
-    def __getitems__(self, places):
-        batch = self.examples.__getitems__(places)
-        batch["noise"][[k in self.bad for k, _ in places]] = torch.nan
+    def batch(self, numbers):
+        batch = self.feed.batch(numbers)
+        batch.noise[[k in self.bad for k in numbers]] = torch.nan
         return batch

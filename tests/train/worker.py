@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tiny
 import torch
+import toy
 
 from dmtool import processes
 
@@ -35,21 +36,26 @@ def learned(group, root, *words):
 def faults(group, root, *words):
     """Picture 30 is bad; memory suffices for two pictures in process 1, for all in the others."""
     trainer = tiny.trainer("vae", root, *STEPS, "dtype=fp64", *words, group=group)
-    trainer.stage.examples = tiny.Poisoned(trainer.stage.examples, 30, 31)
-    losses, rank = trainer.stage.losses, trainer.accelerator.process_index
+    trainer.stage.feed = tiny.Poisoned(trainer.stage.feed, 30, 31)
+    losses, rank = trainer.stage.losses, trainer.context.accelerator.process_index
 
-    def full(model, batch):
-        if rank == 1 and len(batch["image"]) > 2:
+    def full(player, models, batch):
+        if rank == 1 and len(batch.image) > 2:
             raise torch.OutOfMemoryError
-        return losses(model, batch)
+        return losses(player, models, batch)
 
     trainer.stage.losses = full
     trainer.run()
     assert (trainer.progress.skipped, trainer.progress.offender) == (1, 16), rank
-    assert trainer.step.parts == (1 if trainer.accelerator.num_processes == 1 else 4), rank
+    assert trainer.step.parts == (1 if trainer.context.accelerator.num_processes == 1 else 4), rank
 
 
-JOBS = {"proof": proof, "shards": shards, "learned": learned, "faults": faults}
+def players(group, root, *words):
+    """Two players, cut in no way."""
+    toy.trainer(root, "limit.pictures=640", *words, group=group).run()
+
+
+JOBS = {"players": players, "proof": proof, "shards": shards, "learned": learned, "faults": faults}
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

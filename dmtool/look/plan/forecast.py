@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dmtool.config.training import Train
 from dmtool.train import checkpoint, snapshots
-from dmtool.train.checkpoint import Best
+from dmtool.train.progress import Best
 
 Decoding = Callable[[int], float]
 """The seconds that pictures take to be decoded, in a training that sees so many of them."""

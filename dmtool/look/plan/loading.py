@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from dmtool.config.training import Train
 from dmtool.data.pictures import Pictures
-from dmtool.train.examples import Batch, Examples, Place, place
+from dmtool.train.batch import Batch
+from dmtool.train.feed import Place, Shuffled
 
 MOST, SECONDS = 512, 10.0
 """Pictures that are tried, and for how long."""
@@ -36,21 +37,21 @@ class Loading:
         return int(self.remembered * rest / self.pictures)
 
 
-def loading(examples: Examples, config: Train) -> Loading:
+def loading(feed: Shuffled, config: Train) -> Loading:
     """Make the run's first examples, twice. Worker processes do it beside the training."""
-    size = len(examples)
-    places = [place(k, size, config.seed) for k in range(min(MOST, size))]
-    parts = [places[i : i + 64] for i in range(0, len(places), 64)]
+    size = len(feed.examples)
+    numbers = range(min(MOST, size))
+    parts = [numbers[i : i + 64] for i in range(0, len(numbers), 64)]
     first, done = [], []
     for part in parts:
-        first.append(_seconds(examples, part))
+        first.append(_seconds(feed, part))
         done.append(part)
         if sum(first) > SECONDS:
             break
-    again = [_seconds(examples, part) for part in done]
-    rows = [row for part in done for _, row in part]
+    again = [_seconds(feed, part) for part in done]
+    rows = [row for part in done for _, row in feed.places(part)]
     decode = max(0.0, sum(first) - sum(again)) / len(rows)
-    share, remembered = _memory(getattr(examples, "pictures", None), size)
+    share, remembered = _memory(getattr(feed.examples, "pictures", None), size)
     return Loading(rows, size, 0.0 if config.data.workers else decode, share, remembered)
 
 
@@ -65,22 +66,21 @@ def _memory(pictures: Pictures | None, size: int) -> tuple[float, int]:
     return min(1.0, room / (mean * size)), int(min(room, mean * size))
 
 
-def _seconds(examples: Examples, places: list[Place]) -> float:
+def _seconds(feed: Shuffled, numbers: Sequence[int]) -> float:
     begin = time.perf_counter()
-    examples.__getitems__(places)
+    feed.batch(numbers)
     return time.perf_counter() - begin
 
 
 class Few:
-    """Examples of `rows` alone, as if there were no others: the run's are decoded once, and steps
+    """A feed of `rows` alone, as if there were no others: the run's are decoded once, and steps
     are measured with pictures that are remembered."""
 
-    def __init__(self, examples: Examples, rows: list[int]) -> None:
-        self.examples, self.rows = examples, rows
+    def __init__(self, feed: Shuffled, rows: list[int]) -> None:
+        self.feed, self.rows = feed, rows
 
-    def __len__(self) -> int:
-        return len(self.examples)
+    def places(self, numbers: Sequence[int]) -> list[Place]:
+        return [(k, self.rows[row % len(self.rows)]) for k, row in self.feed.places(numbers)]
 
-    def __getitems__(self, places: list[Place]) -> Batch:
-        chosen: list[Any] = [(k, self.rows[row % len(self.rows)]) for k, row in places]
-        return self.examples.__getitems__(chosen)
+    def batch(self, numbers: Sequence[int]) -> Batch:
+        return self.feed.examples.batch(self.places(numbers))

@@ -17,9 +17,8 @@ from dmtool.look.plan import memory, outline
 from dmtool.look.plan.forecast import Costs, FileSizes
 from dmtool.look.plan.loading import Few, Loading, loading
 from dmtool.look.plan.outline import Outline
-from dmtool.look.plan.rehearsal import Rehearsal
+from dmtool.look.plan.rehearsal import Rehearsal, rehearsal
 from dmtool.train import start
-from dmtool.train.examples import place
 from dmtool.train.stage import Stage
 from dmtool.train.stages.kinds import KINDS
 
@@ -69,19 +68,19 @@ class _Kept:
 
     def build(self, config: Train, device: torch.device, loaded: Source) -> Any:
         self.stage = KINDS[type(config)].build(config, device, loaded)
-        self.loading = loading(self.stage.examples, config)
-        self.stage.examples = Few(self.stage.examples, self.loading.rows)
+        self.loading = loading(self.stage.feed, config)
+        self.stage.feed = Few(self.stage.feed, self.loading.rows)
         return self.stage
 
     def trainer(self, *arguments: Any) -> Rehearsal:
-        self.rehearsal = Rehearsal(*arguments)
+        self.rehearsal = rehearsal(*arguments)
         return self.rehearsal
 
 
 def _found(kept: _Kept, sizes: FileSizes) -> Measured:
-    rehearsal = kept.rehearsal
-    context, program = rehearsal.context, rehearsal.program
-    micro, gpu = context.share // rehearsal.step.parts, context.device.type == "cuda"
+    played = kept.rehearsal
+    context, program = played.context, played.program
+    micro, gpu = context.share // played.step.parts, context.device.type == "cuda"
     return Measured(
         device=context.device,
         dtype=context.dtype,
@@ -91,7 +90,7 @@ def _found(kept: _Kept, sizes: FileSizes) -> Measured:
         loading=kept.loading,
         peak=program.peak,
         free=memory.free(),
-        largest=memory.largest(rehearsal.fits, MOST) if gpu else None,
+        largest=memory.largest(played.fits, MOST) if gpu else None,
         sizes=sizes,
         outline=_outline(kept.stage, kept.stage.config),
     )
@@ -117,9 +116,7 @@ def _outline(stage: Stage, config: Train) -> Outline:
     """The outline of a stage that is there, with captions as long as in its first batch."""
     if stage.text is None:
         return outline.of_config(config)
-    size = len(stage.examples)
-    places = [place(k, size, 0) for k in range(min(config.batch_size, size))]
-    states = stage.examples.__getitems__(places)["cond"].states
+    states = stage.feed.batch(range(config.batch_size)).tensors().get("cond.states")
     return outline.of_config(config, stage.text, 0 if states is None else states.shape[1])
 
 

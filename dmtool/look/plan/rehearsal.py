@@ -15,9 +15,9 @@ from dmtool.device import asynchronous
 from dmtool.look.plan import memory
 from dmtool.look.plan.forecast import Costs
 from dmtool.processes import Group
+from dmtool.train.batch import Batch
 from dmtool.train.context import Context
-from dmtool.train.examples import Batch, place
-from dmtool.train.loop import Trainer
+from dmtool.train.loop import Trainer, begun
 from dmtool.train.occasions import Occasions
 from dmtool.train.stage import Stage
 from dmtool.train.step import Step
@@ -38,14 +38,9 @@ class Over(Exception):
 class Rehearsal(Trainer):
     """A trainer whose occasions follow a program of their own, and which no signal asks to save."""
 
-    def __init__(
-        self, stage: Stage, config: Train, folder: Path, accelerator: Accelerator, group: Group
-    ) -> None:
-        super().__init__(stage, config, folder, accelerator, group)
-        self.context = self.occasions.context
-        self.occasions = self.program = Program(self.context)
-        self.step = self.trial = Trial(self.context)
-        self.stop = Endless(self.context)
+    def __init__(self, context: Context, step: Trial, program: Program, stop: Endless) -> None:
+        super().__init__(context, step, program, stop)
+        self.trial, self.program = step, program
 
     def run(self) -> None:
         """Play the program: its figures are then there."""
@@ -55,8 +50,7 @@ class Rehearsal(Trainer):
 
     def fits(self, micro: int) -> bool:
         """Whether a micro-batch of this size has room on the GPU."""
-        places = [place(k, len(self.stage.examples), self.config.seed) for k in range(micro)]
-        return self.trial.fits(self.stage.examples.__getitems__(places))
+        return self.trial.fits(self.stage.feed.batch(range(micro)))
 
 
 class Trial(Step):
@@ -64,9 +58,10 @@ class Trial(Step):
 
     def fits(self, batch: Batch) -> bool:
         """Whether the gradients of this batch, in one part, have room on the GPU."""
-        self.parts = 1
-        room = self._tried(batch, self.model, alone=True) is not None
-        self._zero()
+        self.parts, room = 1, True
+        for turn in self.turns:
+            room = room and self._tried(turn, batch, turn.network, alone=True) is not None
+            turn.zero()
         torch.accelerator.empty_cache()
         return room
 
@@ -168,3 +163,11 @@ def _waited() -> float:
 
 def _enough(seconds: float, steps: int) -> bool:
     return (seconds >= SECONDS and steps >= 8) or (seconds >= AT_MOST and steps >= 2)
+
+
+def rehearsal(
+    stage: Stage, config: Train, folder: Path, accelerator: Accelerator, group: Group
+) -> Rehearsal:
+    """All that rehearses a stage's training."""
+    context = begun(stage, config, folder, accelerator, group)
+    return Rehearsal(context, Trial(context), Program(context), Endless(context))

@@ -12,7 +12,7 @@ from dmtool import text
 from dmtool.cond import Cond
 from dmtool.diffusion.network import NoisePredictor
 from dmtool.text import TextEncoder
-from dmtool.train.examples import Place
+from dmtool.train.feed import Place
 
 NULL = -1
 """The index of the null caption."""
@@ -32,7 +32,7 @@ class Captions:
         self.states = text.cached_states(encoder, flat(captions))
 
     def cond(
-        self, places: list[Place], pick: Tensor | None = None, drop: Tensor | None = None
+        self, places: Sequence[Place], pick: Tensor | None = None, drop: Tensor | None = None
     ) -> Cond:
         """The conditions of B rows; `pick` [B] in [0, 1) chooses among a row's captions (None: the
         first), and where `drop` [B] is True the null caption stands instead."""

@@ -12,8 +12,7 @@ from dmtool.config.stages import TrainUnet, TrainUpsampler, TrainVae
 from dmtool.config.training import Train
 from dmtool.data.source import Source
 from dmtool.runs import Artifact
-from dmtool.train import start
-from dmtool.train.loop import Trainer
+from dmtool.train import loop, start
 from dmtool.train.stage import Stage
 from dmtool.train.stages.unet import UnetStage, autoencoder
 from dmtool.train.stages.upsampler import UpsamplerStage
@@ -39,4 +38,4 @@ KINDS: dict[type[Train], Kind] = {
 def train(config: Train) -> None:
     """Train the stage that a config is of."""
     kind = KINDS[type(config)]
-    start.train(config, kind.build, kind.parent, Trainer)
+    start.train(config, kind.build, kind.parent, loop.trainer)

@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from dmtool.cond import Cond
 from dmtool.config.noise import LearnedVariance, LearnedWeighting, Noise
@@ -15,6 +14,8 @@ from dmtool.diffusion.likelihood import step_bound
 from dmtool.diffusion.network import NoisePredictor
 from dmtool.diffusion.noise import T, c_noise, log_snr
 from dmtool.nn.uncertainty import Uncertainty
+from dmtool.train.parallel import unwrapped
+from dmtool.train.stage import Losses
 from dmtool.train.stages.process import by_level
 
 
@@ -44,9 +45,7 @@ class Objective:
         self.config, self.process, self.bins = config, process, bins
         self.weight = weighting.build(config.weighting)
 
-    def __call__(
-        self, model: nn.Module, x_0: Tensor, eps: Tensor, t: Tensor, cond: Cond
-    ) -> dict[str, Tensor]:
+    def __call__(self, model: nn.Module, x_0: Tensor, eps: Tensor, t: Tensor, cond: Cond) -> Losses:
         """Pictures and their noise [B, ...] at times t [B] (on the CPU)."""
         denoiser = denoise.build(model, self.process)
         found = denoiser.compare(x_0, eps, t, cond, self.weight)
@@ -57,14 +56,13 @@ class Objective:
         if isinstance(self.config.variance, LearnedVariance):
             bound = step_bound(denoiser.schedule, x_0, t, found.estimate, self.bins)
             loss = loss + self.config.variance.vlb * T * bound
-        return {"loss": loss.mean(), **by_level(found.error, t)}
+        return Losses(loss.mean(), by_level(found.error, t))
 
     def _uncertainty(
         self, model: nn.Module, denoiser: denoise.Denoiser, t: Tensor, device: torch.device
     ) -> Tensor:
         """u [B]. It is asked after the network, whose call has gathered what is in shards."""
-        whole = model.module if isinstance(model, DistributedDataParallel) else model
         level = c_noise("flow_time", log_snr(*denoiser.schedule(t.double())))
-        learned = cast(NoisePredictor, whole).uncertainty
+        learned = cast(NoisePredictor, unwrapped(model)).uncertainty
         assert learned is not None
         return cast(Tensor, learned(level.to(device, torch.float32)))

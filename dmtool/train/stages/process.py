@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ from dmtool.config.noise import (
 from dmtool.config.validation import adapter
 from dmtool.diffusion import noise
 from dmtool.diffusion.noise import Schedule
-from dmtool.train.examples import Place
+from dmtool.train.feed import Place
 
 QUARTERS = 4
 
@@ -63,7 +63,7 @@ TIMES: dict[type, Callable[[Any, Tensor, Schedule], Tensor]] = {
 
 
 def draw_times(
-    config: Times, schedule: Schedule, uniform: Tensor, places: list[Place], batch_size: int
+    config: Times, schedule: Schedule, uniform: Tensor, places: Sequence[Place], batch_size: int
 ) -> Tensor:
     """Training times [B] in (0, 1), float64, from uniform numbers [B], one a place."""
     uniform = uniform.double()

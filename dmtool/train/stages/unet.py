@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dmtool import runs, text
 from dmtool.chain.pipeline import Pipeline
 from dmtool.chain.request import Request
 from dmtool.codecs import latents
 from dmtool.codecs.latents import Codec
+from dmtool.cond import Cond
 from dmtool.config.stages import LatentShape, TrainUnet
 from dmtool.data import source
 from dmtool.data.pictures import Pictures
@@ -30,7 +31,11 @@ from dmtool.errors import UserError
 from dmtool.files.directories import Fill
 from dmtool.generators.diffusion import Diffusion
 from dmtool.runs import Artifact
-from dmtool.train.examples import Batch, Fixed, Place, normals, uniforms
+from dmtool.train.batch import Batch
+from dmtool.train.examples import Fixed, normals, uniforms
+from dmtool.train.feed import Place, Shuffled
+from dmtool.train.player import Player
+from dmtool.train.stage import Losses, Networks, OnePlayer
 from dmtool.train.stages.conditions import Captions, flat
 from dmtool.train.stages.objective import Objective, outputs, uncertainty
 from dmtool.train.stages.process import draw_times, process_card
@@ -78,7 +83,7 @@ class Clean:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def __call__(self, places: list[Place], mirrored: Tensor) -> Tensor:
+    def __call__(self, places: Sequence[Place], mirrored: Tensor) -> Tensor:
         if not self.cached:
             return to_tensor(torch.stack([self.pictures[place]["image"] for place in places]))
         flips = mirrored.long().tolist() if self.flip else [0] * len(places)
@@ -88,6 +93,18 @@ class Clean:
     def _read(self, mirrored: bool, rows: range) -> Tensor:
         images = torch.stack([self.pictures[row, row]["image"] for row in rows])
         return to_tensor(images.flip(-1) if mirrored else images)
+
+
+@dataclass(frozen=True, eq=False)
+class UnetBatch(Batch):
+    """Clean states x_0 [B, C, h, w], their noise of the same shape, times [B], and conditions."""
+
+    on_host = frozenset({"t"})
+
+    x_0: Tensor
+    eps: Tensor
+    t: Tensor
+    cond: Cond
 
 
 class UnetExamples:
@@ -107,23 +124,23 @@ class UnetExamples:
         """What decodes the pictures; None where latents are read."""
         return None if self.clean.cached else self.clean.pictures
 
-    def __getitems__(self, places: list[Place]) -> Batch:
+    def batch(self, places: Sequence[Place]) -> UnetBatch:
         config = self.config
         times, drop, pick, mirror = uniforms(config.seed, "unet", places, 4).unbind(1)
         x_0 = self.clean(places, mirror < 0.5)
-        return {
-            "x_0": x_0,
-            "eps": normals(config.seed, "eps", places, tuple(x_0.shape[1:])),
-            "t": self._times(times, places),
-            "cond": self.captions.cond(places, pick, drop < config.caption_dropout),
-        }
+        return UnetBatch(
+            x_0,
+            eps=normals(config.seed, "eps", places, tuple(x_0.shape[1:])),
+            t=self._times(times, places),
+            cond=self.captions.cond(places, pick, drop < config.caption_dropout),
+        )
 
-    def _times(self, uniform: Tensor, places: list[Place]) -> Tensor:
+    def _times(self, uniform: Tensor, places: Sequence[Place]) -> Tensor:
         config = self.config
         return draw_times(config.noise.times, self.schedule, uniform, places, config.batch_size)
 
 
-class UnetStage:
+class UnetStage(OnePlayer):
     """See `train.stage.Stage`."""
 
     name = TrainUnet.stage
@@ -147,12 +164,14 @@ class UnetStage:
             config.unet, self.codec.channels, self.text, outputs=outputs(config.noise)
         )
         self.network = network.build(self.arguments, self.text, uncertainty(config.noise))
+        self.players = {"network": Player(self.network, config.optim, config.ema)}
         self.process = process_card(config.noise, self._latent()["size"] ** 2)
         self.denoiser = denoise.build(self.network, self.process)
         self.objective = Objective(config.noise, self.process, self.codec.bins)
         clean = self._clean(split["train"], "train")
         train_captions = Captions(split["train"]["caption"], self.text)
-        self.examples = UnetExamples(clean, train_captions, config, self.denoiser.schedule)
+        examples = UnetExamples(clean, train_captions, config, self.denoiser.schedule)
+        self.feed = Shuffled(examples, config.seed)
         train_captions.standardise(self.network)
         self.val_pictures = len(split["val"])
         held = held_out(self.val_pictures)
@@ -193,8 +212,8 @@ class UnetStage:
         pictures = Pictures(dataset, still, self.resolution, config.seed)
         return Clean(pictures, self.codec, key, self.device, self.dtype, config.data.flip)
 
-    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        return self.objective(model, batch["x_0"], batch["eps"], batch["t"], batch["cond"])
+    def losses(self, player: str, models: Networks, batch: UnetBatch) -> Losses:
+        return self.objective(models[player], batch.x_0, batch.eps, batch.t, batch.cond)
 
     def validate(self) -> dict[str, float]:
         """The held-out loss at evenly spread times and fixed noise, uniformly weighted."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dmtool import text
 from dmtool.codecs.latents import BINS
+from dmtool.cond import Cond
 from dmtool.config.stages import TrainUpsampler
 from dmtool.data import source
 from dmtool.data.pictures import Pictures
@@ -22,7 +24,11 @@ from dmtool.diffusion.network import TextShape
 from dmtool.diffusion.noise import Schedule
 from dmtool.draw.sheet import tile
 from dmtool.files.directories import Fill
-from dmtool.train.examples import Batch, Fixed, Place, in_order, normals, uniforms
+from dmtool.train.batch import Batch
+from dmtool.train.examples import Fixed, in_order, normals, uniforms
+from dmtool.train.feed import Place, Shuffled
+from dmtool.train.player import Player
+from dmtool.train.stage import Losses, Networks, OnePlayer
 from dmtool.train.stages.conditions import Captions, flat
 from dmtool.train.stages.objective import Objective, uncertainty
 from dmtool.train.stages.process import draw_times, process_card
@@ -42,6 +48,21 @@ def arguments(config: TrainUpsampler, text: TextShape) -> dict[str, Any]:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class UpsamplerBatch(Batch):
+    """Crops uint8 [B, 3, H, W], their noise and that of the augmentation (their shape), the times
+    [B] of both, and conditions."""
+
+    on_host = frozenset({"t", "low_t"})
+
+    image: Tensor
+    eps: Tensor
+    low_eps: Tensor
+    t: Tensor
+    low_t: Tensor
+    cond: Cond
+
+
 class UpsamplerExamples:
     """Batches of crops, their noise and times, and the augmentation's noise and times."""
 
@@ -54,26 +75,26 @@ class UpsamplerExamples:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def __getitems__(self, places: list[Place]) -> Batch:
+    def batch(self, places: Sequence[Place]) -> UpsamplerBatch:
         config = self.config
         times, augment, drop, pick = uniforms(config.seed, "upsampler", places, 4).unbind(1)
         images = torch.stack([self.pictures[place]["image"] for place in places])
         shape = tuple(images.shape[1:])
-        return {
-            "image": images,
-            "eps": normals(config.seed, "eps", places, shape),
-            "low_eps": normals(config.seed, "augment", places, shape),
-            "t": self._times(times, places),
-            "low_t": augment.double() * config.augmentation,
-            "cond": self.captions.cond(places, pick, drop < config.caption_dropout),
-        }
+        return UpsamplerBatch(
+            images,
+            eps=normals(config.seed, "eps", places, shape),
+            low_eps=normals(config.seed, "augment", places, shape),
+            t=self._times(times, places),
+            low_t=augment.double() * config.augmentation,
+            cond=self.captions.cond(places, pick, drop < config.caption_dropout),
+        )
 
-    def _times(self, uniform: Tensor, places: list[Place]) -> Tensor:
+    def _times(self, uniform: Tensor, places: Sequence[Place]) -> Tensor:
         config = self.config
         return draw_times(config.noise.times, self.schedule, uniform, places, config.batch_size)
 
 
-class UpsamplerStage:
+class UpsamplerStage(OnePlayer):
     """See `train.stage.Stage`."""
 
     name = TrainUpsampler.stage
@@ -89,6 +110,7 @@ class UpsamplerStage:
         self.text = text.load(config.text, device, captions)
         self.arguments = arguments(config, self.text)
         self.network = network.build(self.arguments, self.text, uncertainty(config.noise))
+        self.players = {"network": Player(self.network, config.optim, config.ema)}
         self.process = process_card(config.noise, config.resolution**2)
         self.objective = Objective(config.noise, self.process, BINS)
         crop = config.crop_size or config.resolution
@@ -96,20 +118,21 @@ class UpsamplerStage:
         train_captions = Captions(split["train"]["caption"], self.text)
         train_captions.standardise(self.network)
         schedule = denoise.build(self.network, self.process).schedule
-        self.examples = UpsamplerExamples(pictures, train_captions, config, schedule)
+        examples = UpsamplerExamples(pictures, train_captions, config, schedule)
+        self.feed = Shuffled(examples, config.seed)
         self.val_pictures = len(split["val"])
         held = split[held_out(self.val_pictures)]
         self.held_out = Pictures(held, config.data, config.resolution, config.seed)
         self.held_out_captions = [row[0] if row else "" for row in held["caption"]]
         self.text = text.away(self.text, flat(split["val"]["caption"]))
 
-    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        large = to_tensor(batch["image"])
-        denoiser = denoise.build(model, self.process)
+    def losses(self, player: str, models: Networks, batch: UpsamplerBatch) -> Losses:
+        large = to_tensor(batch.image)
+        denoiser = denoise.build(models[player], self.process)
         low = enlarge(shrink(large, self.config.factor), self.config.factor)
-        extras = augmented(denoiser, low, batch["low_eps"], batch["low_t"])
-        cond = batch["cond"].with_extras(**extras)
-        return self.objective(model, large, batch["eps"], batch["t"], cond)
+        extras = augmented(denoiser, low, batch.low_eps, batch.low_t)
+        cond = batch.cond.with_extras(**extras)
+        return self.objective(models[player], large, batch.eps, batch.t, cond)
 
     def validate(self) -> dict[str, float]:
         """PSNR of enlarged held-out pictures, and of bicubic enlargement beside it."""

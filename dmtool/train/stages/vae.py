@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from dmtool.codecs.latents import whitening
@@ -24,7 +24,11 @@ from dmtool.files.digests import digest
 from dmtool.files.directories import Fill, nothing
 from dmtool.nn.autoencoder import Autoencoder
 from dmtool.nn.layers import wide
-from dmtool.train.examples import Batch, Fixed, Place, in_order, normals
+from dmtool.train.batch import Batch
+from dmtool.train.examples import Fixed, in_order, normals
+from dmtool.train.feed import Place, Shuffled
+from dmtool.train.player import Player
+from dmtool.train.stage import Losses, Networks, OnePlayer
 from dmtool.train.start import data_card
 
 MEASURED = 4096
@@ -53,6 +57,14 @@ def arguments(config: TrainVae) -> dict[str, Any]:
     return chosen
 
 
+@dataclass(frozen=True, eq=False)
+class VaeBatch(Batch):
+    """Pictures uint8 [B, 3, H, W] and their posteriors' noise [B, C, h, w]."""
+
+    image: Tensor
+    noise: Tensor
+
+
 class VaeExamples:
     """Batches of pictures, and the noise that samples their posteriors."""
 
@@ -62,12 +74,12 @@ class VaeExamples:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def __getitems__(self, places: list[Place]) -> Batch:
+    def batch(self, places: Sequence[Place]) -> VaeBatch:
         images = torch.stack([self.pictures[place]["image"] for place in places])
-        return {"image": images, "noise": normals(self.seed, "posterior", places, self.latent)}
+        return VaeBatch(images, normals(self.seed, "posterior", places, self.latent))
 
 
-class VaeStage:
+class VaeStage(OnePlayer):
     """See `train.stage.Stage`."""
 
     name = TrainVae.stage
@@ -81,24 +93,25 @@ class VaeStage:
         self.source = loaded or source.load(config.data)
         self.arguments = arguments(config)
         self.network = Autoencoder(**self.arguments)
+        self.players = {"network": Player(self.network, config.optim, config.ema)}
         split = source.splits(self.source, config.data)
         size = config.resolution // config.vae.factor
         self.pictures = Pictures(split["train"], config.data, config.resolution, config.seed)
         latent = (config.vae.latent_channels, size, size)
-        self.examples = VaeExamples(self.pictures, config.seed, latent)
+        self.feed = Shuffled(VaeExamples(self.pictures, config.seed, latent), config.seed)
         self.val_pictures = len(split["val"])
         held = split[held_out(self.val_pictures)]
         self.held_out = Pictures(held, config.data, config.resolution, config.seed)
 
-    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        x = to_tensor(batch["image"])
-        output, mean, log_variance = model(x, batch["noise"])
+    def losses(self, player: str, models: Networks, batch: VaeBatch) -> Losses:
+        x = to_tensor(batch.image)
+        output, mean, log_variance = models[player](x, batch.noise)
         output, mean, log_variance = wide(output), wide(mean), wide(log_variance)
         loss = self.config.loss
         error = ERRORS[loss.reconstruction](saturated(output, x) if loss.saturating else output, x)
         # nats per picture value, so that the weight means the same at every size
         kl = (mean**2 + log_variance.exp() - 1 - log_variance).sum() / 2 / x.numel()
-        return {"loss": error + loss.kl * kl, "reconstruction": error, "kl": kl}
+        return Losses(error + loss.kl * kl, {"reconstruction": error, "kl": kl})
 
     def validate(self) -> dict[str, float]:
         real, fake = zip(*self._reconstructions(self.config.held_out), strict=True)

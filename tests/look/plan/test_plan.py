@@ -19,7 +19,7 @@ from dmtool.look.plan import devices, memory, outline, rehearsal
 from dmtool.look.plan.loading import Few, loading
 from dmtool.processes import ALONE
 from dmtool.runs import Artifact
-from dmtool.train.examples import place
+from dmtool.train.feed import Shuffled
 from dmtool.train.stages.unet import check_shape
 from dmtool.train.stages.vae import VaeStage
 
@@ -118,14 +118,14 @@ def test_a_micro_batch_without_room_is_found_and_let_go(config, monkeypatch, tmp
     stage = VaeStage(config(), torch.device("cpu"))
     losses = stage.losses
 
-    def cramped(model, batch):
-        if len(batch["image"]) > 4:
+    def cramped(player, models, batch):
+        if len(batch.image) > 4:
             raise torch.OutOfMemoryError("injected")
-        return losses(model, batch)
+        return losses(player, models, batch)
 
     monkeypatch.setattr(stage, "losses", cramped)
     accelerator = Accelerator(cpu=True, mixed_precision="no")
-    tried = rehearsal.Rehearsal(stage, config(), tmp_path, accelerator, ALONE)
+    tried = rehearsal.rehearsal(stage, config(), tmp_path, accelerator, ALONE)
     assert memory.largest(tried.fits, most=64) == 4
     assert all(parameter.grad is None for parameter in stage.network.parameters())
 
@@ -142,12 +142,12 @@ class Counted:
     def __len__(self):
         return 10
 
-    def __getitems__(self, places):
+    def batch(self, places):
         return {"rows": [row for _, row in places], "k": [k for k, _ in places]}
 
 
 def test_steps_are_measured_on_pictures_that_were_made_before(config):
-    examples = Counted()
-    few = Few(examples, loading(examples, config()).rows[:3])
-    batch = few.__getitems__([place(k, 10, 0) for k in range(10, 20)])
+    feed = Shuffled(Counted(), 0)
+    few = Few(feed, loading(feed, config()).rows[:3])
+    batch = few.batch(range(10, 20))
     assert batch["k"] == list(range(10, 20)) and set(batch["rows"]) == set(few.rows)
