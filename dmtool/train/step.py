@@ -16,7 +16,7 @@ from dmtool.train.batch import Batch
 from dmtool.train.context import Context
 from dmtool.train.optim.gate import Verdict, step_if
 from dmtool.train.shard import gathered
-from dmtool.train.turns import Found, Turn
+from dmtool.train.turns import Gathered, Turn
 
 REHEARSED = 2
 """Steps of several processes that are tried without the others first: from the second on, the
@@ -108,14 +108,14 @@ class Step:
                 return
             self._part()
 
-    def _fitted(self, turn: Turn, batch: Batch) -> Found:
+    def _fitted(self, turn: Turn, batch: Batch) -> Gathered:
         """Gradients and figures of the share, in more parts whenever memory runs out."""
         while (found := self._tried(turn, batch, turn.model, alone=self._alone)) is None:
             turn.zero()
             self._part()
         return found
 
-    def _tried(self, turn: Turn, batch: Batch, model: nn.Module, *, alone: bool) -> Found | None:
+    def _tried(self, turn: Turn, batch: Batch, model: nn.Module, *, alone: bool) -> Gathered | None:
         """None if memory does not suffice; what was computed is let go with the error.
 
         Unless it is `alone` other processes wait for these gradients: then it is a UserError.
@@ -128,12 +128,12 @@ class Step:
                 raise UserError(self._too_late()) from error
             return None
 
-    def _gradients(self, turn: Turn, batch: Batch, model: nn.Module) -> Found:
+    def _gradients(self, turn: Turn, batch: Batch, model: nn.Module) -> Gathered:
         """Add up the gradients of all parts; those of all processes with the last one.
 
         A loss that is not finite makes all gradients so, on all processes.
         """
-        context, found = self.context, Found()
+        context, found = self.context, Gathered()
         models = {each.name: each.network for each in self.turns} | {turn.name: model}
         for i, part in enumerate(batch.parts(self.parts)):
             self._seed(turn, i)

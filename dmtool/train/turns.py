@@ -49,7 +49,7 @@ class Turn:
 
 
 @dataclass
-class Found:
+class Gathered:
     """What the micro-batches of a turn gave: the figures of each, and the sums over all."""
 
     figures: list[dict[str, Tensor]] = field(default_factory=list)
