@@ -53,14 +53,12 @@ def upscale(config: Upscale, files: Sequence[Path], prompt: str, out: Path | Non
     with processes.started(device, config.timeout) as group:
         artifact = runs.find(config.run, "upsampler", config.root, config.artifact)
         upsampler = upsampling.load(artifact, config.augmentation, config.sampler, device)
-        unet = artifact.card["network"]
         places = _places(files, f"x{upsampler.factor}", config, out)
         group.wait()
-        multiple = max(1, unet["patch"] * 2 ** (len(unet["widths"]) - 1) // upsampler.factor)
 
         def act(i: int, file: Path) -> str:
             enlarge = partial(upsampler, prompts=[prompt], sources=[(config.seed, i)])
-            enlarged = _through(_read(file), enlarge, multiple, upsampler.factor, config)
+            enlarged = _through(_read(file), enlarge, upsampler.multiple, upsampler.factor, config)
             return _save(enlarged, file, places[i])
 
         _each(files, act, group)

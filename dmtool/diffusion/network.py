@@ -1,4 +1,4 @@
-"""The noise predictor's network as denoisers call it: a U-Net, and perhaps its own text encoder."""
+"""The noise predictor as denoisers call it: a backbone, and perhaps its own text encoder."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dmtool.cond import Cond
 from dmtool.config.parts import UNet as UNetConfig
+from dmtool.nn.backbone import Backbone
 from dmtool.nn.perturbed import perturbed as nn_perturbed
 from dmtool.nn.read import read, reading
 from dmtool.nn.text import TextTransformer
@@ -38,7 +39,10 @@ class NoisePredictor(nn.Module):
     `uncertainty` is trained with the network for its loss alone, and not part of an artifact."""
 
     def __init__(
-        self, unet: UNet, text: TextTransformer | None, uncertainty: Uncertainty | None = None
+        self,
+        unet: Backbone,
+        text: TextTransformer | None,
+        uncertainty: Uncertainty | None = None,
     ) -> None:
         super().__init__()
         self.unet, self.text, self.uncertainty = unet, text, uncertainty

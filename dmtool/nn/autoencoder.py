@@ -97,6 +97,12 @@ class Autoencoder(nn.Module):
         return encoder[0], *encoder[-2:], *decoder[:2], decoder[-1]
 
     @property
+    def units(self) -> list[nn.Module]:
+        """See `Backbone.units`."""
+        kinds = ResBlock, Middle, Upsample
+        return [module for module in self.modules() if isinstance(module, kinds)]
+
+    @property
     def regions(self) -> list[nn.Module]:
         """The repeated blocks."""
         layers = [*self.encoder, *self.decoder]

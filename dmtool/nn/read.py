@@ -1,12 +1,13 @@
-"""A U-Net that has read the text: it takes keys and values, computed once a picture, for states."""
+"""A network that has read the text: it takes keys and values, made once a picture, for states."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from dmtool.nn.backbone import Backbone
 from dmtool.nn.layers import Attention, twin
-from dmtool.nn.unet import Block, UNet
+from dmtool.nn.unet import Block
 
 
 class Read(Attention):
@@ -23,17 +24,17 @@ class Read(Attention):
         return keys, values
 
 
-def read(unet: UNet, states: Tensor) -> Tensor:
-    """What `reading(unet)` takes in place of text states [B, L, D]: the keys and values of all its
-    blocks, [B, L, K]."""
-    states = unet.embed_states(states)
-    found = [x for block in _blocks(unet) for x in block.text_attention.keys_values(states)]
+def read(network: Backbone, states: Tensor) -> Tensor:
+    """What `reading(network)` takes in place of text states [B, L, D]: the keys and values of all
+    its blocks, [B, L, K]."""
+    states = network.embed_states(states)
+    found = [x for block in _blocks(network) for x in block.text_attention.keys_values(states)]
     return torch.cat(found, dim=-1) if found else states[..., :0]
 
 
-def reading(unet: UNet) -> UNet:
+def reading(network: Backbone) -> Backbone:
     """The same network, of the very same weights, that takes what `read` makes of text states."""
-    copy, start = twin(unet), 0
+    copy, start = twin(network), 0
     copy.embed_states = _as_they_are  # type: ignore[method-assign, assignment]
     for block in _blocks(copy):
         block.text_attention = Read(block.text_attention, start)
@@ -46,6 +47,6 @@ def _as_they_are(read: Tensor) -> Tensor:
     return read
 
 
-def _blocks(unet: UNet) -> list[Block]:
+def _blocks(network: Backbone) -> list[Block]:
     """Those that attend to text."""
-    return [m for m in unet.modules() if isinstance(m, Block) and hasattr(m, "text_attention")]
+    return [m for m in network.modules() if isinstance(m, Block) and hasattr(m, "text_attention")]

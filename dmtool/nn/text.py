@@ -30,6 +30,11 @@ class TextTransformer(nn.Module):
         """The repeated blocks."""
         return list(self.blocks)
 
+    @property
+    def units(self) -> list[nn.Module]:
+        """See `Backbone.units`."""
+        return list(self.blocks)
+
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """ids [B, L], mask [B, L] (True = a token) -> states [B, L, width], pooled [B, width].
 

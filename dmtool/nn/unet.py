@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dmtool.nn.backbone import Backbone, Statistics
 from dmtool.nn.layers import Attention, FeedForward, ResBlock, Upsample, sinusoid, zero
 
 
@@ -67,7 +68,7 @@ class UNetBlock(nn.Module):
         return x if self.transformer is None else self.transformer(x, states, mask)
 
 
-class UNet(nn.Module):
+class UNet(Backbone):
     """(noisy picture, noise level, text, extras) -> predictions of the picture's shape.
 
     Args:
@@ -184,15 +185,26 @@ class UNet(nn.Module):
         return self.conv_in, self.conv_out
 
     @property
+    def factor(self) -> int:
+        return int(self.patch * 2 ** (self.depth - 1))
+
+    @property
+    def depth(self) -> int:
+        return len(self.down)
+
+    @property
+    def units(self) -> list[nn.Module]:
+        kinds = ResBlock, Transformer, Block, Upsample
+        return [module for module in self.modules() if isinstance(module, kinds)]
+
+    @property
     def regions(self) -> list[nn.Module]:
-        """The repeated blocks."""
         levels = [*self.down, *self.up]
         stages = [stage for level in levels for stage in level]
         return [*stages, self.middle, self.middle_res]
 
     def at(self, level: int) -> list[nn.Module]:
-        """The stages of one level of the resolution, 0 being the outermost."""
-        last = len(self.down) - 1
+        last = self.depth - 1
         pair = self.down[level], self.up[last - level]
         stages = [stage for side in pair for stage in side]  # type: ignore[attr-defined]
         return [*stages, self.middle] if level == last else stages
@@ -206,11 +218,6 @@ class UNet(nn.Module):
         pooled: Tensor | None = None,
         extras: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """x [B, C, H, W], level [B], states [B, L, D], mask [B, L], pooled [B, P] ->
-        [B, outputs * C, H, W].
-
-        H and W must be divisible by patch * 2 ** (levels - 1). Inputs take the weights' type.
-        """
         extras = extras or {}
         x = self._typed(x)
         states = None if states is None else self.embed_states(states)
@@ -236,8 +243,13 @@ class UNet(nn.Module):
         h = F.pixel_shuffle(h, self.patch)
         return h if self.residual is None else h + extras[self.residual]
 
+    def standardise(self, statistics: Statistics) -> None:
+        if self.embed_text is not None and "states" in statistics:
+            _standardise(self.text_mean, self.text_std, *statistics["states"])
+        if self.embed_pooled is not None and "pooled" in statistics:
+            _standardise(self.pooled_mean, self.pooled_std, *statistics["pooled"])
+
     def embed_states(self, states: Tensor) -> Tensor:
-        """Text states [B, L, D] as the blocks attend to them."""
         states = self._typed(states)
         if self.embed_text is None:
             return states
@@ -254,6 +266,11 @@ class UNet(nn.Module):
             standard = (pooled - self.pooled_mean) / self.pooled_std
             embedding = embedding + self.embed_pooled(standard)
         return embedding
+
+
+def _standardise(to_mean: Tensor, to_std: Tensor, mean: Tensor, std: Tensor) -> None:
+    to_mean.copy_(mean)
+    to_std.copy_(torch.where(std > 1e-4, std, 1.0))
 
 
 def _mlp(width: int, out: int) -> nn.Sequential:

@@ -14,18 +14,12 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.utils import get_total_norm
 
-from dmtool.nn.autoencoder import Middle
-from dmtool.nn.layers import ResBlock, Upsample
-from dmtool.nn.text import TextBlock
-from dmtool.nn.unet import Block, Transformer
-
-BLOCKS = (ResBlock, Block, Transformer, TextBlock, Middle, Upsample)
-"""What is gathered, computed and let go at a time; what is in none of these stays gathered from
-the forward to the backward pass."""
-
 
 def shard(network: nn.Module, mesh: DeviceMesh, dtype: torch.dtype, *, reshard: bool) -> nn.Module:
     """Shard a network in place over the mesh, block by block, and move it to the mesh's device.
+
+    Blocks are the `units` of itself and its parts; what is in none of these stays gathered from the
+    forward to the backward pass.
 
     Parameters are stored, stepped and averaged as they are and gathered in `dtype`; gradients are
     summed over the processes in float32 at least. Inputs are left to autocast: a noise level of
@@ -38,7 +32,8 @@ def shard(network: nn.Module, mesh: DeviceMesh, dtype: torch.dtype, *, reshard: 
         reduce_dtype=torch.float32 if half else None,
         cast_forward_inputs=False,
     )
-    inner_first = [module for module in network.modules() if isinstance(module, BLOCKS)][::-1]
+    units = {id(unit) for part in network.modules() for unit in getattr(part, "units", ())}
+    inner_first = [module for module in network.modules() if id(module) in units][::-1]
     for module in inner_first:
         fully_shard(module, mesh=mesh, reshard_after_forward=reshard, mp_policy=policy)
     fully_shard(network, mesh=mesh, reshard_after_forward=False, mp_policy=policy)

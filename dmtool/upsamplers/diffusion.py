@@ -13,7 +13,7 @@ from dmtool.config.sampling import Sampler
 from dmtool.data.transforms import to_tensor, to_uint8
 from dmtool.device import sent
 from dmtool.diffusion.denoise import Denoiser, expand
-from dmtool.diffusion.network import condition
+from dmtool.diffusion.network import NoisePredictor, condition
 from dmtool.diffusion.noise import c_noise, log_snr
 from dmtool.diffusion.samplers import Known, Source, last, picture_noise
 from dmtool.diffusion.sampling import settled, thresholded, trajectory
@@ -69,6 +69,12 @@ class Upsampler:
 
     def __post_init__(self) -> None:
         self.sampler = settled(self.sampler, pictures=True)
+
+    @property
+    def multiple(self) -> int:
+        """The sides of small pictures must be divisible by it."""
+        assert isinstance(self.denoiser.network, NoisePredictor)
+        return max(1, self.denoiser.network.unet.factor // self.factor)
 
     def __call__(
         self,

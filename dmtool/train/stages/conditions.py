@@ -44,17 +44,5 @@ class Captions:
         return self.states.cond(index if drop is None else index.masked_fill(drop, NULL))
 
     def standardise(self, predictor: NoisePredictor) -> None:
-        """Give the network the captions' mean and deviation per channel, if it standardises.
-
-        Channels that do not vary are left alone.
-        """
-        unet, statistics = predictor.unet, self.states.statistics()
-        if unet.embed_text is not None and "states" in statistics:
-            _standardise(unet.text_mean, unet.text_std, *statistics["states"])
-        if unet.embed_pooled is not None and "pooled" in statistics:
-            _standardise(unet.pooled_mean, unet.pooled_std, *statistics["pooled"])
-
-
-def _standardise(to_mean: Tensor, to_std: Tensor, mean: Tensor, std: Tensor) -> None:
-    to_mean.copy_(mean)
-    to_std.copy_(torch.where(std > 1e-4, std, 1.0))
+        """Give the network the captions' mean and deviation per channel, if it standardises."""
+        predictor.unet.standardise(self.states.statistics())
