@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dmtool.device import autocast
 from dmtool.files.shards import Shards, Tensors, filled, half
-from dmtool.nn.autoencoder import Autoencoder
+from dmtool.nn.autoencoder import KINDS, Autoencoder
 from dmtool.runs import Artifact, fitting
 
 FORMAT = 2
@@ -67,8 +67,7 @@ class Latents:
 
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
-        mean, _ = self.network.encode(pictures)
-        return (mean.float() - self.mean) / self.std
+        return (self.network.encode(pictures).float() - self.mean) / self.std
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
@@ -83,15 +82,16 @@ def load(artifact: Artifact | None, device: torch.device) -> Codec:
     """The codec of an autoencoder's artifact; pixels for None."""
     if artifact is None:
         return Pixels()
-    network = fitting.loaded(artifact, lambda: Autoencoder(**artifact.card["network"]))
-    return Latents(network, artifact.card, device)
+    card = artifact.card
+    network = fitting.loaded(artifact, lambda: KINDS[card["kind"]](**card["network"]))
+    return Latents(network, card, device)
 
 
 def whitening(network: Autoencoder, batches: Iterable[Tensor]) -> dict[str, list[float]]:
     """Mean and standard deviation of each latent channel over batches of pictures."""
     count, total, squares = 0, torch.zeros(1), torch.zeros(1)
     for pictures in batches:
-        z = network.encode(pictures)[0].cpu().double().transpose(0, 1).flatten(1)
+        z = network.encode(pictures).cpu().double().transpose(0, 1).flatten(1)
         count, total, squares = count + z.shape[1], total + z.sum(1), squares + (z**2).sum(1)
     mean = total / count
     std = (squares / count - mean**2).clamp(min=1e-12).sqrt()

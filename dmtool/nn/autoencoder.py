@@ -1,4 +1,4 @@
-"""The KL autoencoder: pictures -> the mean and log-variance of latents -> pictures.
+"""Autoencoders: pictures -> features -> a bottleneck -> pictures.
 
 With patch 1, widths 128 256 512 512, encoder blocks 2, decoder blocks 3 and a middle it has Stable
 Diffusion's shape (Rombach et al., arXiv:2112.10752). With patch 4 and one width it works at a
@@ -7,13 +7,14 @@ quarter of the resolution throughout, which costs a small part of the time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dmtool.nn.layers import Attention, ResBlock, Upsample, wide
+from dmtool.nn.bottlenecks import Bottled, Bottleneck, Kl
+from dmtool.nn.layers import Attention, ResBlock, Upsample
 
 EPS = 1e-6  # of the norms, as in Stable Diffusion
 
@@ -50,17 +51,18 @@ def _blocks(width: int, out: int, count: int, groups: int) -> list[nn.Module]:
 
 
 class Autoencoder(nn.Module):
-    """Args: see `conf/vae/`; `widths` has one entry a level, from the picture to the latent."""
+    """Args: the bottleneck makes the kind; for the rest see `conf/vae/`. `widths` has one entry a
+    level, from the picture to the latent."""
 
     def __init__(
         self,
+        bottleneck: Bottleneck,
         *,
         patch: int,
         widths: Sequence[int],
         encoder_blocks: int,
         decoder_blocks: int,
         middle: bool,
-        latent_channels: int,
         groups: int,
     ) -> None:
         super().__init__()
@@ -74,12 +76,13 @@ class Autoencoder(nn.Module):
             before = width
         encoder += [Middle(deep, groups)] if middle else []
         encoder += [nn.GroupNorm(groups, deep, EPS), nn.SiLU()]
-        encoder += [nn.Conv2d(deep, 2 * latent_channels, 3, padding=1)]
-        encoder += [nn.Conv2d(2 * latent_channels, 2 * latent_channels, 1)]
+        encoder += [nn.Conv2d(deep, bottleneck.features, 3, padding=1)]
+        encoder += [nn.Conv2d(bottleneck.features, bottleneck.features, 1)]
         self.encoder = nn.Sequential(*encoder)
 
-        decoder: list[nn.Module] = [nn.Conv2d(latent_channels, latent_channels, 1)]
-        decoder += [nn.Conv2d(latent_channels, deep, 3, padding=1)]
+        width = bottleneck.width
+        decoder: list[nn.Module] = [nn.Conv2d(width, width, 1)]
+        decoder += [nn.Conv2d(width, deep, 3, padding=1)]
         decoder += [Middle(deep, groups)] if middle else []
         before = deep
         for i, width in enumerate(reversed(widths)):
@@ -89,6 +92,7 @@ class Autoencoder(nn.Module):
         decoder += [nn.GroupNorm(groups, before, EPS), nn.SiLU()]
         decoder += [nn.Conv2d(before, colours, 3, padding=1)]
         self.decoder = nn.Sequential(*decoder)
+        self.bottleneck = bottleneck
 
     @property
     def ends(self) -> tuple[nn.Module, ...]:
@@ -108,23 +112,37 @@ class Autoencoder(nn.Module):
         layers = [*self.encoder, *self.decoder]
         return [layer for layer in layers if isinstance(layer, ResBlock | Middle)]
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures [B, 3, H, W] in [-1, 1] -> mean and log-variance, [B, C, H / f, W / f] each."""
-        x = F.pixel_unshuffle(self._typed(x), self.patch)
-        mean, log_variance = self.encoder(x).chunk(2, dim=1)
-        return mean, log_variance.clamp(-30, 20)
+    def features(self, x: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] in [-1, 1] -> what the bottleneck takes, [B, features, h, w]."""
+        features: Tensor = self.encoder(F.pixel_unshuffle(self._typed(x), self.patch))
+        return features
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Latents [B, C, h, w] -> pictures [B, 3, f h, f w], about [-1, 1]."""
+    def encode(self, x: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] in [-1, 1] -> their code, [B, C, H / f, W / f]."""
+        return self.bottleneck.code(self.features(x))
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Codes [B, C, h, w] -> pictures [B, 3, f h, f w], about [-1, 1]."""
+        return self._decoded(self.bottleneck.embed(code))
+
+    def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Bottled]:
+        """Pictures, and standard normal noise of the latents' shape -> reconstructions, and what
+        the bottleneck made of them."""
+        bottled = self.bottleneck(self.features(x), noise)
+        return self._decoded(bottled.z), bottled
+
+    def _decoded(self, z: Tensor) -> Tensor:
         return F.pixel_shuffle(self.decoder(self._typed(z)), self.patch)
-
-    def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Pictures and standard normal noise of the latents' shape -> a reconstruction from a
-        sample of the posterior, and the posterior's mean and log-variance."""
-        mean, log_variance = self.encode(x)
-        z = mean + torch.exp(wide(log_variance) / 2) * noise
-        return self.decode(z), mean, log_variance
 
     def _typed(self, x: Tensor) -> Tensor:
         """In the weights' type."""
         return x.to(next(self.parameters()).dtype)
+
+
+def kl_autoencoder(*, latent_channels: int, **arguments: Any) -> Autoencoder:
+    """The variational autoencoder."""
+    return Autoencoder(Kl(latent_channels), **arguments)
+
+
+KINDS: dict[str, Callable[..., Autoencoder]] = {"kl": kl_autoencoder}
+"""Of the arguments that a card states, by its kind."""

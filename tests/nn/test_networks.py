@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dmtool.nn.autoencoder import Autoencoder
+from dmtool.nn.autoencoder import kl_autoencoder
 from dmtool.nn.layers import explicit_attention as attention
 from dmtool.nn.unet import UNet
 
@@ -150,11 +150,15 @@ def test_a_size_that_is_not_divisible_is_refused(unet, size):
 
 def test_autoencoder_shapes_and_reparametrisation():
     torch.manual_seed(0)
-    network = alive(Autoencoder(**AUTOENCODER))
+    network = alive(kl_autoencoder(**AUTOENCODER))
     x, noise = torch.rand(2, 3, 16, 8) * 2 - 1, torch.randn(2, 5, 4, 2)
-    output, mean, log_variance = network(x, noise)
+    output, bottled = network(x, noise)
+    mean, log_variance = network.bottleneck.posterior(network.features(x))
     assert output.shape == x.shape and mean.shape == log_variance.shape == noise.shape
     z = torch.distributions.Normal(mean, log_variance.exp().sqrt())
     torch.testing.assert_close(output, network.decode(z.loc + z.scale * noise))
+    divergence = torch.distributions.kl_divergence(z, torch.distributions.Normal(0, 1))
+    torch.testing.assert_close(bottled.penalties["kl"], divergence.sum())
+    torch.testing.assert_close(network.encode(x), mean)
     output.square().mean().backward()
     assert not [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]

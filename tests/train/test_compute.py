@@ -9,7 +9,7 @@ from torch.profiler import profile
 
 from dmtool.config.training import Compute
 from dmtool.errors import UserError
-from dmtool.nn.autoencoder import Autoencoder
+from dmtool.nn.autoencoder import kl_autoencoder
 from dmtool.nn.unet import UNet
 from dmtool.train.compute import prepare
 
@@ -37,7 +37,7 @@ def unet(dropout=0.2):
 
 def autoencoder():
     torch.manual_seed(0)
-    return alive(Autoencoder(
+    return alive(kl_autoencoder(
         patch=1, widths=[16, 16], encoder_blocks=2, decoder_blocks=2, middle=True,
         latent_channels=2, groups=8,
     ))  # fmt: skip

@@ -12,7 +12,7 @@ from torch.optim import AdamW
 from dmtool.config.optim import Adam8bitOptim, AdamWOptim, MuonOptim, ScheduleFreeOptim
 from dmtool.diffusion.network import NoisePredictor
 from dmtool.errors import UserError
-from dmtool.nn.autoencoder import Autoencoder
+from dmtool.nn.autoencoder import kl_autoencoder
 from dmtool.nn.text import TextTransformer
 from dmtool.nn.unet import UNet
 from dmtool.train.optim.kinds import build, factor, set_factor
@@ -71,7 +71,7 @@ def test_muon_takes_the_matrices_that_it_is_told_to(network):
 
 
 def test_an_autoencoders_outer_convolutions_stay_with_adamw():
-    network = Autoencoder(
+    network = kl_autoencoder(
         patch=1, widths=[8, 8], encoder_blocks=1, decoder_blocks=1, middle=False,
         latent_channels=2, groups=4,
     )  # fmt: skip

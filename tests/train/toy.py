@@ -52,7 +52,7 @@ class Autoencoder(nn.Module):
 
     def encode(self, x):
         z = self.inner(x.to(self.codes.dtype))
-        return z, z
+        return z
 
     def decode(self, z):
         return self.outer(z)

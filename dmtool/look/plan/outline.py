@@ -15,7 +15,6 @@ from dmtool.config.stages import LatentShape, TrainUnet, TrainUpsampler, TrainVa
 from dmtool.config.training import Train
 from dmtool.diffusion import network
 from dmtool.errors import UserError
-from dmtool.nn.autoencoder import Autoencoder
 from dmtool.text import sizes
 from dmtool.train.stages import upsampler, vae
 from dmtool.train.stages.objective import outputs
@@ -71,7 +70,7 @@ def _vae(config: TrainVae, _: Text | None, __: int) -> Outline:
         noise = torch.randn(n, config.vae.latent_channels, latent, latent)
         return torch.rand(n, 3, size, size), noise
 
-    return Outline(lambda: Autoencoder(**vae.arguments(config)), inputs, 0, 0)
+    return Outline(lambda: vae.network(config), inputs, 0, 0)
 
 
 def _unet(config: TrainUnet, text: Text, length: int) -> Outline:

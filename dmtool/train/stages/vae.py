@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from dmtool.data.transforms import to_tensor, to_uint8
 from dmtool.draw.sheet import tile
 from dmtool.files.digests import digest
 from dmtool.files.directories import Fill, nothing
-from dmtool.nn.autoencoder import Autoencoder
+from dmtool.nn.autoencoder import KINDS, Autoencoder
 from dmtool.nn.layers import wide
 from dmtool.train.batch import Batch
 from dmtool.train.examples import Fixed, in_order, normals
@@ -55,6 +55,11 @@ def arguments(config: TrainVae) -> dict[str, Any]:
     chosen = asdict(config.vae)
     del chosen["kind"]
     return chosen
+
+
+def network(config: TrainVae) -> Autoencoder:
+    """The autoencoder with fresh weights."""
+    return KINDS[config.vae.kind](**arguments(config))
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +97,7 @@ class VaeStage(OnePlayer):
         self.resolution = config.resolution
         self.source = loaded or source.load(config.data)
         self.arguments = arguments(config)
-        self.network = Autoencoder(**self.arguments)
+        self.network = network(config)
         self.players = {"network": Player(self.network, config.optim, config.ema)}
         split = source.splits(self.source, config.data)
         size = config.resolution // config.vae.factor
@@ -105,13 +110,16 @@ class VaeStage(OnePlayer):
 
     def losses(self, player: str, models: Networks, batch: VaeBatch) -> Losses:
         x = to_tensor(batch.image)
-        output, mean, log_variance = models[player](x, batch.noise)
-        output, mean, log_variance = wide(output), wide(mean), wide(log_variance)
-        loss = self.config.loss
+        output, bottled = models[player](x, batch.noise)
+        output, loss = wide(output), self.config.loss
         error = ERRORS[loss.reconstruction](saturated(output, x) if loss.saturating else output, x)
-        # nats per picture value, so that the weight means the same at every size
-        kl = (mean**2 + log_variance.exp() - 1 - log_variance).sum() / 2 / x.numel()
-        return Losses(error + loss.kl * kl, {"reconstruction": error, "kl": kl})
+        # per picture value, so that weights mean the same at every size
+        kl = bottled.penalties["kl"] / x.numel()
+        figures = {"reconstruction": error, "kl": kl, **bottled.figures}
+        return Losses(error + loss.kl * kl, figures, bottled.sums)
+
+    def settle(self, player: str, networks: Networks, sums: Mapping[str, Tensor]) -> None:
+        cast(Autoencoder, networks[player]).bottleneck.settle(sums)
 
     def validate(self) -> dict[str, float]:
         real, fake = zip(*self._reconstructions(self.config.held_out), strict=True)
@@ -134,8 +142,8 @@ class VaeStage(OnePlayer):
             yield images, self._reconstructed(images)
 
     def _reconstructed(self, images: Tensor) -> Tensor:
-        mean, _ = self.network.encode(to_tensor(images.to(self.device)))
-        return to_uint8(self.network.decode(mean)).cpu()
+        code = self.network.encode(to_tensor(images.to(self.device)))
+        return to_uint8(self.network.decode(code)).cpu()
 
     @torch.no_grad()
     def card(self, folder: Path) -> tuple[dict[str, Any], Fill]:
