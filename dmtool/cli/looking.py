@@ -41,14 +41,24 @@ def demo(
 
 @app.command()
 def info(
-    run: Run,
+    run: Annotated[str | None, typer.Argument(help="A run's name or directory.")] = None,
     root: Root = "runs",
+    kinds: Annotated[
+        bool, typer.Option("--kinds", help="What can be chosen, and from which packages.")
+    ] = False,
 ) -> None:
     """Show a run's stages side by side, and whether they fit each other."""
     with exit_codes():
-        from dmtool.look import info as information
+        if kinds == (run is not None):
+            raise UserError("name a run, as dmtool info demo, or say --kinds")
+        if run is None:
+            from dmtool.look import kinds as choices
 
-        say(information.describe(run, root))
+            say(choices.listing())
+        else:
+            from dmtool.look import info as information
+
+            say(information.describe(run, root))
 
 
 @app.command("plot-noise", epilog=COMPARED)

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from dmtool.chain.options import SampleOptions
 from dmtool.config.evaluating import EvalAlign, EvalMemory, EvalUpsampler, EvalVae, FindDuplicates
+from dmtool.config.kinds import option
 from dmtool.config.stages import STAGES
 from dmtool.config.training import Train
 from dmtool.config.tuning import TuneSampler
@@ -139,7 +140,9 @@ def eval_memory(config: DictConfig, out: str | None) -> None:
 def duplicates(config: DictConfig, out: str | None) -> None:
     with _job():
         checked = validate(config, FindDuplicates)
-        path = _place(out or f"{checked.data.kind}-duplicates.json", outputs.DUPLICATES, ".png")
+        path = _place(
+            out or f"{option(checked.data.kind)}-duplicates.json", outputs.DUPLICATES, ".png"
+        )
         from dmtool.measure.memory import duplicates as finding
 
         finding.run(checked, path)
@@ -190,7 +193,7 @@ def ema(
 def data(config: DictConfig, out: str | None) -> None:
     with _job():
         checked = validate(config, Inspect)
-        path = outputs.file(out or f"{checked.data.kind}-sheet.png", outputs.PICTURE)
+        path = outputs.file(out or f"{option(checked.data.kind)}-sheet.png", outputs.PICTURE)
         from dmtool.data import inspect, source
 
         loaded = source.load(checked.data)

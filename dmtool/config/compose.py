@@ -10,14 +10,29 @@ from contextlib import suppress
 from itertools import takewhile
 
 from hydra import compose, initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from dmtool.config import kinds
 from dmtool.config.validation import conf_dir, container, flat, in_one_line, nearest
 from dmtool.errors import UserError
+
+
+class OthersConfigs(SearchPathPlugin):
+    """The configs of packages that add kinds, after dmtool's own."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for folder, package in kinds.conf_dirs().items():
+            search_path.append(package, f"file://{folder}")
+
+
+Plugins.instance().register(OthersConfigs)
 
 
 def composed(name: str, overrides: Sequence[str] = ()) -> DictConfig:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from dmtool.config.base import Count, Location, Natural, OneOf, Positive, Schema
+from dmtool.config.base import Count, Location, Natural, Positive, Schema
+from dmtool.config.kinds import Kinds
 
 Resize = Literal["tf1", "bilinear", "bilinear_antialias", "bicubic", "pillow_bicubic"]
 Mode = Literal["tf1", "pytorch-fid", "clean", "tm"]
@@ -81,12 +82,15 @@ class TransformersExtractor(Own):
 
 
 Extractor = Annotated[
-    InceptionExtractor
-    | EffNetExtractor
-    | RandomExtractor
-    | DinoExtractor
-    | ClipExtractor
-    | TorchScriptExtractor
-    | TransformersExtractor,
-    OneOf,
+    Schema,
+    Kinds(
+        "extractor",
+        InceptionExtractor,
+        EffNetExtractor,
+        RandomExtractor,
+        DinoExtractor,
+        ClipExtractor,
+        TorchScriptExtractor,
+        TransformersExtractor,
+    ),
 ]

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dmtool.config.base import Channel, Count, Fraction, Location, Name, Natural, OneOf, Schema
+from dmtool.config.kinds import Kinds
 
 # --- data -----------------------------------------------------------------------------------------
 
@@ -26,6 +27,7 @@ class DataBase(Schema):
     test: Fraction
     workers: Natural
     memory_mb: Natural
+    kind: str
 
     def __post_init__(self) -> None:
         if self.val + self.test >= 1:
@@ -74,7 +76,7 @@ class DataPlace(Schema):
     path: Location | None
 
 
-Data = Annotated[EmojiData | ShapesData | FolderData, OneOf]
+Data = Annotated[DataBase, Kinds("data", EmojiData, ShapesData, FolderData)]
 
 
 # --- text -----------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from dmtool.config.base import (
     Schema,
     by_group,
 )
+from dmtool.config.kinds import Kinds
 from dmtool.config.threshold import Threshold
 
 # --- grids ----------------------------------------------------------------------------------------
@@ -114,6 +115,7 @@ class SamplerBase(Schema):
     calls: Count | None
     grid: Grid
     threshold: Threshold
+    kind: str
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.calls is None):
@@ -283,17 +285,20 @@ class RestartSampler(Trapezoidal):
 
 
 Sampler = Annotated[
-    EulerSampler
-    | EulerAncestralSampler
-    | Dpmpp2mSampler
-    | DdpmSampler
-    | DdimSampler
-    | DpmppSdeSampler
-    | Dpmpp3mSampler
-    | UniPCSampler
-    | PlmsSampler
-    | HeunSampler
-    | EdmSampler
-    | RestartSampler,
-    OneOf,
+    SamplerBase,
+    Kinds(
+        "sampler",
+        EulerSampler,
+        EulerAncestralSampler,
+        Dpmpp2mSampler,
+        DdpmSampler,
+        DdimSampler,
+        DpmppSdeSampler,
+        Dpmpp3mSampler,
+        UniPCSampler,
+        PlmsSampler,
+        HeunSampler,
+        EdmSampler,
+        RestartSampler,
+    ),
 ]

@@ -21,6 +21,7 @@ from dmtool.config.base import (
 )
 from dmtool.config.extractors import Extractor
 from dmtool.config.guidance import Guidance
+from dmtool.config.kinds import one_of
 from dmtool.config.noise import Noise
 from dmtool.config.parts import Data, DataPlace
 from dmtool.config.runtime import Machine, Runtime
@@ -104,10 +105,11 @@ class Defaults(Schema):
     upsample: Enlarging | None
 
 
-Metric = Literal[
+METRICS = (
     "fd", "floor", "spread", "kid", "manifold", "retrieval",
     "infinity", "mind", "cmmd", "inception_score",
-]  # fmt: skip
+)  # fmt: skip
+"""What `dmtool eval-fid` can measure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +175,7 @@ class EvalFid(Tuned, OnData):
     Measures of all pairs take `max_real` real pictures at most (null: all of them).
     """
 
-    metrics: Annotated[list[Metric], Listed]
+    metrics: Annotated[list[Annotated[str, one_of("metric", METRICS)]], Listed]
     split: Literal["train", "val", "test"]
     count: Count | None
     max_real: Several | None

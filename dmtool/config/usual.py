@@ -7,6 +7,7 @@ from copy import deepcopy
 from functools import cache
 from typing import Any
 
+from dmtool.config import kinds
 from dmtool.config.compose import composed
 from dmtool.config.validation import conf_dir, container
 from dmtool.errors import UserError
@@ -48,9 +49,13 @@ def _composed(config: str, words: tuple[str, ...]) -> dict[str, Any]:
     return container(composed(config, words))
 
 
-def _word(group: str, name: str) -> str:
-    """The word for a group's file, of those that are there."""
-    names = sorted(path.stem for path in (conf_dir() / group).glob("[!_]*.yaml"))
-    if name not in names:
-        raise UserError(f"{group}={name} is none of {', '.join(names)}")
-    return f"{group}={name}"
+def _word(group: str, kind: str) -> str:
+    """The word for a kind's file, of those that are there; UserError of a package's kind that is
+    not installed."""
+    if ":" in kind:
+        kinds.entry(group, kind)
+    folders = [conf_dir(), *kinds.conf_dirs()]
+    names = sorted(path.stem for each in folders for path in (each / group).glob("[!_]*.yaml"))
+    if kinds.option(kind) not in names:
+        raise UserError(f"{group}={kind} is none of {', '.join(names)}")
+    return f"{group}={kinds.option(kind)}"

@@ -10,6 +10,7 @@ from typing import Any
 from dmtool.config import usual
 from dmtool.config.compose import quoted
 from dmtool.config.guidance import Guidance
+from dmtool.config.kinds import option
 from dmtool.config.sampling import Sampler
 from dmtool.config.using import Defaults
 from dmtool.config.validation import leaves
@@ -25,9 +26,10 @@ def of_sampler(sampler: Sampler, place: str = "sampler") -> list[str]:
     if parts["threshold"] == "auto":
         del parts["threshold"]
     own = place == "sampler"
-    kinds = [f"sampler={sampler.kind}" if own else f"sampler@{place}={sampler.kind}"]
-    for part, kind in parts.items():
-        kinds.append(f"sampler/{part}{'' if own else f'@{place}.{part}'}={kind}")
+    kind = option(sampler.kind)
+    kinds = [f"sampler={kind}" if own else f"sampler@{place}={kind}"]
+    for part, chosen in parts.items():
+        kinds.append(f"sampler/{part}{'' if own else f'@{place}.{part}'}={chosen}")
     return [*kinds, *_others(place, asdict(sampler), known)]
 
 

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from datasets import Dataset
 
+from dmtool.config.kinds import Builders
 from dmtool.config.parts import Data, DataBase, EmojiData, FolderData, ShapesData
 from dmtool.data import difference, emoji, folder, shapes, store
 from dmtool.data.splits import Split, splits_of
@@ -16,11 +17,9 @@ from dmtool.errors import UserError
 
 __all__ = ["BadFile", "Source", "Split", "again", "held_out", "load", "split", "splits"]
 
-KINDS: dict[type, Callable[[Any], Source]] = {
-    EmojiData: emoji.load,
-    ShapesData: shapes.load,
-    FolderData: folder.load,
-}
+KINDS: Builders[Callable[[Any], Source]] = Builders(
+    "data", {EmojiData: emoji.load, ShapesData: shapes.load, FolderData: folder.load}
+)
 
 SHOWN = 3
 """Bad files that a line names."""
@@ -31,7 +30,7 @@ def load(config: Data) -> Source:
 
     Raises UserError if there are no pictures, or if more than `max_bad` of the files are bad.
     """
-    source = KINDS[type(config)](config)
+    source = KINDS.of(config)(config)
     if len(source.bad) > config.max_bad * (len(source.bad) + len(source.dataset)):
         raise UserError(_too_many(source, config.max_bad))
     if not len(source.dataset):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dmtool.cond import Cond
+from dmtool.config.kinds import Builders
 from dmtool.config.sampling import (
     DdimSampler,
     DdpmSampler,
@@ -67,7 +68,7 @@ from dmtool.diffusion.samplers import (
 )
 from dmtool.errors import UserError
 
-KINDS: dict[type, Callable[[Any], Sample]] = {
+KINDS: Builders[Callable[[Any], Sample]] = Builders("sampler", {
     EulerSampler: lambda _: euler,
     EulerAncestralSampler: lambda _: euler_ancestral,
     Dpmpp2mSampler: lambda _: partial(dpm_solver, order=2),
@@ -87,7 +88,7 @@ KINDS: dict[type, Callable[[Any], Sample]] = {
         s_tmax=config.s_tmax,
         s_noise=config.s_noise,
     ),
-}
+})  # fmt: skip
 
 RISING: dict[type, Callable[[Any, Tensor, Schedule], Tensor]] = {
     RestartSampler: lambda config, falling, schedule: grids.with_restarts(
@@ -133,7 +134,7 @@ AUTO: dict[bool, Threshold] = {
 
 def build(config: Sampler) -> Sample:
     """The sampler that a config names."""
-    return KINDS[type(config)](config)
+    return KINDS.of(config)(config)
 
 
 def grid(config: GridConfig, steps: int, schedule: Schedule) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dmtool.config.validation import leaves
 from dmtool.measure.distances.manifold import K_DENSITY, K_PRECISION
 from dmtool.measure.measures import Figures
 from dmtool.measure.record import title
@@ -38,7 +39,21 @@ def _lines(metric: str, figures: Figures) -> list[str]:
             f"R@1 {figures['r@1']:.3f}, R@10 {figures['r@10']:.3f} "
             f"(the true pictures: {best['r@1']:.3f}, {best['r@10']:.3f})"
         )
-    return found
+    return [*found, *_of_packages(metric, figures)]
+
+
+def _of_packages(metric: str, figures: Figures) -> list[str]:
+    """The numbers of measures that packages have added, by the measure's name."""
+    return [
+        f"{title(metric, name, figures['n_fake'])} "
+        + ", ".join(f"{key} {value:.4f}" for key, value in leaves(each) if _is_number(value))
+        for name, each in figures.items()
+        if ":" in name
+    ]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _distance(metric: str, figures: Figures) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from dmtool.config import kinds
 from dmtool.errors import UserError
 from dmtool.measure.distances import inception_score, infinity, kid, manifold, mind, spread
 from dmtool.measure.distances.cmmd import SIGMA, cmmd
@@ -82,14 +83,16 @@ def logits(extractor: FeatureExtractor, fake: Rows, wanted: Sequence[str]) -> Ro
 def measure(sets: Sets, wanted: Sequence[str]) -> Figures:
     """The figures of the measures `wanted`, with the pictures' numbers, for JSON.
 
-    One that needs more pictures than there are is left out, see `too_few`.
+    One that needs more pictures than there are is left out, see `too_few`. Those of a package's
+    measure stand under its name.
     """
     found: Figures = {"n_fake": len(sets.fake), "n_real": len(sets.real)}
     if len(sets.paired) < len(sets.real) and set(wanted) & set(OF_PAIRS):
         found["n_real_drawn"] = len(sets.paired)
-    for each in _chosen(wanted).values():
+    for name, each in _chosen(wanted).items():
         if sets.fewest >= each.least:
-            found |= each.figures(sets)
+            figures = each.figures(sets)
+            found |= figures if name in MEASURES else {name: figures}
     return found
 
 
@@ -110,7 +113,12 @@ def fewest(figures: Figures) -> int | None:
 
 
 def _chosen(wanted: Sequence[str]) -> dict[str, Measure]:
-    return {name: MEASURES[name] for name in wanted if name != RETRIEVAL}
+    return {name: _known(name) for name in wanted if name != RETRIEVAL}
+
+
+def _known(name: str) -> Measure:
+    """dmtool's own measure of this name, or a package's."""
+    return MEASURES[name] if name in MEASURES else kinds.load("metric", name, Measure)
 
 
 def _fd(sets: Sets) -> Figures:

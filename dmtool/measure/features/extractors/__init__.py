@@ -27,13 +27,14 @@ from dmtool.config.extractors import (
     TorchScriptExtractor,
     TransformersExtractor,
 )
+from dmtool.config.kinds import Builders
 from dmtool.measure.features.extractors import clip, dino, effnet, inception, own
 from dmtool.measure.features.features import FeatureExtractor
 
 __all__ = ["load"]
 
 
-KINDS: dict[type, Callable[[Any, torch.device], FeatureExtractor]] = {
+KINDS: Builders[Callable[[Any, torch.device], FeatureExtractor]] = Builders("extractor", {
     InceptionExtractor: inception.published,
     RandomExtractor: inception.random,
     EffNetExtractor: effnet.load,
@@ -41,7 +42,7 @@ KINDS: dict[type, Callable[[Any, torch.device], FeatureExtractor]] = {
     ClipExtractor: clip.load,
     TorchScriptExtractor: own.torchscript,
     TransformersExtractor: own.transformers,
-}
+})  # fmt: skip
 
 
 def load(config: Extractor, device: torch.device | str) -> FeatureExtractor:
@@ -50,4 +51,4 @@ def load(config: Extractor, device: torch.device | str) -> FeatureExtractor:
     Raises UserError if its weights are missing or not the published ones, or if a package of the
     extra `demo` is not installed.
     """
-    return KINDS[type(config)](config, torch.device(device))
+    return KINDS.of(config)(config, torch.device(device))
