@@ -33,7 +33,7 @@ from dmtool.files.shards import ROWS
 from dmtool.measure.distances.frechet import Moments, frechet_distance
 from dmtool.measure.features import weights
 from dmtool.measure.features.extractors import load
-from dmtool.measure.features.feature_set import Sample
+from dmtool.measure.features.feature_set import FeatureSet
 from dmtool.nn.inception import drawn
 
 DIM, BATCH, REPEATS, SIDE = 2048, 8, 5, 256
@@ -82,7 +82,7 @@ def memory() -> None:
     rows = {n: [torch.randn(ROWS, DIM) for _ in range(n // ROWS)] for n in (50_000, 10_000)}
     peaks["with 60,000 rows"] = _peak()
     begun = time.perf_counter()
-    one, two = (Sample(n, chunks).moments() for n, chunks in rows.items())
+    one, two = (FeatureSet(n, chunks).moments() for n, chunks in rows.items())
     frechet_distance(one, two)
     peaks["distance found"] = _peak()
     for name, peak in peaks.items():

@@ -18,7 +18,7 @@ from torch import Tensor
 from dmtool.cond import Cond
 from dmtool.config.compose import composed
 from dmtool.config.sampling import Sampler
-from dmtool.config.using import Sample
+from dmtool.config.using import SampleConfig
 from dmtool.config.validation import conf_dir, validate
 from dmtool.diffusion.denoise import expand
 from dmtool.diffusion.noise import schedule
@@ -57,7 +57,7 @@ def data(count: int) -> Tensor:
 
 def config(words: list[str], calls: int, grid: str) -> Sampler:
     words = [f"sampler={words[0]}", *words[1:], "sampler.steps=null", f"sampler.calls={calls}"]
-    return validate(composed("sample", [*words, f"sampler/grid={grid}"]), Sample).sampler
+    return validate(composed("sample", [*words, f"sampler/grid={grid}"]), SampleConfig).sampler
 
 
 def quantiles(count: int) -> Tensor:

@@ -39,14 +39,14 @@ from dmtool.config.compose import composed
 from dmtool.config.guidance import Guidance
 from dmtool.config.sampling import Sampler
 from dmtool.config.tuning import TuneSampler
-from dmtool.config.using import Sample
+from dmtool.config.using import SampleConfig
 from dmtool.config.validation import validate
 from dmtool.config.words import of_defaults, of_sampler
+from dmtool.data.batches import evenly
 from dmtool.diffusion.sampling import times
 from dmtool.errors import UserError, exit_codes
 from dmtool.measure.distances.distance import distance
 from dmtool.measure.features import features
-from dmtool.measure.real_pictures import evenly
 from dmtool.measure.tune import Bench, errors
 from dmtool.measure.tune.bench import Real
 from dmtool.measure.tune.captions import captions, halves, real
@@ -180,7 +180,7 @@ class Subject:
 
     def setting(self, cell: Cell) -> tuple[Sampler, Guidance]:
         """A cell's sampler, and the run's guidance or that of its words."""
-        use = validate(composed("sample", cell.words), Sample)
+        use = validate(composed("sample", cell.words), SampleConfig)
         tuned = cell.guidance == "tuned"
         return use.sampler, use.guidance if tuned else self.chain.generator.guidance
 

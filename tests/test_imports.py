@@ -24,7 +24,10 @@ WITHIN = [  # (parts, all of dmtool that they may import)
     ("measure/distances/frechet", ""),
     ("config", "dmtool.config dmtool.errors"),
     ("diffusion/weighting", "dmtool.diffusion.denoise dmtool.config"),
-    ("diffusion/denoise", "dmtool.diffusion.noise dmtool.cond dmtool.device dmtool.errors"),
+    (
+        "diffusion/denoise",
+        "dmtool.diffusion.noise dmtool.cond dmtool.device dmtool.errors dmtool.nn.precision",
+    ),
     (
         "diffusion/likelihood",
         "dmtool.diffusion.likelihood dmtool.diffusion.noise dmtool.diffusion.denoise dmtool.cond "

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dmtool.device import autocast
-from dmtool.files.shards import Shards, Tensors, filled, half
+from dmtool.files.shards import Shards, Tensors, compact, filled
 from dmtool.nn.autoencoder import KINDS, Autoencoder
 from dmtool.runs import Artifact, fitting
 
@@ -129,7 +129,7 @@ def cached(
 
     def encode(rows: range) -> Tensors:
         batches = (pictures(rows[i : i + size]).to(device) for i in range(0, len(rows), size))
-        return {"latents": half(torch.cat([encoded(batch).cpu() for batch in batches]))}
+        return {"latents": compact(torch.cat([encoded(batch).cpu() for batch in batches]))}
 
     def encoded(batch: Tensor) -> Tensor:
         with autocast(device, dtype):

@@ -18,6 +18,7 @@ from dmtool.cond import Cond
 from dmtool.device import sent
 from dmtool.diffusion.noise import Posterior, Schedule, c_noise, log_snr, schedule
 from dmtool.errors import UserError
+from dmtool.nn.precision import wide, widened
 
 Coefficients = tuple[Tensor, Tensor]
 
@@ -187,10 +188,6 @@ def expand(coefficient: Tensor, like: Tensor) -> Tensor:
     return sent(coefficient.reshape(-1, *[1] * (like.dim() - 1)), like.device, like.dtype)
 
 
-def _wide(dtype: torch.dtype) -> torch.dtype:
-    return torch.promote_types(dtype, torch.float32)
-
-
 @dataclass
 class Denoiser(Estimating):
     """`network(x, c_noise, cond) -> F` as a denoiser, in x_t's type whatever the network computes
@@ -217,7 +214,7 @@ class Denoiser(Estimating):
     def predict(self, x_t: Tensor, t: Tensor, cond: Cond) -> tuple[Tensor, Tensor | None]:
         """The network's raw prediction F, and the fraction of a learned variance."""
         alpha, sigma = self.schedule(t.double())
-        level = sent(c_noise(self.hears, log_snr(alpha, sigma)), x_t.device, _wide(x_t.dtype))
+        level = sent(c_noise(self.hears, log_snr(alpha, sigma)), x_t.device, widened(x_t.dtype))
         x = x_t
         if self.sigma_data is not None:
             x = expand(c_in(alpha, sigma, self.sigma_data), x_t) * x_t
@@ -245,8 +242,7 @@ class Denoiser(Estimating):
         a, b = target_coefficients(self.prediction, alpha, sigma, self.sigma_data)
         target = expand(a, x_0) * x_0 + expand(b, x_0) * eps
         prediction, fraction = self.predict(x_t, t, cond)
-        wide = _wide(target.dtype)
-        error = (prediction.to(wide) - target.to(wide)) ** 2
+        error = (wide(prediction) - wide(target)) ** 2
         error = error.flatten(1).mean(1)
         if weight is not None:
             _, c_out = x0_coefficients(self.prediction, alpha, sigma, self.sigma_data)

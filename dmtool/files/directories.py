@@ -17,8 +17,8 @@ Fill = Callable[[Path], None]
 """Writes files into a directory."""
 
 
-def nothing(folder: Path) -> None:
-    """Writes no files into a directory."""
+def nothing(*_: object) -> None:
+    """Writes no files into a directory; any act that is none."""
 
 
 def replace(path: Path, fill: Fill) -> None:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from dmtool.files import cache, records
 from dmtool.files.locks import locked
 from dmtool.files.records import Shard
+from dmtool.files.tensors import half
 
 ROWS = 256
 """Rows that are encoded at once."""
@@ -100,16 +101,15 @@ def filled(
     return Shards([done[i] for i in range(len(parts))], size)
 
 
-def half(values: Tensor) -> Tensor:
-    """On the CPU as float16, which is exact to 5e-4 of a value; as float32 if that overflows.
+def compact(values: Tensor) -> Tensor:
+    """What an encoder gave, on the CPU: `half`, or in float32 where that overflows.
 
     Raises ValueError for values that are not finite.
     """
     values = values.float().cpu()
     if not values.isfinite().all():
         raise ValueError("the encoder gave values that are not finite")
-    narrow = values.half()
-    return narrow if narrow.isfinite().all() else values
+    return half(values)
 
 
 def _silent(missing: list[int]) -> bool | None:

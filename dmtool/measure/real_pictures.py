@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from dmtool.config.parts import Data, DataPlace
 from dmtool.config.using import FromUse, HasData
 from dmtool.config.validation import check
 from dmtool.data import source
+from dmtool.data.batches import batches, evenly, take
 from dmtool.data.pictures import Pictures
 from dmtool.data.source import Source, Split
 from dmtool.errors import UserError
@@ -28,8 +29,6 @@ from dmtool.files.digests import digest
 from dmtool.measure.features import features
 from dmtool.measure.features.features import FeatureExtractor
 from dmtool.runs import saved
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -59,16 +58,15 @@ class RealPictures:
 
     def take(self, rows: Sequence[int]) -> Tensor:
         """The pictures of some rows, uint8 [B, 3, H, W]."""
-        return torch.stack([self.pictures[row, row]["image"] for row in rows])
+        return take(self.pictures, rows)
 
     def batches(
         self, rows: Sequence[int], size: int, silent: bool | None
-    ) -> Iterator[tuple[Sequence[int], Tensor]]:
+    ) -> Iterator[tuple[list[int], Tensor]]:
         """(rows, uint8 [B, 3, H, W]) of `size` rows at once, with a progress bar."""
         with tqdm(total=len(rows), desc="measuring", unit="pictures", disable=silent) as bar:
-            for start in range(0, len(rows), size):
-                part = rows[start : start + size]
-                yield part, self.take(part)
+            for part, pictures in batches(self.pictures, rows, size):
+                yield part, pictures
                 bar.update(len(part))
 
     def features(self, extractor: FeatureExtractor, batch_size: int) -> NDArray[np.float32]:
@@ -142,12 +140,6 @@ def of_source(loaded: Source, config: Data, resolution: int) -> RealPictures:
         fingerprint=loaded.fingerprint,
         colours=loaded.colours(config),
     )
-
-
-def evenly(items: Sequence[T], count: int) -> list[T]:
-    """`count` items evenly spread, or all if there are no more."""
-    count = min(count, len(items))
-    return [items[i * len(items) // count] for i in range(count)]
 
 
 def _column(dataset: Dataset, name: str) -> list[Any]:

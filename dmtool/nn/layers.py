@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dmtool.nn.precision import wide
+
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -26,11 +28,6 @@ def twin(module: M) -> M:
     """A module of its own, whose weights are the very same: its parts may be replaced."""
     shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
     return deepcopy(module, shared)
-
-
-def wide(x: Tensor) -> Tensor:
-    """The same, in float32 if it was in less."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def sinusoid(level: Tensor, width: int, max_period: float = 10_000.0) -> Tensor:

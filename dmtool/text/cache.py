@@ -25,7 +25,7 @@ from torch import Tensor
 
 from dmtool.cond import Cond
 from dmtool.files.digests import digest
-from dmtool.files.shards import Shards, Tensors, filled, half
+from dmtool.files.shards import Shards, Tensors, compact, filled
 from dmtool.text.encoder import Encoded, TextEncoder, batched, checked, warn_truncated
 
 FORMAT = 3
@@ -110,7 +110,7 @@ def _encode(encoder: TextEncoder, captions: list[str], rows: range) -> Tensors:
     cut[lost] = True
     tensors = {
         "lengths": torch.tensor([*map(len, states)]),
-        "values": values if encoder.trainable else half(values),
+        "values": values if encoder.trainable else compact(values),
         "cut": cut,
     }
     vectors = [each for each in pooled if each is not None]

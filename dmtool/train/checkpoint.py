@@ -19,6 +19,7 @@ from dmtool.errors import UserError
 from dmtool.files import atomic, directories, reading
 from dmtool.files.atomic import PARTIAL
 from dmtool.files.digests import file_digest
+from dmtool.files.directories import nothing
 from dmtool.files.tensors import write_tensors
 from dmtool.train import team
 from dmtool.train.progress import Best, Progress
@@ -48,10 +49,6 @@ class Stored:
     scaler: dict[str, Any]
     files: list[Annotated[str, Field(pattern=r"^[\w-][\w.-]*$")]] = field(default_factory=list)
     others: dict[str, Groups] = field(default_factory=dict)
-
-
-def nothing() -> None:
-    """Belongs to no checkpoint."""
 
 
 @dataclass

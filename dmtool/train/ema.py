@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dmtool.config.ema import Ema as EmaConfig
 from dmtool.config.ema import ExponentialEma, PowerEma
-from dmtool.nn.layers import wide
+from dmtool.nn.precision import wide
 from dmtool.train.shard import local, norm
 
 Weights = dict[str, Tensor]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
 
+from dmtool.data.batches import batches
 from dmtool.data.pictures import Pictures
 from dmtool.rng import generator
 from dmtool.train.feed import Place
@@ -27,17 +29,6 @@ def normals(seed: int, purpose: str, places: Sequence[Place], shape: tuple[int, 
     )
 
 
-def in_order(
-    pictures: Pictures, batch_size: int, count: int | None = None
-) -> Iterator[tuple[list[int], Tensor]]:
-    """(rows, uint8 [B, 3, H, W]) of all pictures, or of `count` evenly spaced ones."""
-    count = min(count or len(pictures), len(pictures))
-    chosen = [i * len(pictures) // count for i in range(count)]
-    for start in range(0, count, batch_size):
-        rows = chosen[start : start + batch_size]
-        yield rows, torch.stack([pictures[row, row]["image"] for row in rows])
-
-
 @dataclass(frozen=True)
 class Fixed:
     """Rows of a set that are measured again and again, with their pictures and captions."""
@@ -49,7 +40,6 @@ class Fixed:
 
     def batches(self) -> Iterator[tuple[list[int], list[str], Tensor]]:
         """Rows, captions and pictures uint8 [B, 3, H, W], in order."""
-        for start in range(0, len(self.rows), self.batch_size):
-            rows = self.rows[start : start + self.batch_size]
-            images = torch.stack([self.pictures[row, row]["image"] for row in rows])
-            yield rows, self.captions[start : start + self.batch_size], images
+        captions = iter(self.captions)
+        for rows, images in batches(self.pictures, self.rows, self.batch_size):
+            yield rows, list(islice(captions, len(rows))), images

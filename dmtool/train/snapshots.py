@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from dmtool.errors import UserError
 from dmtool.files import directories, reading
 from dmtool.files.digests import file_digest
-from dmtool.files.tensors import read_tensors, write_tensors
+from dmtool.files.tensors import half, read_tensors, write_tensors
 
 SUMS = "sha256.json"
 NUMBER, WIDTH = re.compile(r"\d{12,}", re.ASCII), re.compile(r"\d+(\.\d+)?(e-\d+)?", re.ASCII)
@@ -58,14 +57,6 @@ def save(
     moments = _moments(folder)
     for moment in set(moments) - thinned(sorted(moments), every):
         directories.remove(moments[moment])
-
-
-def half(tensor: Tensor) -> Tensor:
-    """Floating-point numbers in float16, as EDM2 stores them; unchanged where they do not fit."""
-    if not tensor.is_floating_point():
-        return tensor
-    small = tensor.to("cpu", torch.float16)
-    return small if bool(small.isfinite().all()) else tensor
 
 
 def thinned(moments: list[int], every: int) -> set[int]:

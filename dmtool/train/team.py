@@ -25,6 +25,7 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from dmtool.errors import UserError
 from dmtool.files import atomic
 from dmtool.files.digests import file_digest
+from dmtool.files.directories import nothing
 
 T = TypeVar("T")
 
@@ -59,7 +60,7 @@ class Team:
 
     def lead(self, act: Callable[[], object]) -> None:
         """Do `act` on the main process alone; an error on all of them if it fails."""
-        self.do(act if self.leads else _nothing)
+        self.do(act if self.leads else nothing)
 
 
 def write(tensors: Mapping[str, Tensor], folder: Path, team: Team) -> dict[str, str]:
@@ -109,7 +110,3 @@ def _plain_errors() -> Iterator[None]:
         if isinstance(error, OSError | UserError):
             raise error from None
         raise UserError(f"{type(error).__name__}: {error}") from failed
-
-
-def _nothing() -> None:
-    pass

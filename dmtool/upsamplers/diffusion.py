@@ -19,6 +19,7 @@ from dmtool.diffusion.samplers import Known, Source, last, picture_noise
 from dmtool.diffusion.sampling import settled, thresholded, trajectory
 from dmtool.diffusion.trained import load_denoiser
 from dmtool.errors import UserError
+from dmtool.nn.precision import widened
 from dmtool.runs import Artifact
 from dmtool.text import TextEncoder
 from dmtool.text.blend import Prompt
@@ -50,8 +51,7 @@ def augmented(denoiser: Denoiser, low: Tensor, eps: Tensor, t: Tensor) -> dict[s
     alpha, sigma = denoiser.schedule(t.double())
     level = c_noise(denoiser.hears, log_snr(alpha, sigma))
     noised = expand(alpha, low) * low + expand(sigma, low) * eps
-    wide = torch.promote_types(noised.dtype, torch.float32)
-    return {"low_res": noised, "low_res_level": sent(level, low.device, wide)}
+    return {"low_res": noised, "low_res_level": sent(level, low.device, widened(noised.dtype))}
 
 
 @dataclass

@@ -219,8 +219,8 @@ def test_tensors_are_backed_by_the_files(root):
 
 
 def test_values_that_half_precision_holds_and_does_not():
-    assert shards.half(torch.tensor([0.1, -6e4])).dtype == torch.float16
-    assert torch.equal(shards.half(torch.tensor([0.1, 7e4])), torch.tensor([0.1, 7e4]))
+    assert shards.compact(torch.tensor([0.1, -6e4])).dtype == torch.float16
+    assert torch.equal(shards.compact(torch.tensor([0.1, 7e4])), torch.tensor([0.1, 7e4]))
     for wrong in (torch.nan, torch.inf):
         with pytest.raises(ValueError, match="not finite"):
-            shards.half(torch.tensor([wrong]))
+            shards.compact(torch.tensor([wrong]))

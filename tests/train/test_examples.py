@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from dmtool.config.noise import LogitNormalTimes, LogNormalTimes, ModeTimes, UniformTimes
+from dmtool.data.batches import in_order
 from dmtool.diffusion.noise import schedule
 from dmtool.train.batch import Batch
-from dmtool.train.examples import in_order, normals, uniforms
+from dmtool.train.examples import normals, uniforms
 from dmtool.train.feed import Positions, Shuffled, batches, place
 from dmtool.train.stages.process import draw_times
 

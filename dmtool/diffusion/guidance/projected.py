@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dmtool.nn.precision import wide
+
 
 @dataclass
 class Projection:
@@ -25,11 +27,10 @@ class Projection:
 
     def __call__(self, positive: Tensor, difference: Tensor) -> Tensor:
         """Both [B, ...]; computed in at least float32."""
-        wide = torch.promote_types(positive.dtype, torch.float32)
-        away = self._averaged(difference.to(wide)).flatten(1)
+        away = self._averaged(wide(difference)).flatten(1)
         if self.norm is not None:
             away = away * (self.norm / _length(away)).clamp(max=1)
-        unit = positive.to(wide).flatten(1)
+        unit = wide(positive).flatten(1)
         unit = unit / _length(unit)
         parallel = (away * unit).sum(1, keepdim=True) * unit
         return (away - (1 - self.eta) * parallel).reshape(positive.shape).to(positive.dtype)

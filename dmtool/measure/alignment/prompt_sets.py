@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dmtool.config.evaluating import EvalAlign
 from dmtool.config.parts import ShapesData
+from dmtool.data.batches import evenly
 from dmtool.data.shapes import draw, held_out
 from dmtool.data.transforms import to_pixels
 from dmtool.diffusion.samplers import Key
@@ -20,7 +21,7 @@ from dmtool.files.digests import digest
 from dmtool.measure.alignment import retrieval, toy_prompts
 from dmtool.measure.alignment.composition import Groups
 from dmtool.measure.alignment.novelty import NOVELTIES, novelty
-from dmtool.measure.real_pictures import RealPictures, evenly
+from dmtool.measure.real_pictures import RealPictures
 
 NONE_HELD = "nothing is held out: train on data.hold_out='[red circle,...]' to see what is learned"
 

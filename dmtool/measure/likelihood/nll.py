@@ -15,6 +15,7 @@ from dmtool.codecs.latents import Codec
 from dmtool.codecs.parents import load_codec
 from dmtool.cond import Cond
 from dmtool.config.using import EvalNll, FlowLikelihood, VariationalBound
+from dmtool.data.batches import batches
 from dmtool.data.transforms import to_tensor
 from dmtool.device import autocast, pick_device, pick_dtype
 from dmtool.diffusion.denoise import Denoiser
@@ -71,9 +72,8 @@ class Model:
 
     def figures(self, real: RealPictures, rows: Sequence[int]) -> Iterator[Figures]:
         """The figures of each picture, `batch_size` of them at a time."""
-        for start in range(0, len(rows), self.config.batch_size):
-            part = rows[start : start + self.config.batch_size]
-            found = self._batch(real.take(part), [real.captions[row] for row in part], part)
+        for part, pictures in batches(real.pictures, rows, self.config.batch_size):
+            found = self._batch(pictures, [real.captions[row] for row in part], part)
             for i in range(len(part)):
                 yield {name: values[i].cpu().double() for name, values in found.items()}
 

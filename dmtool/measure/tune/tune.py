@@ -15,9 +15,9 @@ from dmtool.config.sampling import Sampler
 from dmtool.config.tuning import TuneSampler
 from dmtool.config.using import Defaults
 from dmtool.config.validation import check
+from dmtool.data.batches import evenly
 from dmtool.errors import UserError
 from dmtool.generators.generator import Tunable, needed
-from dmtool.measure.real_pictures import evenly
 from dmtool.measure.tune import guided
 from dmtool.measure.tune.bench import Bench, Real, distance, rmse
 from dmtool.measure.tune.captions import Halves, captions, halves, real

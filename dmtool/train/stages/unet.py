@@ -19,6 +19,7 @@ from dmtool.codecs.latents import Codec
 from dmtool.cond import Cond
 from dmtool.config.stages import LatentShape, TrainUnet
 from dmtool.data import source
+from dmtool.data.batches import take
 from dmtool.data.pictures import Pictures
 from dmtool.data.source import Source, held_out
 from dmtool.data.transforms import to_tensor
@@ -91,7 +92,7 @@ class Clean:
         return torch.stack(rows)
 
     def _read(self, mirrored: bool, rows: range) -> Tensor:
-        images = torch.stack([self.pictures[row, row]["image"] for row in rows])
+        images = take(self.pictures, rows)
         return to_tensor(images.flip(-1) if mirrored else images)
 
 

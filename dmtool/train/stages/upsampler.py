@@ -15,6 +15,7 @@ from dmtool.codecs.latents import BINS
 from dmtool.cond import Cond
 from dmtool.config.stages import TrainUpsampler
 from dmtool.data import source
+from dmtool.data.batches import in_order
 from dmtool.data.pictures import Pictures
 from dmtool.data.quality import psnr
 from dmtool.data.source import Source, held_out
@@ -25,7 +26,7 @@ from dmtool.diffusion.noise import Schedule
 from dmtool.draw.sheet import tile
 from dmtool.files.directories import Fill
 from dmtool.train.batch import Batch
-from dmtool.train.examples import Fixed, in_order, normals, uniforms
+from dmtool.train.examples import Fixed, normals, uniforms
 from dmtool.train.feed import Place, Shuffled
 from dmtool.train.player import Player
 from dmtool.train.stage import Losses, Networks, OnePlayer

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from dmtool.codecs.latents import whitening
 from dmtool.config.stages import TrainVae
 from dmtool.data import source
+from dmtool.data.batches import in_order
 from dmtool.data.pictures import Pictures
 from dmtool.data.quality import psnr, ssim
 from dmtool.data.source import Source, held_out
@@ -23,9 +24,9 @@ from dmtool.draw.sheet import tile
 from dmtool.files.digests import digest
 from dmtool.files.directories import Fill, nothing
 from dmtool.nn.autoencoder import KINDS, Autoencoder
-from dmtool.nn.layers import wide
+from dmtool.nn.precision import wide
 from dmtool.train.batch import Batch
-from dmtool.train.examples import Fixed, in_order, normals
+from dmtool.train.examples import Fixed, normals
 from dmtool.train.feed import Place, Shuffled
 from dmtool.train.player import Player
 from dmtool.train.stage import Losses, Networks, OnePlayer
