@@ -35,7 +35,8 @@ WITHIN = [  # (parts, all of dmtool that they may import)
     ),
     (
         "diffusion/guidance",
-        "dmtool.diffusion.guidance dmtool.diffusion.noise dmtool.diffusion.denoise dmtool.cond",
+        "dmtool.diffusion.guidance dmtool.diffusion.noise dmtool.diffusion.denoise dmtool.cond "
+        "dmtool.nn.precision",
     ),
     (
         "diffusion/samplers",
