@@ -21,11 +21,10 @@ from dmtool.config.stages import LatentShape, TrainUnet
 from dmtool.data import source
 from dmtool.data.batches import take
 from dmtool.data.pictures import Pictures
-from dmtool.data.source import Source, held_out
+from dmtool.data.source import Source
 from dmtool.data.transforms import to_tensor
 from dmtool.device import pick_dtype
-from dmtool.diffusion import denoise, network
-from dmtool.diffusion.noise import Schedule
+from dmtool.diffusion import network
 from dmtool.diffusion.sampling import settled
 from dmtool.draw.sheet import contact_sheet
 from dmtool.errors import UserError
@@ -35,11 +34,10 @@ from dmtool.runs import Artifact
 from dmtool.train.batch import Batch
 from dmtool.train.examples import Fixed, normals, uniforms
 from dmtool.train.feed import Place, Shuffled
-from dmtool.train.player import Player
-from dmtool.train.stage import Losses, Networks, OnePlayer
+from dmtool.train.stage import Losses, Networks
 from dmtool.train.stages.conditions import Captions, flat
-from dmtool.train.stages.objective import Objective, outputs, uncertainty
-from dmtool.train.stages.process import draw_times, process_card
+from dmtool.train.stages.denoising import DenoisingStage, Times
+from dmtool.train.stages.objective import outputs
 from dmtool.train.start import data_card
 
 
@@ -111,11 +109,9 @@ class UnetBatch(Batch):
 class UnetExamples:
     """Batches of x_0, eps, t and conditions, with captions dropped for guidance."""
 
-    def __init__(
-        self, clean: Clean, captions: Captions, config: TrainUnet, schedule: Schedule
-    ) -> None:
+    def __init__(self, clean: Clean, captions: Captions, config: TrainUnet, times: Times) -> None:
         self.clean, self.captions, self.config = clean, captions, config
-        self.schedule = schedule
+        self.times = times
 
     def __len__(self) -> int:
         return len(self.clean)
@@ -132,16 +128,12 @@ class UnetExamples:
         return UnetBatch(
             x_0,
             eps=normals(config.seed, "eps", places, tuple(x_0.shape[1:])),
-            t=self._times(times, places),
+            t=self.times(times, places),
             cond=self.captions.cond(places, pick, drop < config.caption_dropout),
         )
 
-    def _times(self, uniform: Tensor, places: Sequence[Place]) -> Tensor:
-        config = self.config
-        return draw_times(config.noise.times, self.schedule, uniform, places, config.batch_size)
 
-
-class UnetStage(OnePlayer):
+class UnetStage(DenoisingStage):
     """See `train.stage.Stage`."""
 
     name = TrainUnet.stage
@@ -149,36 +141,29 @@ class UnetStage(OnePlayer):
     def __init__(
         self, config: TrainUnet, device: torch.device, loaded: Source | None = None
     ) -> None:
-        self.config, self.device = config, device
-        self.dtype = pick_dtype(config.dtype, device)
+        self.config, self.dtype = config, pick_dtype(config.dtype, device)
         self.vae = autoencoder(config)
         self.codec = latents.load(self.vae, device)
         self.sampler = settled(config.sampler, pictures=self.vae is None)
         self.resolution = self._resolution()
         self.source = loaded or source.load(config.data)
         split = source.splits(self.source, config.data)
-        captions = flat(split["train"]["caption"])
-        self.text = text.load(config.text, device, captions)
-        if self.text.dim and not captions:
+        encoder = self.heard(config, device, split)
+        if encoder.dim and not flat(split["train"]["caption"]):
             raise UserError("the pictures have no captions: add some, or train with text=none")
-        self.arguments = network.describe(
-            config.unet, self.codec.channels, self.text, outputs=outputs(config.noise)
+        arguments = network.describe(
+            config.unet, self.codec.channels, encoder, outputs=outputs(config.noise)
         )
-        self.network = network.build(self.arguments, self.text, uncertainty(config.noise))
-        self.players = {"network": Player(self.network, config.optim, config.ema)}
-        self.process = process_card(config.noise, self._latent()["size"] ** 2)
-        self.denoiser = denoise.build(self.network, self.process)
-        self.objective = Objective(config.noise, self.process, self.codec.bins)
-        clean = self._clean(split["train"], "train")
-        train_captions = Captions(split["train"]["caption"], self.text)
-        examples = UnetExamples(clean, train_captions, config, self.denoiser.schedule)
-        self.feed = Shuffled(examples, config.seed)
-        train_captions.standardise(self.network)
-        self.val_pictures = len(split["val"])
-        held = held_out(self.val_pictures)
-        self.held_out = self._clean(split[held], held)
-        self.held_out_captions = Captions(split[held]["caption"], self.text)
-        self.text = text.away(self.text, config.preview.prompts, flat(split["val"]["caption"]))
+        positions = self._latent()["size"] ** 2
+        super().__init__(
+            config, device, split, encoder,
+            arguments=arguments, positions=positions, bins=self.codec.bins,
+        )  # fmt: skip
+        clean, times = self._clean(split["train"], "train"), Times(config, self.denoiser)
+        self.feed = Shuffled(UnetExamples(clean, self.captions, config, times), config.seed)
+        self.held_out = self._clean(split[self.held], self.held)
+        self.held_out_captions = Captions(split[self.held]["caption"], encoder)
+        self.text = text.away(encoder, config.preview.prompts, flat(split["val"]["caption"]))
 
     def _resolution(self) -> int:
         chosen = self.config.resolution

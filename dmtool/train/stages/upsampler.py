@@ -18,21 +18,18 @@ from dmtool.data import source
 from dmtool.data.batches import in_order
 from dmtool.data.pictures import Pictures
 from dmtool.data.quality import psnr
-from dmtool.data.source import Source, held_out
+from dmtool.data.source import Source
 from dmtool.data.transforms import to_tensor, to_uint8
 from dmtool.diffusion import denoise, network
 from dmtool.diffusion.network import TextShape
-from dmtool.diffusion.noise import Schedule
 from dmtool.draw.sheet import tile
 from dmtool.files.directories import Fill
 from dmtool.train.batch import Batch
 from dmtool.train.examples import Fixed, normals, uniforms
 from dmtool.train.feed import Place, Shuffled
-from dmtool.train.player import Player
-from dmtool.train.stage import Losses, Networks, OnePlayer
+from dmtool.train.stage import Losses, Networks
 from dmtool.train.stages.conditions import Captions, flat
-from dmtool.train.stages.objective import Objective, uncertainty
-from dmtool.train.stages.process import draw_times, process_card
+from dmtool.train.stages.denoising import DenoisingStage, Times
 from dmtool.train.start import data_card
 from dmtool.upsamplers.diffusion import Upsampler, augmented, enlarge, shrink
 
@@ -68,10 +65,10 @@ class UpsamplerExamples:
     """Batches of crops, their noise and times, and the augmentation's noise and times."""
 
     def __init__(
-        self, pictures: Pictures, captions: Captions, config: TrainUpsampler, schedule: Schedule
+        self, pictures: Pictures, captions: Captions, config: TrainUpsampler, times: Times
     ) -> None:
         self.pictures, self.captions, self.config = pictures, captions, config
-        self.schedule = schedule
+        self.times = times
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -85,17 +82,13 @@ class UpsamplerExamples:
             images,
             eps=normals(config.seed, "eps", places, shape),
             low_eps=normals(config.seed, "augment", places, shape),
-            t=self._times(times, places),
+            t=self.times(times, places),
             low_t=augment.double() * config.augmentation,
             cond=self.captions.cond(places, pick, drop < config.caption_dropout),
         )
 
-    def _times(self, uniform: Tensor, places: Sequence[Place]) -> Tensor:
-        config = self.config
-        return draw_times(config.noise.times, self.schedule, uniform, places, config.batch_size)
 
-
-class UpsamplerStage(OnePlayer):
+class UpsamplerStage(DenoisingStage):
     """See `train.stage.Stage`."""
 
     name = TrainUpsampler.stage
@@ -103,29 +96,21 @@ class UpsamplerStage(OnePlayer):
     def __init__(
         self, config: TrainUpsampler, device: torch.device, loaded: Source | None = None
     ) -> None:
-        self.config, self.device = config, device
-        self.resolution = config.resolution
+        self.config, self.resolution = config, config.resolution
         self.source = loaded or source.load(config.data)
         split = source.splits(self.source, config.data)
-        captions = flat(split["train"]["caption"])
-        self.text = text.load(config.text, device, captions)
-        self.arguments = arguments(config, self.text)
-        self.network = network.build(self.arguments, self.text, uncertainty(config.noise))
-        self.players = {"network": Player(self.network, config.optim, config.ema)}
-        self.process = process_card(config.noise, config.resolution**2)
-        self.objective = Objective(config.noise, self.process, BINS)
+        encoder = self.heard(config, device, split)
+        super().__init__(
+            config, device, split, encoder,
+            arguments=arguments(config, encoder), positions=config.resolution**2, bins=BINS,
+        )  # fmt: skip
         crop = config.crop_size or config.resolution
         pictures = Pictures(split["train"], config.data, config.resolution, config.seed, crop)
-        train_captions = Captions(split["train"]["caption"], self.text)
-        train_captions.standardise(self.network)
-        schedule = denoise.build(self.network, self.process).schedule
-        examples = UpsamplerExamples(pictures, train_captions, config, schedule)
-        self.feed = Shuffled(examples, config.seed)
-        self.val_pictures = len(split["val"])
-        held = split[held_out(self.val_pictures)]
-        self.held_out = Pictures(held, config.data, config.resolution, config.seed)
-        self.held_out_captions = [row[0] if row else "" for row in held["caption"]]
-        self.text = text.away(self.text, flat(split["val"]["caption"]))
+        times = Times(config, self.denoiser)
+        self.feed = Shuffled(UpsamplerExamples(pictures, self.captions, config, times), config.seed)
+        self.held_out = Pictures(split[self.held], config.data, config.resolution, config.seed)
+        self.held_out_captions = [row[0] if row else "" for row in split[self.held]["caption"]]
+        self.text = text.away(encoder, flat(split["val"]["caption"]))
 
     def losses(self, player: str, models: Networks, batch: UpsamplerBatch) -> Losses:
         large = to_tensor(batch.image)
