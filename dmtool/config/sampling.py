@@ -284,21 +284,8 @@ class RestartSampler(Trapezoidal):
         return False
 
 
-Sampler = Annotated[
-    SamplerBase,
-    Kinds(
-        "sampler",
-        EulerSampler,
-        EulerAncestralSampler,
-        Dpmpp2mSampler,
-        DdpmSampler,
-        DdimSampler,
-        DpmppSdeSampler,
-        Dpmpp3mSampler,
-        UniPCSampler,
-        PlmsSampler,
-        HeunSampler,
-        EdmSampler,
-        RestartSampler,
-    ),
-]
+Sampler = Annotated[SamplerBase, Kinds(
+    "sampler", EulerSampler, EulerAncestralSampler, Dpmpp2mSampler, DdpmSampler, DdimSampler,
+    DpmppSdeSampler, Dpmpp3mSampler, UniPCSampler, PlmsSampler, HeunSampler, EdmSampler,
+    RestartSampler,
+)]  # fmt: skip
