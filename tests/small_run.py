@@ -10,7 +10,7 @@ from tiny import trainer
 
 import dmtool
 from dmtool import runs
-from dmtool.codecs import latents
+from dmtool import codecs
 from dmtool.config.compose import composed
 from dmtool.config.using import Upscale
 from dmtool.config.validation import validate
@@ -72,7 +72,7 @@ def used(run, stage):
     artifact = runs.find(str(run), stage)
     small = torch.linspace(-1, 1, 3 * 8 * 8).reshape(1, 3, 8, 8)
     if stage == "vae":
-        codec = latents.load(artifact, CPU)
+        codec = codecs.load(artifact, CPU)
         return codec.decode(codec.encode(small)).numpy().tobytes(), about
     config = validate(composed("upscale", ["run=x", "sampler=euler", "sampler.steps=1"]), Upscale)
     upsampler = upsampling.load(artifact, None, config.sampler, CPU)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d, pad
 
 from dmtool.chain.options import MaskFrom
-from dmtool.codecs.latents import Codec
+from dmtool.codecs import Codec
 from dmtool.data.transforms import (
     MAX_PIXELS,
     Profiles,

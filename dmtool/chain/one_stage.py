@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from dmtool import processes, runs
-from dmtool.codecs import latents
+from dmtool import codecs, processes, runs
 from dmtool.config.using import OneStage, Reconstruct, Upscale
 from dmtool.data.quality import psnr
 from dmtool.data.transforms import read, to_image, to_pixels, to_tensor, to_uint8
@@ -33,14 +32,14 @@ def reconstruct(config: Reconstruct, files: Sequence[Path], out: Path | None) ->
     device = pick_device(config.device)
     places = _places(files, "reconstructed", config, out)
     with processes.started(device, config.timeout) as group:
-        codec = latents.load(runs.find(config.run, "vae", config.root, config.artifact), device)
+        codec = codecs.load(runs.find(config.run, "vae", config.root, config.artifact), device)
 
         def through(picture: Tensor) -> Tensor:
             return codec.decode(codec.encode(picture))
 
         def act(i: int, file: Path) -> str:
             before = _read(file)
-            after = _through(before, through, codec.factor, 1, config)
+            after = _through(before, through, codec.space.factor, 1, config)
             said = _save(after, file, places[i])
             return f"{said}: PSNR {psnr(before[None], after[None]).item():.2f} dB"
 

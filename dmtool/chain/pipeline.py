@@ -19,8 +19,7 @@ from torch import Tensor
 from dmtool import runs
 from dmtool.chain.edit import Edit
 from dmtool.chain.request import Request
-from dmtool.codecs.latents import Codec
-from dmtool.codecs.parents import load_codec
+from dmtool.codecs import Codec, load_codec
 from dmtool.config.using import Use
 from dmtool.data.transforms import to_image, to_uint8
 from dmtool.device import autocast, pick_device, pick_dtype

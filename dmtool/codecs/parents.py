@@ -8,8 +8,7 @@ from typing import Any
 import torch
 
 from dmtool import runs
-from dmtool.codecs import latents
-from dmtool.codecs.latents import Codec
+from dmtool.codecs.codec import Codec, load
 from dmtool.errors import UserError
 from dmtool.runs import Artifact
 
@@ -17,13 +16,13 @@ from dmtool.runs import Artifact
 def load_codec(artifact: Artifact, device: torch.device) -> Codec:
     """The codec of the space that a generator was trained in; UserError if it does not fit."""
     if "vae" not in artifact.card["parents"]:
-        return latents.load(None, device)
-    codec, card = latents.load(parent_vae(artifact), device), artifact.card
-    made = codec.factor * card["latent"]["size"]
-    if (codec.channels, made) != (card["latent"]["channels"], card["resolution"]):
+        return load(None, device)
+    codec, card = load(parent_vae(artifact), device), artifact.card
+    latent, made = card["latent"], codec.space.shape(card["resolution"])
+    if made != (latent["channels"], latent["size"], latent["size"]):
         raise UserError(
-            f"{artifact.path} paints {card['latent']} for pictures of {card['resolution']}, and "
-            f"its autoencoder makes {codec.channels} channels at 1/{codec.factor} of the size"
+            f"{artifact.path} paints {latent} for pictures of {card['resolution']}, and its "
+            f"autoencoder makes codes of {' x '.join(map(str, made))} of them"
         )
     return codec
 

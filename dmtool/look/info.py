@@ -7,7 +7,7 @@ from typing import Any
 
 from dmtool import runs
 from dmtool.chain import pipeline
-from dmtool.codecs.parents import parent_vae
+from dmtool.codecs import parent_vae
 from dmtool.config.stages import STAGES
 from dmtool.errors import UserError
 from dmtool.runs import Artifact

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dmtool import runs
-from dmtool.codecs import parents
+from dmtool import codecs, runs
 from dmtool.config.parts import DataBase
 from dmtool.config.validation import leaves
 from dmtool.data import difference
@@ -91,7 +90,7 @@ class Begun:
     def check_parent(self, parent: Artifact) -> None:
         """UserError if it is not of the latent space that the stage was trained in."""
         if self.card is not None:
-            parents.check_space(parent, self.card, self.folder)
+            codecs.check_space(parent, self.card, self.folder)
 
     def check_text(self, encoder: TextEncoder | None) -> None:
         """UserError if captions are not read as they were: by other weights, another tokenizer."""

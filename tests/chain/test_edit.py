@@ -10,7 +10,7 @@ from dmtool.chain.edit import Edit
 from dmtool.chain.options import MaskFrom
 from dmtool.chain.pipeline import Pipeline
 from dmtool.chain.request import Request
-from dmtool.codecs import latents
+from dmtool import codecs
 from dmtool.config.compose import composed
 from dmtool.config.using import SampleConfig
 from dmtool.config.validation import validate
@@ -44,7 +44,7 @@ def chain(*words, upsampled=False, batch_size=4):
     )
     return Pipeline(
         generator=generator,
-        codec=latents.load(None, CPU),
+        codec=codecs.load(None, CPU),
         upsampler=upsampler if upsampled else None,
         device=CPU,
         dtype=torch.float32,
@@ -108,7 +108,7 @@ def test_a_soft_mask_mixes():
     mixed = (edit.pasted(torch.ones(1, 3, 8, 8))[0].permute(1, 2, 0).numpy() + 1) * 127.5
     expected = shares * 255 + (1 - shares) * np.asarray(edit.picture)
     np.testing.assert_allclose(mixed, expected, atol=1e-3)
-    codec = latents.load(None, CPU)
+    codec = codecs.load(None, CPU)
     paint = edit.given(codec, 8, CPU).paint[0, 0]
     assert (paint.numpy() == (np.asarray(edit.mask) >= 128)).all()
 

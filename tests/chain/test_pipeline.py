@@ -8,7 +8,8 @@ from cards import of_pixels as card
 
 from dmtool.chain.pipeline import Pipeline
 from dmtool.chain.request import Request
-from dmtool.codecs import latents
+from dmtool import codecs
+from dmtool.codecs.pixels import Pixels
 from dmtool.config.compose import composed
 from dmtool.config.using import SampleConfig
 from dmtool.config.validation import validate
@@ -21,7 +22,7 @@ from dmtool.text.encoder import NoTextEncoder
 CPU = torch.device("cpu")
 
 
-class Latents(latents.Pixels):
+class Latents(Pixels):
     """Whitened latents, which happen to be their pictures' size."""
 
     space_id = "of some autoencoder"
@@ -31,7 +32,7 @@ def chain(*words, network=lambda x, level, cond: x.tanh(), prediction="flow", co
     config = validate(
         composed("sample", ["sampler.steps=2", "guidance.scale=1", *words]), SampleConfig
     )
-    codec = codec or latents.load(None, CPU)
+    codec = codec or codecs.load(None, CPU)
     generator = Diffusion(
         name="tiny",
         card=card(4) | {"space_id": codec.space_id},

@@ -6,7 +6,9 @@ import torch
 from cards import VAE
 from torch import nn
 
-from dmtool.codecs.latents import Latents, Pixels, cached, load, whitening
+from dmtool.codecs import cached, load
+from dmtool.codecs.latents import Latents, whitening
+from dmtool.codecs.pixels import Pixels
 from dmtool.files import shards
 from dmtool.nn.autoencoder import kl_autoencoder
 from dmtool.runs import save
@@ -49,7 +51,7 @@ def test_the_codec_of_an_artifact_whitens_and_decodes_what_it_encodes(network, p
     measured = whitening(network, [pictures])
     codec = load(save(tmp_path / "default", network.state_dict(), card(measured)), CPU)
     z = codec.encode(pictures)
-    assert z.shape == (20, 5, 2, 4) and (codec.channels, codec.factor) == (5, 4)
+    assert z.shape == (20, 5, 2, 4) and (codec.space.channels, codec.space.factor) == (5, 4)
     torch.testing.assert_close(z.mean((0, 2, 3)), torch.zeros(5), rtol=0, atol=1e-4)
     torch.testing.assert_close(z.std((0, 2, 3), correction=0), torch.ones(5), rtol=0, atol=1e-4)
     expected = network.decode(network.encode(pictures))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dmtool.codecs.latents import Pixels
+from dmtool.codecs.pixels import Pixels
 from dmtool.config.compose import composed
 from dmtool.config.using import HasData
 from dmtool.config.validation import validate

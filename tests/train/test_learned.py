@@ -12,7 +12,7 @@ from tiny import trainer
 
 import dmtool
 from dmtool import runs
-from dmtool.codecs import latents
+from dmtool import codecs
 from dmtool.config import compose
 from dmtool.config.parts import DataPlace
 from dmtool.config.using import EvalNll
@@ -147,7 +147,7 @@ def test_a_network_that_says_nothing_makes_standard_normal_pictures(tmp_path, sp
     runs.save(artifact.path, silent, artifact.card)
     found = measured(tmp_path, f"run={tmp_path}", "bound=null", "flow.steps=3", "flow.high=1e4")
     vae = runs.find(str(tmp_path), "vae") if space == "latents" else None
-    codec = latents.load(vae, torch.device("cpu"))
+    codec = codecs.load(vae, torch.device("cpu"))
     size = artifact.card["resolution"]
     real = real_pictures.of_run(artifact.card, tmp_path / "unet", DataPlace(path=None), size)
     x = codec.encode(to_tensor(real.take(real.rows(6, "train"))))

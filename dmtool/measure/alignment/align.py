@@ -137,7 +137,7 @@ def _sets(
     seen = partial(_seen, count=len(mine), batch_size=config.batch_size, group=group)
     real = seen(map(prompts.true, mine), looks=looks)
     sets = {"real": real}
-    if chain.codec.factor > 1 or chain.upsampler:
+    if chain.codec.space.factor > 1 or chain.upsampler:
         captions, keys = [prompts.captions[i] for i in mine], [prompts.keys[i] for i in mine]
         sets["decoded"] = seen(decoded(chain, map(prompts.true, mine), captions, keys), looks=looks)
     requests = (Request(prompts.captions[i], prompts.keys[i]) for i in mine)

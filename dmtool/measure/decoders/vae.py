@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dmtool.codecs import latents
-from dmtool.codecs.latents import Codec
+from dmtool import codecs
+from dmtool.codecs import Codec
 from dmtool.config.evaluating import EvalVae
 from dmtool.data.transforms import to_tensor, to_uint8
 from dmtool.device import autocast, pick_dtype
@@ -47,7 +47,7 @@ def run(config: EvalVae, out: Path | None) -> None:
 
     def build(artifact: Artifact, device: torch.device) -> Reconstruction:
         dtype = pick_dtype(config.dtype, device)
-        codec = latents.load(artifact, device)
+        codec = codecs.load(artifact, device)
         return Reconstruction(codec, artifact.card["resolution"], device, dtype)
 
     decoders.run(config, "vae", build, out)

@@ -11,11 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dmtool import runs, text
+from dmtool import codecs, runs, text
 from dmtool.chain.pipeline import Pipeline
 from dmtool.chain.request import Request
-from dmtool.codecs import latents
-from dmtool.codecs.latents import Codec
+from dmtool.codecs import Codec
 from dmtool.cond import Cond
 from dmtool.config.stages import LatentShape, TrainUnet
 from dmtool.data import source
@@ -70,13 +69,13 @@ class Clean:
         device: torch.device, dtype: torch.dtype, flip: bool,
     ) -> None:  # fmt: skip
         self.pictures, self.flip = pictures, flip
-        self.cached: list[latents.Cached] = []
+        self.cached: list[codecs.Cached] = []
         if codec.space_id == "pixels":
             return
         for mirrored in (False, True) if flip else (False,):
             read, mirror_key = partial(self._read, mirrored), {**key, "mirrored": mirrored}
             count, pixels = len(pictures), pictures.resolution**2
-            cached = latents.cached(codec, read, count, pixels, mirror_key, device, dtype)
+            cached = codecs.cached(codec, read, count, pixels, mirror_key, device, dtype)
             self.cached.append(cached)
 
     def __len__(self) -> int:
@@ -143,7 +142,8 @@ class UnetStage(DenoisingStage):
     ) -> None:
         self.config, self.dtype = config, pick_dtype(config.dtype, device)
         self.vae = autoencoder(config)
-        self.codec = latents.load(self.vae, device)
+        self.codec = codecs.load(self.vae, device)
+        self.space = codecs.continuous(self.codec)
         self.sampler = settled(config.sampler, pictures=self.vae is None)
         self.resolution = self._resolution()
         self.source = loaded or source.load(config.data)
@@ -152,12 +152,12 @@ class UnetStage(DenoisingStage):
         if encoder.dim and not flat(split["train"]["caption"]):
             raise UserError("the pictures have no captions: add some, or train with text=none")
         arguments = network.describe(
-            config.unet, self.codec.channels, encoder, outputs=outputs(config.noise)
+            config.unet, self.space.channels, encoder, outputs=outputs(config.noise)
         )
         positions = self._latent()["size"] ** 2
         super().__init__(
             config, device, split, encoder,
-            arguments=arguments, positions=positions, bins=self.codec.bins,
+            arguments=arguments, positions=positions, bins=self.space.bins,
         )  # fmt: skip
         clean, times = self._clean(split["train"], "train"), Times(config, self.denoiser)
         self.feed = Shuffled(UnetExamples(clean, self.captions, config, times), config.seed)
@@ -175,7 +175,7 @@ class UnetStage(DenoisingStage):
             )
         resolution = chosen or trained
         assert resolution is not None
-        size = resolution // self.codec.factor
+        size = resolution // self.space.factor
         if size % self.config.unet.factor:
             raise UserError(
                 f"the latent of {size} x {size} is not divisible by {self.config.unet.factor}, "
@@ -254,8 +254,8 @@ class UnetStage(DenoisingStage):
         )
 
     def _latent(self) -> dict[str, int]:
-        size = self.resolution // self.codec.factor
-        return {"channels": self.codec.channels, "size": size}
+        size = self.resolution // self.space.factor
+        return {"channels": self.space.channels, "size": size}
 
     def card(self, folder: Path) -> tuple[dict[str, Any], Fill]:
         card = {

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dmtool import text
-from dmtool.codecs.latents import BINS
+from dmtool.codecs import BINS
 from dmtool.cond import Cond
 from dmtool.config.stages import TrainUpsampler
 from dmtool.data import source

@@ -9,7 +9,7 @@ from exact import Mixture
 
 from dmtool.chain.pipeline import Pipeline
 from dmtool.chain.request import Request
-from dmtool.codecs import latents
+from dmtool import codecs
 from dmtool.config import words
 from dmtool.config.compose import composed
 from dmtool.config.tuning import TuneSampler
@@ -43,7 +43,7 @@ def chain(kind, chosen):
     )
     return Pipeline(
         generator=generator,
-        codec=latents.load(None, CPU),
+        codec=codecs.load(None, CPU),
         upsampler=None,
         device=CPU,
         dtype=torch.float32,
