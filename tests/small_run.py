@@ -9,8 +9,7 @@ from cards import SHA
 from tiny import trainer
 
 import dmtool
-from dmtool import runs
-from dmtool import codecs
+from dmtool import codecs, runs
 from dmtool.config.compose import composed
 from dmtool.config.using import Upscale
 from dmtool.config.validation import validate

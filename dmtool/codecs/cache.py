@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dmtool.codecs.codec import Codec, continuous
+from dmtool.codecs.codec import Codec
+from dmtool.codecs.space import continuous
 from dmtool.device import autocast
 from dmtool.files.shards import Shards, Tensors, compact, filled
 
@@ -56,6 +57,6 @@ def cached(
 
     computing = str(dtype).removeprefix("torch.")
     key = {"format": FORMAT, **key, "space": codec.space_id, "dtype": computing}
-    space = continuous(codec)
+    space = continuous(codec.space)
     row_bytes = 2 * space.channels * pixels // space.factor**2
     return Cached(filled("latents", key, count, row_bytes, encode))

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from dmtool.codecs import latents
 from dmtool.codecs.pixels import Pixels
-from dmtool.codecs.space import Continuous, Space
-from dmtool.errors import UserError
+from dmtool.codecs.space import Space
 from dmtool.runs import Artifact
 
 
@@ -39,13 +38,3 @@ KINDS: dict[str, Callable[[Artifact, torch.device], Codec]] = {"kl": latents.loa
 def load(artifact: Artifact | None, device: torch.device) -> Codec:
     """The codec of an autoencoder's artifact; pixels for None."""
     return Pixels() if artifact is None else KINDS[artifact.card["kind"]](artifact, device)
-
-
-def continuous(codec: Codec) -> Continuous:
-    """The space of a codec whose codes are numbers; UserError for ids, which have no noise."""
-    if isinstance(codec.space, Continuous):
-        return codec.space
-    raise UserError(
-        f"this autoencoder makes ids below {codec.space.vocabulary}, and a noise predictor needs "
-        "numbers: take another autoencoder, or codec=pixels"
-    )

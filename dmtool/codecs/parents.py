@@ -18,11 +18,12 @@ def load_codec(artifact: Artifact, device: torch.device) -> Codec:
     if "vae" not in artifact.card["parents"]:
         return load(None, device)
     codec, card = load(parent_vae(artifact), device), artifact.card
-    latent, made = card["latent"], codec.space.shape(card["resolution"])
-    if made != (latent["channels"], latent["size"], latent["size"]):
+    size, factor = card["latent"]["size"], codec.space.factor
+    paints, made = (card["latent"]["channels"], size, size), codec.space.shape(size * factor)
+    if (paints, size * factor) != (made, card["resolution"]):
         raise UserError(
-            f"{artifact.path} paints {latent} for pictures of {card['resolution']}, and its "
-            f"autoencoder makes codes of {' x '.join(map(str, made))} of them"
+            f"{artifact.path} paints {card['latent']} for pictures of {card['resolution']}, and "
+            f"its autoencoder makes codes of {' x '.join(map(str, made))} at 1/{factor} of the size"
         )
     return codec
 

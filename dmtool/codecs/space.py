@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dmtool.errors import UserError
+
 
 @dataclass(frozen=True)
 class Continuous:
@@ -37,3 +39,13 @@ class Discrete:
 
 
 Space = Continuous | Discrete
+
+
+def continuous(space: Space) -> Continuous:
+    """The same space; UserError for ids, to which no noise can be added."""
+    if isinstance(space, Continuous):
+        return space
+    raise UserError(
+        f"this autoencoder makes ids below {space.vocabulary}, and a noise predictor needs "
+        "numbers: take another autoencoder, or codec=pixels"
+    )

@@ -1,4 +1,4 @@
-"""How probable codes are to a noise predictor, without guidance: a bound, and the flow's density."""
+"""How probable codes are to a noise predictor without guidance: a bound, and the flow's density."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dmtool.diffusion.likelihood import calls, flow_likelihood, variational_boun
 from dmtool.diffusion.network import condition
 from dmtool.diffusion.samplers import Key, PictureNoise
 from dmtool.diffusion.sampling import grid
-from dmtool.generators.generator import Bits, estimate, stacked
+from dmtool.generators.generator import Bits
 from dmtool.text import TextEncoder
 
 
@@ -135,3 +135,15 @@ class DiffusionDensity:
 
 def _noise(purpose: str, keys: Sequence[Key]) -> PictureNoise:
     return PictureNoise([(seed, purpose, i) for seed, i in keys])
+
+
+def stacked(figures: Sequence[Bits], name: str) -> Tensor:
+    """One figure of all codes [N, ...]."""
+    return torch.stack([each[name] for each in figures])
+
+
+def estimate(values: Tensor) -> dict[str, float | None]:
+    """The mean over codes, and its standard error (None of a single one)."""
+    n = len(values)
+    error = (values.std() / math.sqrt(n)).item() if n > 1 else None
+    return {"mean": values.mean().item(), "standard_error": error}

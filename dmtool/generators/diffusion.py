@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import torch
 
 from dmtool import runs
+from dmtool.codecs import Space, continuous
 from dmtool.cond import Cond
 from dmtool.config.guidance import Guidance
 from dmtool.config.sampling import Sampler
-from dmtool.config.using import Use
+from dmtool.config.using import EvalNll, Use
 from dmtool.diffusion import guiding, network
 from dmtool.diffusion.denoise import Denoise, Denoiser
 from dmtool.diffusion.guidance import Bad, Tally
@@ -22,6 +23,7 @@ from dmtool.diffusion.samplers import Known, Step, last
 from dmtool.diffusion.sampling import settled, thresholded, times, trajectory
 from dmtool.diffusion.trained import load_denoiser
 from dmtool.errors import UserError
+from dmtool.generators.density import DiffusionDensity
 from dmtool.generators.generator import Prompted, Wrap
 from dmtool.runs import Artifact
 from dmtool.text import TextEncoder
@@ -30,7 +32,7 @@ from dmtool.text.blend import Prompt
 
 @dataclass(frozen=True)
 class DiffusionModel:
-    """A trained noise predictor and what it hears by, see `generator.Trained`."""
+    """A trained noise predictor and what it hears by, see `generator.Trained` and `HasDensity`."""
 
     artifact: Artifact
     denoiser: Denoiser
@@ -56,6 +58,10 @@ class DiffusionModel:
             bad=find_bad(config, self),
             perturbed=perturbed(chosen, self.denoiser),
         )
+
+    def density(self, config: EvalNll, space: Space) -> DiffusionDensity:
+        numbers = continuous(space)
+        return DiffusionDensity(config, self.denoiser, self.text, numbers, self.device)
 
     def hearing(self, wrap: Wrap) -> DiffusionModel:
         """See `generator.Generator`."""

@@ -8,11 +8,12 @@ from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 from torch import Tensor
 
+from dmtool.codecs import Space
 from dmtool.config.guidance import Guidance
 from dmtool.config.sampling import Sampler
-from dmtool.config.using import Use
+from dmtool.config.using import EvalNll, Use
 from dmtool.diffusion.noise import Schedule
-from dmtool.diffusion.samplers import Known, Source
+from dmtool.diffusion.samplers import Key, Known, Source
 from dmtool.errors import UserError
 from dmtool.text import TextEncoder
 from dmtool.text.blend import Prompt
@@ -117,9 +118,39 @@ class Tunable(Protocol):
         ...
 
 
+Bits = dict[str, Tensor]
+"""Bits per dimension by name, of one code or of a batch [B, ...] of them."""
+
+
+class Density(Protocol):
+    """How probable codes are; `unit` says whose dimensions its bits are per."""
+
+    @property
+    def unit(self) -> str: ...
+
+    def bits(self, codes: Tensor, captions: Sequence[str], keys: Sequence[Key]) -> Bits:
+        """Of a batch of codes, on their device. What is random of each is drawn from its key."""
+        ...
+
+    def result(self, figures: Sequence[Bits]) -> dict[str, dict[str, Any]]:
+        """What is to be said of so many codes' bits, for JSON: `figures`, of the `protocol` what is
+        the density's own, and more by name."""
+        ...
+
+
+@runtime_checkable
+class HasDensity(Protocol):
+    """A model of a generator that says how probable codes are."""
+
+    def density(self, config: EvalNll, space: Space) -> Density:
+        """UserError for the codes of a space that it does not paint."""
+        ...
+
+
 WORDS: dict[type, str] = {
     Editable: "a generator that can begin with a picture",
     Tunable: "a sampler's steps",
+    HasDensity: "a density",
 }
 """Of each protocol, what a generator lacks that does not fulfil it."""
 

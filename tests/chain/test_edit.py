@@ -6,11 +6,11 @@ import torch
 from cards import of_pixels
 from PIL import Image
 
+from dmtool import codecs
 from dmtool.chain.edit import Edit
 from dmtool.chain.options import MaskFrom
 from dmtool.chain.pipeline import Pipeline
 from dmtool.chain.request import Request
-from dmtool import codecs
 from dmtool.config.compose import composed
 from dmtool.config.using import SampleConfig
 from dmtool.config.validation import validate

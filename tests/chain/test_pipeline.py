@@ -6,9 +6,9 @@ import pytest
 import torch
 from cards import of_pixels as card
 
+from dmtool import codecs
 from dmtool.chain.pipeline import Pipeline
 from dmtool.chain.request import Request
-from dmtool import codecs
 from dmtool.codecs.pixels import Pixels
 from dmtool.config.compose import composed
 from dmtool.config.using import SampleConfig

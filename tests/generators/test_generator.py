@@ -15,9 +15,11 @@ from dmtool import runs
 from dmtool.chain.edit import Edit
 from dmtool.config.compose import composed
 from dmtool.config.tuning import TuneSampler
+from dmtool.config.using import EvalNll
 from dmtool.config.validation import validate
 from dmtool.errors import UserError
 from dmtool.generators import kinds
+from dmtool.measure.likelihood import nll
 from dmtool.measure.tune.tune import tune
 from dmtool.text import TextEncoder
 from dmtool.text.encoder import NoTextEncoder
@@ -77,7 +79,12 @@ def tuned(run):
     tune(validate(composed("tune_sampler", [f"run={run}"]), TuneSampler), None)
 
 
+def measured(run):
+    nll.run(validate(composed("eval_nll", [f"run={run}"]), EvalNll), None)
+
+
 @pytest.mark.parametrize(("command", "act", "lacks"), [
+    ("eval-nll", measured, "a density"),
     ("--init", edited, "a generator that can begin with a picture"),
     ("tune-sampler", tuned, "a sampler's steps"),
 ])  # fmt: skip

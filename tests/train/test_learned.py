@@ -11,8 +11,7 @@ from safetensors.torch import load_file
 from tiny import trainer
 
 import dmtool
-from dmtool import runs
-from dmtool import codecs
+from dmtool import codecs, runs
 from dmtool.config import compose
 from dmtool.config.parts import DataPlace
 from dmtool.config.using import EvalNll

@@ -143,7 +143,7 @@ class UnetStage(DenoisingStage):
         self.config, self.dtype = config, pick_dtype(config.dtype, device)
         self.vae = autoencoder(config)
         self.codec = codecs.load(self.vae, device)
-        self.space = codecs.continuous(self.codec)
+        self.space = codecs.continuous(self.codec.space)
         self.sampler = settled(config.sampler, pictures=self.vae is None)
         self.resolution = self._resolution()
         self.source = loaded or source.load(config.data)

@@ -7,9 +7,9 @@ import torch
 from cards import of_pixels
 from exact import Mixture
 
+from dmtool import codecs
 from dmtool.chain.pipeline import Pipeline
 from dmtool.chain.request import Request
-from dmtool import codecs
 from dmtool.config import words
 from dmtool.config.compose import composed
 from dmtool.config.tuning import TuneSampler
