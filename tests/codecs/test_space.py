@@ -44,7 +44,7 @@ def test_a_kind_makes_its_own_codec_whose_codes_are_of_its_space(coarse):
     codec = load(coarse[0], CPU)
     codes = codec.encode(torch.linspace(-1, 1, 2 * 3 * 32 * 32).reshape(2, 3, 32, 32))
     assert codes.shape == (2, *codec.space.shape(32)) == (2, 8, 8)
-    assert 0 <= codes.min() and codes.max() < codec.space.vocabulary
+    assert codes.min() >= 0 and codes.max() < codec.space.vocabulary
     assert codec.decode(codes).shape == (2, 3, 32, 32)
     assert Continuous(channels=5, factor=4).shape(32) == (5, 8, 8)
 

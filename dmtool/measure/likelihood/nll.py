@@ -40,7 +40,7 @@ def run(config: EvalNll, out: Path | None) -> None:
             artifact.card, runs.run_dir(run, config.root) / "unet", config.data, size
         )
         mine = group.share(real.rows(config.count, config.split))
-        bits = Measured(config, density, codec, device).bits(real, mine)
+        bits = DensityMeter(config, density, codec, device).bits(real, mine)
         bar = tqdm(bits, total=len(mine), desc="measuring", unit="pic", disable=group.silent)
         figures = group.merge(list(bar))
         if group.main:
@@ -53,7 +53,7 @@ def run(config: EvalNll, out: Path | None) -> None:
 
 
 @dataclass(frozen=True)
-class Measured:
+class DensityMeter:
     """A density, and the codec of the space that it is over."""
 
     config: EvalNll
