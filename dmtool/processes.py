@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from dmtool.alive import SILENT, Alive
+from dmtool.device import pick_device
 from dmtool.errors import UserError
 
 if TYPE_CHECKING:
@@ -101,6 +102,24 @@ class Group:
 
 ALONE = Group()
 """The group of a command of one process."""
+
+
+class Computing(Protocol):
+    """The config of a command that computes."""
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def timeout(self) -> float: ...
+
+
+@contextmanager
+def of(config: Computing) -> Iterator[tuple[Group, torch.device]]:
+    """The group of all processes of a command, and the device that this one computes on."""
+    device = pick_device(config.device)
+    with started(device, config.timeout) as group:
+        yield group, device
 
 
 @contextmanager

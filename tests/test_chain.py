@@ -170,7 +170,7 @@ def test_a_tuned_setting_is_what_sampling_begins_with(home, dmtool):
              "guidance.scale=2", "guidance.interval.high=4", "guided.scales=[2]",
              "guided.intervals=[[0,4]]", "guided.count=4"]  # fmt: skip
     words = [f"root={home / 'runs'}", "run=tiny", *words]
-    tune.tune(validate(composed("tune_sampler", words), TuneSampler), None)
+    tune.run(validate(composed("tune_sampler", words), TuneSampler), None)
     artifact = runs.find("tiny", "unet", home / "runs")
     stored = defaults.read(artifact)
     assert (stored.settings.sampler.kind, stored.settings.sampler.calls) == ("euler", 3)

@@ -29,9 +29,8 @@ WHITE = (255, 255, 255)
 
 def reconstruct(config: Reconstruct, files: Sequence[Path], out: Path | None) -> None:
     """Write each picture as the run's autoencoder gives it back, and print its PSNR."""
-    device = pick_device(config.device)
     places = _places(files, "reconstructed", config, out)
-    with processes.started(device, config.timeout) as group:
+    with processes.of(config) as (group, device):
         codec = codecs.load(runs.find(config.run, "vae", config.root, config.artifact), device)
 
         def through(picture: Tensor) -> Tensor:
@@ -48,8 +47,7 @@ def reconstruct(config: Reconstruct, files: Sequence[Path], out: Path | None) ->
 
 def upscale(config: Upscale, files: Sequence[Path], prompt: str, out: Path | None) -> None:
     """Write each picture enlarged by the run's upsampler."""
-    device = pick_device(config.device)
-    with processes.started(device, config.timeout) as group:
+    with processes.of(config) as (group, device):
         artifact = runs.find(config.run, "upsampler", config.root, config.artifact)
         upsampler = upsampling.load(artifact, config.augmentation, config.sampler, device)
         places = _places(files, f"x{upsampler.factor}", config, out)

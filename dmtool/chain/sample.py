@@ -21,7 +21,6 @@ from dmtool.chain.pipeline import Picture
 from dmtool.chain.request import Request, requests
 from dmtool.chain.weighted import check_weights, weighted
 from dmtool.config.using import Animation, SampleConfig
-from dmtool.device import pick_device
 from dmtool.diffusion.samplers import Mix
 from dmtool.draw import animation
 from dmtool.draw.sheet import contact_sheet, tile
@@ -40,7 +39,7 @@ def sample(config: SampleConfig, options: SampleOptions) -> None:
     Each picture is made by one process. The sheet of all, the films, and animations of ways from
     one picture to another stand beside that directory, which holds pictures alone.
     """
-    with processes.started(pick_device(config.device), config.timeout) as group:
+    with processes.of(config) as (group, _):
         animation.check(config.animation)
         edit = _edit(config, options)
         chain = weighted(pipeline.load(config))

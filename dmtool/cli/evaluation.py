@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,14 @@ APART = ("run", "split")
 """The keys that say where the jobs of a sweep write."""
 
 Out = Annotated[str | None, typer.Option(help="JSON file; default: in RUN/eval.")]
+
+
+def measured(name: str, arguments: Sequence[str], out: str | None) -> None:
+    """A command of the table `tasks.EVALUATIONS`."""
+    from dmtool.cli import hydra_main, tasks
+
+    task = partial(tasks.measure, name=name, out=out)
+    hydra_main.run(name, task, arguments, apart=APART, out=out)
 
 
 @app.command("eval-fid", context_settings=HYDRA, epilog=OVERRIDES)
@@ -52,37 +61,25 @@ def stats(
 @app.command("eval-nll", context_settings=HYDRA, epilog=OVERRIDES)
 def eval_nll(context: typer.Context, out: Out = None) -> None:
     """Measure how probable real pictures are to a run's noise predictor, in bits per dimension."""
-    from dmtool.cli import hydra_main, tasks
-
-    task = partial(tasks.eval_nll, out=out)
-    hydra_main.run("eval_nll", task, context.args, apart=APART, out=out)
+    measured("eval_nll", context.args, out)
 
 
 @app.command("eval-vae", context_settings=HYDRA, epilog=OVERRIDES)
 def eval_vae(context: typer.Context, out: Out = None) -> None:
     """Measure a run's autoencoder: real pictures beside their reconstructions."""
-    from dmtool.cli import hydra_main, tasks
-
-    task = partial(tasks.eval_vae, out=out)
-    hydra_main.run("eval_vae", task, context.args, apart=APART, out=out)
+    measured("eval_vae", context.args, out)
 
 
 @app.command("eval-upsampler", context_settings=HYDRA, epilog=OVERRIDES)
 def eval_upsampler(context: typer.Context, out: Out = None) -> None:
     """Measure a run's upsampler beside bicubic and Lanczos enlargement."""
-    from dmtool.cli import hydra_main, tasks
-
-    task = partial(tasks.eval_upsampler, out=out)
-    hydra_main.run("eval_upsampler", task, context.args, apart=APART, out=out)
+    measured("eval_upsampler", context.args, out)
 
 
 @app.command("eval-memory", context_settings=HYDRA, epilog=OVERRIDES)
 def eval_memory(context: typer.Context, out: Out = None) -> None:
     """Compare a run's samples with the training pictures nearest to them."""
-    from dmtool.cli import hydra_main, tasks
-
-    task = partial(tasks.eval_memory, out=out)
-    hydra_main.run("eval_memory", task, context.args, apart=APART, out=out)
+    measured("eval_memory", context.args, out)
 
 
 @app.command(context_settings=HYDRA, epilog=OVERRIDES)

@@ -105,7 +105,7 @@ def tune_sampler(
     with exit_codes():
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise UserError("tune-sampler is the work of one process: start it without a launcher")
-    task = partial(tasks.tune_sampler, out=out)
+    task = partial(tasks.measure, name="tune_sampler", out=out)
     hydra_main.run("tune_sampler", task, context.args, apart=("run", "artifact"), out=out)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -36,6 +37,29 @@ from dmtool.say import say
 
 C = TypeVar("C", bound=Train)
 S = TypeVar("S", bound=Tuned)
+
+
+class Evaluation(NamedTuple):
+    """A command that measures: its config, the module of dmtool.measure whose `run` does it, what
+    it writes, how the names of pictures end that it draws beside that, and whether it begins with
+    an artifact's own defaults."""
+
+    schema: Any
+    module: str
+    writes: outputs.ResultKind = outputs.EVALUATION
+    draws: tuple[str, ...] = ()
+    tuned: bool = False
+
+
+EVALUATIONS = {
+    "eval_nll": Evaluation(EvalNll, "likelihood.nll"),
+    "eval_vae": Evaluation(EvalVae, "decoders.vae", draws=("-worst.png",)),
+    "eval_upsampler": Evaluation(EvalUpsampler, "decoders.upsampling", draws=("-worst.png",)),
+    "eval_memory": Evaluation(
+        EvalMemory, "memory.memory", draws=("-closest.png", "-held-out.png"), tuned=True
+    ),
+    "tune_sampler": Evaluation(TuneSampler, "tune.tune", outputs.DEFAULTS),
+}
 
 
 def train(config: DictConfig, stage: str) -> None:
@@ -92,49 +116,13 @@ def stats(config: DictConfig, pictures: str, out: str, rows: bool) -> None:
         keeping.run(checked, Path(pictures), path, rows)
 
 
-def eval_nll(config: DictConfig, out: str | None) -> None:
+def measure(config: DictConfig, name: str, out: str | None) -> None:
+    """A command whose config and result's place are all that it is told."""
     with _job():
-        checked = validate(config, EvalNll)
-        path = _file(out, outputs.EVALUATION)
-        from dmtool.measure.likelihood import nll
-
-        nll.run(checked, path)
-
-
-def tune_sampler(config: DictConfig, out: str | None) -> None:
-    with _job():
-        checked = validate(config, TuneSampler)
-        path = _file(out, outputs.DEFAULTS)
-        from dmtool.measure import tune
-
-        tune.tune(checked, path)
-
-
-def eval_vae(config: DictConfig, out: str | None) -> None:
-    with _job():
-        checked = validate(config, EvalVae)
-        path = _file(out, outputs.EVALUATION, "-worst.png")
-        from dmtool.measure.decoders import vae
-
-        vae.run(checked, path)
-
-
-def eval_upsampler(config: DictConfig, out: str | None) -> None:
-    with _job():
-        checked = validate(config, EvalUpsampler)
-        path = _file(out, outputs.EVALUATION, "-worst.png")
-        from dmtool.measure.decoders import upsampling
-
-        upsampling.run(checked, path)
-
-
-def eval_memory(config: DictConfig, out: str | None) -> None:
-    with _job():
-        checked = _tuned(config, EvalMemory)
-        path = _file(out, outputs.EVALUATION, "-closest.png", "-held-out.png")
-        from dmtool.measure.memory import memory
-
-        memory.run(checked, path)
+        each = EVALUATIONS[name]
+        checked = _tuned(config, each.schema) if each.tuned else validate(config, each.schema)
+        path = _file(out, each.writes, *each.draws)
+        import_module(f"dmtool.measure.{each.module}").run(checked, path)
 
 
 def duplicates(config: DictConfig, out: str | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dmtool import processes, runs
+from dmtool import processes
 from dmtool.chain import pipeline
 from dmtool.chain.pipeline import Pipeline
 from dmtool.chain.request import Request
 from dmtool.config.using import EvalFid
-from dmtool.device import pick_device
 from dmtool.errors import UserError
-from dmtool.files.atomic import write_json
 from dmtool.files.digests import digest
 from dmtool.measure import generated, lines, measures, real_pictures
 from dmtool.measure.distances.lot import Lot
@@ -26,9 +23,9 @@ from dmtool.measure.features.features import FeatureExtractor
 from dmtool.measure.folders import compare_folders
 from dmtool.measure.generated import Reference
 from dmtool.measure.measures import RETRIEVAL
-from dmtool.measure.record import result, shared_networks
+from dmtool.measure.published import place, publish
+from dmtool.measure.record import result, settings, shared_networks
 from dmtool.processes import Group
-from dmtool.say import say
 
 
 def folders(config: EvalFid, real: Path, fake: Path, out: Path | None) -> None:
@@ -36,15 +33,13 @@ def folders(config: EvalFid, real: Path, fake: Path, out: Path | None) -> None:
     wanted = [name for name in config.metrics if name != RETRIEVAL]
     if not wanted:
         raise UserError("retrieval needs a run's captions: name other metrics for two folders")
-    with _processes(config) as group:
-        extractor = extractors.load(config.extractor, pick_device(config.device))
+    with processes.of(config) as (group, device):
+        extractor = extractors.load(config.extractor, device)
         found = compare_folders(
             real, fake, extractor, config.batch_size, wanted, config.seed, group, config.max_real
         )
         if group.main:
-            say(lines.text(found))
-            if out:
-                write_json(out, found)
+            publish(found, lines.text(found), out)
 
 
 def run(config: EvalFid, out: Path | None) -> None:
@@ -53,19 +48,11 @@ def run(config: EvalFid, out: Path | None) -> None:
     The reference, and the gallery of retrieval, are all pictures of the set; the protocol is that
     of `evaluate.generated`. Every picture is made, and seen, by one process.
     """
-    with _processes(config) as group:
+    with processes.of(config) as (group, _):
         found = measure(config, group)
         if group.main:
-            path = (
-                out or runs.run_dir(config.run, config.root) / "eval" / f"fid-{config.split}.json"
-            )
-            write_json(path, found)
-            say(f"captions of the split {config.split!r}", lines.text(found))
-            say(f"written to {path}")
-
-
-def _processes(config: EvalFid) -> AbstractContextManager[Group]:
-    return processes.started(pick_device(config.device), config.timeout)
+            text = f"captions of the split {config.split!r}\n{lines.text(found)}"
+            publish(found, text, out or place(config, f"fid-{config.split}"))
 
 
 def measure(config: EvalFid, group: Group) -> dict[str, Any]:
@@ -96,8 +83,7 @@ def measure(config: EvalFid, group: Group) -> dict[str, Any]:
     found = result(extractor, figures, config.metrics, protocol)
     shared = shared_networks({extractor.name: extractor.sha256}, chain.card)
     found["warnings"] += shared
-    how = {"ema": chain.card["ema"], "network_took_part": bool(shared)}
-    return found | {"settings": chain.settings() | how}
+    return found | {"settings": settings(chain, shared)}
 
 
 def _fake(

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dmtool.chain.pipeline import Pipeline
 from dmtool.measure.features.features import FeatureExtractor
 from dmtool.measure.measures import Figures, fewest, protocols, too_few
 
@@ -109,6 +110,11 @@ def shared_networks(networks: Mapping[str, str], card: Mapping[str, Any]) -> lis
         for name, sha256 in networks.items()
         if sha256 == taught
     ]
+
+
+def settings(chain: Pipeline, shared: Sequence[str]) -> dict[str, Any]:
+    """How a chain's pictures are made, and whether networks that judge them took part."""
+    return chain.settings() | {"ema": chain.card["ema"], "network_took_part": bool(shared)}
 
 
 def paired_warnings(n: int, dim: int) -> list[str]:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from dmtool import processes
 from dmtool.config.using import Stats
-from dmtool.device import pick_device
 from dmtool.errors import UserError
 from dmtool.measure import folders
 from dmtool.measure.features import extractors, statistics
@@ -18,8 +17,7 @@ def run(config: Stats, place: Path, out: Path, rows: bool) -> None:
 
     Raises UserError as `folders.load` does, and if rows are wanted of statistics without any.
     """
-    device = pick_device(config.device)
-    with processes.started(device, config.timeout) as group:
+    with processes.of(config) as (group, device):
         extractor = extractors.load(config.extractor, device)
         found = folders.load(place, extractor, config.batch_size, group)
         moments = found.moments(group)

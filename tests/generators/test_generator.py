@@ -19,8 +19,8 @@ from dmtool.config.using import EvalNll
 from dmtool.config.validation import validate
 from dmtool.errors import UserError
 from dmtool.generators import kinds
+from dmtool.measure import tune
 from dmtool.measure.likelihood import nll
-from dmtool.measure.tune.tune import tune
 from dmtool.text import TextEncoder
 from dmtool.text.encoder import NoTextEncoder
 
@@ -76,7 +76,7 @@ def edited(run):
 
 
 def tuned(run):
-    tune(validate(composed("tune_sampler", [f"run={run}"]), TuneSampler), None)
+    tune.run(validate(composed("tune_sampler", [f"run={run}"]), TuneSampler), None)
 
 
 def measured(run):

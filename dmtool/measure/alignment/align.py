@@ -18,14 +18,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dmtool import processes, runs
+from dmtool import processes
 from dmtool.chain import pipeline
 from dmtool.chain.pipeline import Pipeline, Request
 from dmtool.config.evaluating import EvalAlign
 from dmtool.data.judge import look
-from dmtool.device import pick_device
 from dmtool.errors import UserError
-from dmtool.files.atomic import write_json
 from dmtool.files.digests import digest
 from dmtool.measure import real_pictures
 from dmtool.measure.alignment import align_lines, clip, prompt_sets
@@ -37,9 +35,9 @@ from dmtool.measure.captioned_folder import captioned, read_picture, read_square
 from dmtool.measure.decoders.decoded import decoded
 from dmtool.measure.features import extractors
 from dmtool.measure.features.features import FeatureExtractor
-from dmtool.measure.record import shared_networks, versions
+from dmtool.measure.published import place, publish
+from dmtool.measure.record import settings, shared_networks, versions
 from dmtool.processes import Group
-from dmtool.say import say
 
 Looks = dict[str, Callable[[Sequence[Tensor]], Sequence[Any]]]
 """Ways to look at pictures uint8 [3, H, W]: each gives something for every one of them."""
@@ -50,7 +48,7 @@ def run(config: EvalAlign, out: Path | None) -> None:
 
     Every picture is made, and seen, by one process.
     """
-    with processes.started(pick_device(config.device), config.timeout) as group:
+    with processes.of(config) as (group, _):
         chain = pipeline.load(config)
         if not chain.generator.text.dim:
             raise UserError(
@@ -60,16 +58,16 @@ def run(config: EvalAlign, out: Path | None) -> None:
         prompts = prompt_sets.PROMPT_SETS[config.prompts](config, real)
         result = _of_run(config, chain, real, prompts, group)
         if group.main:
-            path = runs.run_dir(config.run, config.root) / "eval" / f"align-{prompts.name}.json"
-            _say(result, prompts.name, out or path)
+            path = out or place(config, f"align-{prompts.name}")
+            publish(result, align_lines.text(result, prompts.name), path)
 
 
 def folder(config: EvalAlign, fake: Path, out: Path | None) -> None:
     """Look at a folder of captioned pictures, print the figures and write them to `out`."""
-    with processes.started(pick_device(config.device), config.timeout) as group:
+    with processes.of(config) as (group, device):
         pairs = captioned(fake)
         captions = CaptionSet(name=str(fake), captions=[caption for _, caption in pairs])
-        model = _clip(config)
+        model = _clip(config, device)
         looks = _looks(model, captions.captions)
         if not looks:
             raise UserError(
@@ -85,14 +83,7 @@ def folder(config: EvalAlign, fake: Path, out: Path | None) -> None:
                 "protocol": {"prompts": digest(captions.captions)},
                 "settings": {"fake": str(fake)},
             }
-            _say(result, captions.name, out)
-
-
-def _say(result: dict[str, Any], name: str, path: Path | None) -> None:
-    say(align_lines.text(result, name))
-    if path:
-        write_json(path, result)
-        say(f"written to {path}")
+            publish(result, align_lines.text(result, captions.name), out)
 
 
 def _of_run(
@@ -103,7 +94,7 @@ def _of_run(
     group: Group,
 ) -> dict[str, Any]:
     """The figures with all that they depend on, on the main process."""
-    model = _clip(config)
+    model = _clip(config, chain.device)
     extractor = extractors.load(config.extractor, chain.device) if prompts.rows else None
     known = real.features(extractor, config.batch_size) if extractor else None
     sets = _sets(chain, prompts, model, extractor, config, group)
@@ -112,10 +103,9 @@ def _of_run(
     gallery = Gallery(known, prompts.rows) if known is not None else None
     found = figures(sets, prompts, model, config.batch_size, gallery)
     shared = _shared(chain, model, extractor)
-    how = {"ema": chain.card["ema"], "network_took_part": bool(shared)}
     return _result(found, model, extractor, len(real.keys)) | {
         "protocol": prompts.protocol,
-        "settings": chain.settings() | how,
+        "settings": settings(chain, shared),
         "warnings": [*prompts.warnings, *shared],
     }
 
@@ -172,8 +162,8 @@ def _result(
     }
 
 
-def _clip(config: EvalAlign) -> Clip | None:
-    return clip.load(config.clip, pick_device(config.device)) if config.clip else None
+def _clip(config: EvalAlign, device: torch.device) -> Clip | None:
+    return clip.load(config.clip, device) if config.clip else None
 
 
 def _shared(chain: Pipeline, model: Clip | None, extractor: FeatureExtractor | None) -> list[str]:

@@ -13,20 +13,19 @@ from torch import Tensor
 
 from dmtool import processes, runs
 from dmtool.config.evaluating import EvalDecoder
-from dmtool.device import pick_device
 from dmtool.files import outputs
-from dmtool.files.atomic import write_json
 from dmtool.measure import real_pictures
 from dmtool.measure.decoders import pairs, perceptual
 from dmtool.measure.decoders.pairs import Meter, PicturePair, Results
 from dmtool.measure.distances.frechet import Moments
 from dmtool.measure.features import extractors
 from dmtool.measure.features.feature_set import merged
+from dmtool.measure.published import place, publish
 from dmtool.measure.real_pictures import RealPictures
 from dmtool.measure.record import paired_warnings, record
 from dmtool.processes import Group
 from dmtool.runs import Artifact
-from dmtool.say import columns, say
+from dmtool.say import columns
 
 WORST = 10
 """Pictures that are drawn and listed."""
@@ -74,8 +73,7 @@ def run(
     The worst pictures stand beside the JSON file as a PNG. Every picture is made, and seen, by one
     process.
     """
-    device = pick_device(config.device)
-    with processes.started(device, config.timeout) as group:
+    with processes.of(config) as (group, device):
         artifact = runs.find(config.run, stage, config.root, config.artifact)
         decoder = build(artifact, device)
         size = decoder.resolution
@@ -95,13 +93,11 @@ def run(
                 next(iter(result["figures"].values()))["latents"] = _latents(moments)
             listed = [{"key": real.keys[rows[i]], **measured[i].own} for i in worst]
             result["examples"] = {"worst": listed}
-            folder = runs.run_dir(config.run, config.root) / "eval"
-            path = out or folder / f"{stage}-{config.split}.json"
-            write_json(path, result)
+            path = out or place(config, f"{stage}-{config.split}")
             sheet = path.with_name(f"{path.stem}-worst.png")
             drawn = _sheet(decoder, real, [rows[i] for i in worst], measured, worst)
+            publish(result, summary(result), path, f"; the worst {len(worst)}: {sheet}")
             outputs.save_picture(drawn, sheet)
-            say(f"{summary(result)}\nwritten to {path}; the worst {len(worst)}: {sheet}")
 
 
 def measure(

@@ -14,14 +14,13 @@ from dmtool.codecs import Codec, load_codec
 from dmtool.config.using import EvalNll
 from dmtool.data.batches import batches
 from dmtool.data.transforms import to_tensor
-from dmtool.device import autocast, pick_device, pick_dtype
-from dmtool.files.atomic import write_json
+from dmtool.device import autocast, pick_dtype
 from dmtool.generators import kinds
 from dmtool.generators.generator import Bits, Density, HasDensity, needed
 from dmtool.measure import real_pictures
 from dmtool.measure.likelihood import nll_report
+from dmtool.measure.published import place, publish
 from dmtool.measure.real_pictures import RealPictures
-from dmtool.say import say
 
 
 def run(config: EvalNll, out: Path | None) -> None:
@@ -29,8 +28,7 @@ def run(config: EvalNll, out: Path | None) -> None:
 
     Each picture is measured by one process, its noise drawn from (seed, row) alone.
     """
-    device = pick_device(config.device)
-    with processes.started(device, config.timeout) as group:
+    with processes.of(config) as (group, device):
         artifact = runs.find(config.from_.unet or config.run, "unet", config.root, config.artifact)
         model = needed(kinds.load(artifact, device), HasDensity, "eval-nll")
         codec = load_codec(artifact, device)
@@ -45,11 +43,8 @@ def run(config: EvalNll, out: Path | None) -> None:
         figures = group.merge(list(bar))
         if group.main:
             result = nll_report.result(config, artifact, codec.space, density, figures)
-            folder = runs.run_dir(config.run, config.root) / "eval"
-            path = out or folder / f"nll-{config.split}.json"
-            write_json(path, result)
-            say(nll_report.summary(result))
-            say(f"written to {path}")
+            path = out or place(config, f"nll-{config.split}")
+            publish(result, nll_report.summary(result), path)
 
 
 @dataclass(frozen=True)

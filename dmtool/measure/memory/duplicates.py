@@ -12,11 +12,11 @@ from typing import Any
 from dmtool.config.evaluating import FindDuplicates
 from dmtool.device import pick_device
 from dmtool.files import outputs
-from dmtool.files.atomic import write_json
 from dmtool.measure import real_pictures
 from dmtool.measure.decoders.pairs import side_by_side
 from dmtool.measure.features import extractors
 from dmtool.measure.memory.neighbours import Duplicates, duplicates
+from dmtool.measure.published import publish
 from dmtool.measure.real_pictures import RealPictures
 from dmtool.say import say
 
@@ -40,8 +40,7 @@ def run(config: FindDuplicates, path: Path) -> None:
         "protocol": real.describe(),
         "extractor": extractor.describe(),
     }
-    write_json(path, result)
-    say(f"{summary(result)}\nwritten to {path}")
+    publish(result, summary(result), path)
     if found.pairs:
         _draw(found, real, path.with_name(f"{path.stem}.png"))
 

@@ -19,13 +19,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dmtool import processes, runs
+from dmtool import processes
 from dmtool.chain import pipeline
 from dmtool.chain.pipeline import Pipeline, Request
 from dmtool.config.evaluating import EvalMemory
-from dmtool.device import pick_device
 from dmtool.files import outputs
-from dmtool.files.atomic import write_json
 from dmtool.measure import real_pictures
 from dmtool.measure.decoders.decoded import decoded
 from dmtool.measure.decoders.pairs import side_by_side
@@ -34,6 +32,7 @@ from dmtool.measure.features import extractors, features
 from dmtool.measure.memory import nearness
 from dmtool.measure.memory.nearness import Close
 from dmtool.measure.memory.neighbours import nearest
+from dmtool.measure.published import place, publish
 from dmtool.measure.real_pictures import RealPictures
 from dmtool.measure.record import record
 from dmtool.processes import Group
@@ -81,16 +80,14 @@ class Painter:
 def run(config: EvalMemory, out: Path | None) -> None:
     """Sample one picture for each chosen caption, find their nearest training pictures, write and
     print the figures, and draw the closest pairs beside the JSON file."""
-    with processes.started(pick_device(config.device), config.timeout) as group:
+    with processes.of(config) as (group, _):
         chain = pipeline.load(config)
         real = real_pictures.of_chain(chain, config)
         painter = Painter(chain, real, config.seed)
         result, pairs = _measure(config, painter, group)
         if group.main:
-            folder = runs.run_dir(config.run, config.root) / "eval"
-            path = out or folder / f"memory-{config.split}.json"
-            write_json(path, result)
-            say(f"{summary(result)}\nwritten to {path}")
+            path = out or place(config, f"memory-{config.split}")
+            publish(result, summary(result), path)
             # the samples are painted again: they are not kept while they are measured
             again = list(painter.samples([pair.row for pair in pairs["samples"]]))
             _draw(pairs["samples"], torch.stack(again), real, path, "closest")

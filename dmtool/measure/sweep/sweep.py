@@ -12,12 +12,12 @@ from dmtool.chain import pipeline
 from dmtool.config import words
 from dmtool.config.compose import composed
 from dmtool.config.using import Defaults, Enlarging, EvalFid
-from dmtool.device import pick_device
 from dmtool.draw import plot
 from dmtool.errors import UserError
 from dmtool.files import cache, outputs
 from dmtool.files.atomic import write_json
 from dmtool.measure import compare, fid
+from dmtool.measure.published import place
 from dmtool.measure.record import own_version
 from dmtool.measure.sweep import sweep_plot
 from dmtool.measure.sweep.choices import Setting, combinations
@@ -73,7 +73,7 @@ def sweep(said: Sequence[str], axes: Axes, keep: bool, out: Path | None) -> None
         outputs.file(out / "sweep.json", outputs.EVALUATION)
         outputs.file(out / "sweep.png", outputs.PICTURE)
     configs = [_config(each) for each in settings]
-    with processes.started(pick_device(configs[0].device), configs[0].timeout) as group:
+    with processes.of(configs[0]) as (group, _):
         found = [_measured(config, group) for config in configs]
         if group.main:
             compare.check("the sweep", found, force=False)
@@ -92,8 +92,7 @@ def _measured(config: EvalFid, group: Group) -> dict[str, Any]:
     """The figures of a setting, from its file if it has been measured before."""
     key = {name: value for name, value in asdict(config).items() if name not in NEUTRAL}
     key |= {"checkpoints": _checkpoints(config), "dmtool": own_version()}
-    folder = runs.run_dir(config.run, config.root) / "eval" / "sweep"
-    path = folder / f"{cache.address(key)[:16]}.json"
+    path = place(config, f"sweep/{cache.address(key)[:16]}")
     known = results.known(path)
     if known is not None:
         return known

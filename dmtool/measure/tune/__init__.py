@@ -3,7 +3,7 @@
 from dmtool.measure.tune.bench import Bench, distance, errors, rmse
 from dmtool.measure.tune.settings import explicit, label, parsed
 from dmtool.measure.tune.steps import best_steps, descend
-from dmtool.measure.tune.tune import tune
+from dmtool.measure.tune.tune import run
 
 __all__ = [
     "Bench",
@@ -15,5 +15,5 @@ __all__ = [
     "label",
     "parsed",
     "rmse",
-    "tune",
+    "run",
 ]

@@ -29,7 +29,7 @@ from dmtool.say import say
 Figures = dict[str, Any]
 
 
-def tune(config: TuneSampler, out: Path | None) -> None:
+def run(config: TuneSampler, out: Path | None) -> None:
     """Search, report, and store the winner beside the artifact, or in the file `out`.
 
     First the steps, by the distance to the pictures that the same model makes of the same noise
@@ -110,8 +110,8 @@ def _usual() -> Guidance:
 
 
 def _store(config: TuneSampler, settings: Defaults, found: Figures, out: Path | None) -> Path:
-    run = config.from_.unet or config.run
-    artifact = runs.find(run, "unet", config.root, config.artifact)
+    name = config.from_.unet or config.run
+    artifact = runs.find(name, "unet", config.root, config.artifact)
     path = out or defaults.file(artifact)
     defaults.write(path, artifact, settings, found)
     return path
