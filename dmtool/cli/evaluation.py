@@ -19,7 +19,7 @@ Out = Annotated[str | None, typer.Option(help="JSON file; default: in RUN/eval."
 
 
 def measured(name: str, arguments: Sequence[str], out: str | None) -> None:
-    """A command of the table `tasks.EVALUATIONS`."""
+    """A command of the table `tasks.MEASUREMENTS`."""
     from dmtool.cli import hydra_main, tasks
 
     task = partial(tasks.measure, name=name, out=out)

@@ -39,7 +39,7 @@ C = TypeVar("C", bound=Train)
 S = TypeVar("S", bound=Tuned)
 
 
-class Evaluation(NamedTuple):
+class Measurement(NamedTuple):
     """A command that measures: its config, the module of dmtool.measure whose `run` does it, what
     it writes, how the names of pictures end that it draws beside that, and whether it begins with
     an artifact's own defaults."""
@@ -51,14 +51,14 @@ class Evaluation(NamedTuple):
     tuned: bool = False
 
 
-EVALUATIONS = {
-    "eval_nll": Evaluation(EvalNll, "likelihood.nll"),
-    "eval_vae": Evaluation(EvalVae, "decoders.vae", draws=("-worst.png",)),
-    "eval_upsampler": Evaluation(EvalUpsampler, "decoders.upsampling", draws=("-worst.png",)),
-    "eval_memory": Evaluation(
+MEASUREMENTS = {
+    "eval_nll": Measurement(EvalNll, "likelihood.nll"),
+    "eval_vae": Measurement(EvalVae, "decoders.vae", draws=("-worst.png",)),
+    "eval_upsampler": Measurement(EvalUpsampler, "decoders.upsampling", draws=("-worst.png",)),
+    "eval_memory": Measurement(
         EvalMemory, "memory.memory", draws=("-closest.png", "-held-out.png"), tuned=True
     ),
-    "tune_sampler": Evaluation(TuneSampler, "tune.tune", outputs.DEFAULTS),
+    "tune_sampler": Measurement(TuneSampler, "tune.tune", outputs.DEFAULTS),
 }
 
 
@@ -119,7 +119,7 @@ def stats(config: DictConfig, pictures: str, out: str, rows: bool) -> None:
 def measure(config: DictConfig, name: str, out: str | None) -> None:
     """A command whose config and result's place are all that it is told."""
     with _job():
-        each = EVALUATIONS[name]
+        each = MEASUREMENTS[name]
         checked = _tuned(config, each.schema) if each.tuned else validate(config, each.schema)
         path = _file(out, each.writes, *each.draws)
         import_module(f"dmtool.measure.{each.module}").run(checked, path)
