@@ -6,6 +6,7 @@ import ctypes
 import os
 import resource
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from functools import cache
 
@@ -67,15 +68,15 @@ def _keep_freed_memory() -> None:
                 set_option(option, value)
 
 
+AVAILABLE: dict[str, Callable[[], bool]] = {
+    "cpu": lambda: True,
+    "cuda": torch.cuda.is_available,
+    "mps": torch.backends.mps.is_available,
+}
+
+
 def _available(kind: str) -> bool:
-    match kind:
-        case "cpu":
-            return True
-        case "cuda":
-            return torch.cuda.is_available()
-        case "mps":
-            return torch.backends.mps.is_available()
-    return False
+    return kind in AVAILABLE and AVAILABLE[kind]()
 
 
 def asynchronous(device: torch.device) -> bool:

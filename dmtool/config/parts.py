@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -84,7 +84,14 @@ Data = Annotated[DataBase, Kinds("data", EmojiData, ShapesData, FolderData)]
 
 @dataclass(frozen=True, kw_only=True)
 class MiniLMText(Schema):
-    """The packaged all-MiniLM-L6-v2, frozen; `layers` are concatenated, -1 is the last."""
+    """The packaged all-MiniLM-L6-v2, frozen; `layers` are concatenated, -1 is the last.
+
+    `normalised`: its pooled vector is brought to length 1.
+    """
+
+    normalised: ClassVar[bool] = True
+    dtype: ClassVar[str] = "fp32"
+    padding: ClassVar[str] = "masked"
 
     kind: Literal["minilm"]
     layers: list[int]
@@ -98,6 +105,8 @@ class HFText(Schema):
     `dtype` is what it computes in. `padding`: `native` has CLIP's padding heard like text, as in
     Stable Diffusion; masked is that of all others, and of CLIP with `masked`.
     """
+
+    normalised: ClassVar[bool] = False
 
     kind: Literal["hf"]
     name: Location

@@ -22,8 +22,6 @@ Figures = dict[str, Any]
 
 RETRIEVAL = "retrieval"
 """The one measure that needs more than two sets: which picture belongs to which caption."""
-OF_PAIRS = ("kid", "manifold", "cmmd")
-"""Those that compare all real pictures with one another."""
 
 
 @dataclass(frozen=True)
@@ -52,29 +50,35 @@ class Sets:
         return min(len(self.fake), len(self.real))
 
 
+def _of_any(extractor: FeatureExtractor) -> None:
+    """No extractor is refused."""
+
+
 @dataclass(frozen=True)
 class Measure:
-    """What gives figures of two sets of at least `least` pictures, and by which protocol."""
+    """What gives figures of two sets of at least `least` pictures, and by which protocol.
+
+    `fits` raises a UserError for an extractor that it cannot be of. `pairs`: it compares all real
+    pictures with one another. `logits`: it is of the classifier's.
+    """
 
     least: int
     figures: Callable[[Sets], Figures]
     protocol: dict[str, Any]
+    fits: Callable[[FeatureExtractor], None] = _of_any
+    pairs: bool = False
+    logits: bool = False
 
 
 def check(extractor: FeatureExtractor, wanted: Sequence[str]) -> None:
     """UserError if the extractor does not have what a wanted measure is of."""
-    if "cmmd" in wanted and extractor.kind != "clip":
-        raise UserError(
-            f"CMMD is a distance of CLIP's features, not of {extractor.kind}'s: take "
-            "extractor=clip, or leave cmmd out of metrics"
-        )
-    if "inception_score" in wanted:
-        extractor.logits(torch.zeros(1, extractor.dim))
+    for each in _chosen(wanted).values():
+        each.fits(extractor)
 
 
 def logits(extractor: FeatureExtractor, fake: Rows, wanted: Sequence[str]) -> Rows | None:
     """What the extractor's classifier makes of features [n, d], if a wanted measure is of it."""
-    if "inception_score" not in wanted:
+    if not any(each.logits for each in _chosen(wanted).values()):
         return None
     parts = [extractor.logits(torch.from_numpy(fake[rows])) for rows in blocks(len(fake))]
     return torch.cat(parts).cpu().numpy()
@@ -87,9 +91,10 @@ def measure(sets: Sets, wanted: Sequence[str]) -> Figures:
     measure stand under its name.
     """
     found: Figures = {"n_fake": len(sets.fake), "n_real": len(sets.real)}
-    if len(sets.paired) < len(sets.real) and set(wanted) & set(OF_PAIRS):
+    chosen = _chosen(wanted)
+    if len(sets.paired) < len(sets.real) and any(each.pairs for each in chosen.values()):
         found["n_real_drawn"] = len(sets.paired)
-    for name, each in _chosen(wanted).items():
+    for name, each in chosen.items():
         if sets.fewest >= each.least:
             figures = each.figures(sets)
             found |= figures if name in MEASURES else {name: figures}
@@ -166,6 +171,18 @@ def _inception_score(sets: Sets) -> Figures:
     return {"inception_score": inception_score.inception_score(sets.logits)._asdict()}
 
 
+def _of_clip(extractor: FeatureExtractor) -> None:
+    if extractor.kind != "clip":
+        raise UserError(
+            f"CMMD is a distance of CLIP's features, not of {extractor.kind}'s: take "
+            "extractor=clip, or leave cmmd out of metrics"
+        )
+
+
+def _with_classifier(extractor: FeatureExtractor) -> None:
+    extractor.logits(torch.zeros(1, extractor.dim))
+
+
 MEASURES: dict[str, Measure] = {
     "fd": Measure(2, _fd, {"covariance": "over n - 1, float64, nothing added"}),
     "floor": Measure(2, _floor, {
@@ -179,19 +196,21 @@ MEASURES: dict[str, Measure] = {
     "kid": Measure(2, _kid, {
         "kernel": "(x y / d + 1)^3", "estimate": "unbiased, all pairs",
         "subsets": kid.SUBSETS, "size": kid.SIZE, "seed": kid.SEED,
-    }),
+    }, pairs=True),
     "manifold": Measure(1 + max(manifold.K_PRECISION, manifold.K_DENSITY), _manifold, {
         "precision, recall": f"k = {manifold.K_PRECISION}, with the border",
         "density, coverage": f"k = {manifold.K_DENSITY}, without the border",
-    }),
+    }, pairs=True),
     "mind": Measure(2, _mind, {
         "factor": "3 d", "directions": mind.DIRECTIONS, "seed": mind.SEED,
     }),
-    "cmmd": Measure(1, _cmmd, {"sigma": SIGMA, "estimate": "biased, all pairs", "factor": 1000}),
+    "cmmd": Measure(1, _cmmd, {
+        "sigma": SIGMA, "estimate": "biased, all pairs", "factor": 1000,
+    }, _of_clip, pairs=True),
     "infinity": Measure(2 * infinity.POINTS, _infinity, {
         "sizes": infinity.POINTS, "line": "over 1 / N; the reference's own bias stays in it",
     }),
     "inception_score": Measure(inception_score.SPLITS, _inception_score, {
         "splits": inception_score.SPLITS, "seed": inception_score.SEED,
-    }),
+    }, _with_classifier, logits=True),
 }  # fmt: skip

@@ -47,10 +47,8 @@ class FrozenEncoder(TextEncoder):
     ) -> None:
         self.config, self.name, self._network = config, name, network
         self.device = torch.device(device)
-        self.dtype = DTYPES[config.dtype] if isinstance(config, HFText) else torch.float32
-        self._padded = (
-            network.family.clip and isinstance(config, HFText) and config.padding == "native"
-        )
+        self.dtype = DTYPES[config.dtype]
+        self._padded = network.family.clip and config.padding == "native"
         self._model = model = network.network(self.dtype)
         self._layers = chosen_layers(config.layers, model.config.num_hidden_layers)
         self.max_length = config.max_length
@@ -145,7 +143,7 @@ class FrozenEncoder(TextEncoder):
             pooled: Tensor = out.pooler_output
             return pooled.float()
         mean = out.last_hidden_state.float().mean(1)
-        return normalize(mean, dim=-1) if isinstance(self.config, MiniLMText) else mean
+        return normalize(mean, dim=-1) if self.config.normalised else mean
 
 
 def rounded(states: Tensor) -> Tensor:

@@ -66,8 +66,7 @@ def _frozen(config: MiniLMText | HFText, network: Any) -> TextSizes:
     with torch.device("meta"):
         model = pretrained.unloaded(network)
     width, weights = network.hidden_size, sum(p.numel() for p in model.parameters())
-    dtype = DTYPES[config.dtype] if isinstance(config, HFText) else torch.float32
-    frozen = weights, weights * dtype.itemsize
+    frozen = weights, weights * DTYPES[config.dtype].itemsize
     return TextSizes(len(layers) * width, width, config.max_length, False, *frozen, lambda: None)
 
 

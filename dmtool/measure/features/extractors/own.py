@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dmtool.config.extractors import Own, TorchScriptExtractor, TransformersExtractor
+from dmtool.config.extractors import TorchScriptExtractor, TransformersExtractor
 from dmtool.errors import UserError
 from dmtool.files.digests import file_digest
 from dmtool.measure.features.extractors import build, pretrained
@@ -63,12 +63,15 @@ def script(path: str) -> tuple[nn.Module, str]:
 
 
 def _extractor(
-    config: Own, network: nn.Module, sha256: str, layer: str, device: torch.device
+    config: TorchScriptExtractor | TransformersExtractor,
+    network: nn.Module,
+    sha256: str,
+    layer: str,
+    device: torch.device,
 ) -> FeatureExtractor:
     mean, std = scaled(config.mean, config.std)
-    kind = "torchscript" if isinstance(config, TorchScriptExtractor) else "transformers"
     return build.extractor(
-        kind,
+        config.kind,
         f"FD-domain-{sha256[:8]}@{config.size}",
         sha256,
         Preparation(config.size, config.resize, mean, std, config.fit),
