@@ -70,8 +70,8 @@ def _keep_freed_memory() -> None:
 
 AVAILABLE: dict[str, Callable[[], bool]] = {
     "cpu": lambda: True,
-    "cuda": torch.cuda.is_available,
-    "mps": torch.backends.mps.is_available,
+    "cuda": lambda: torch.cuda.is_available(),
+    "mps": lambda: torch.backends.mps.is_available(),
 }
 
 
