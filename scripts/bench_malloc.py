@@ -24,8 +24,7 @@ from dmtool.cond import Cond
 from dmtool.config.compose import composed
 from dmtool.config.stages import TrainUnet
 from dmtool.config.validation import validate
-from dmtool.diffusion.network import NoisePredictor, describe
-from dmtool.nn.unet import UNet
+from dmtool.diffusion.network import NoisePredictor, backbone, describe
 
 CALLS, WARM, REPEATS = 24, 4, 5
 ROWS, CHANNELS, SIZE, TOKENS = 128, 8, 8, 12
@@ -38,7 +37,7 @@ def timed(keep: bool, overrides: list[str]) -> tuple[float, float]:
     torch.set_num_threads(1)
     config = validate(composed("train_unet", ["experiment=demo_unet", *overrides]), TrainUnet)
     text = SimpleNamespace(dim=768, pooled_dim=384)
-    predictor = NoisePredictor(UNet(**describe(config.unet, CHANNELS, text)), None).eval()
+    predictor = NoisePredictor(backbone(describe(config.unet, CHANNELS, text)), None).eval()
     x = torch.randn(ROWS, CHANNELS, SIZE, SIZE)
     cond = Cond(torch.randn(ROWS, TOKENS, text.dim), pooled=torch.randn(ROWS, text.pooled_dim))
     dtype = device.pick_dtype("auto", torch.device("cpu"))

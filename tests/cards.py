@@ -8,6 +8,7 @@ COMMON = {
     "ema": {"kind": "power", "sigma_rel": 0.05}, "parents": {},
 }  # fmt: skip
 UNET = {
+    "kind": "unet",
     "patch": 1, "widths": [8], "blocks": [1], "depths": [0], "middle_depth": 0, "heads": 2,
     "groups": 2, "modulation": "add", "gate": "silu", "text_width": None, "dropout": 0.0,
     "channels": 3, "text_dim": None, "pooled_dim": None, "images": {}, "levels": [],
@@ -25,12 +26,12 @@ VAE = COMMON | {
     "space_id": SHA, "consumes": "pictures", "produces": "latents",
 }  # fmt: skip
 PREDICTOR = COMMON | {
-    "role": "noise predictor", "kind": "unet", "resolution": 8, "network": UNET,
+    "role": "generator", "kind": "diffusion", "resolution": 8, "network": UNET,
     "latent": {"channels": 3, "size": 8}, "space_id": "pixels", "consumes": "captions",
     "produces": "pictures", "noise": FLOW, "text": TEXT,
 }  # fmt: skip
 UPSAMPLER = COMMON | {
-    "role": "upsampler", "kind": "unet", "resolution": 16, "factor": 2,
+    "role": "upsampler", "kind": "diffusion", "resolution": 16, "factor": 2,
     "network": UNET | {"images": {"low_res": 3}, "levels": ["low_res_level"]},
     "augmentation": 0.3, "sample_augmentation": 0.1, "consumes": "pictures",
     "produces": "pictures", "noise": FLOW, "text": TEXT,

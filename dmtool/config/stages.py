@@ -74,7 +74,7 @@ class Preview(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainUnet(Train):
-    stage, role = "unet", "noise predictor"
+    stage, role = "unet", "generator"
     figures: ClassVar[Figures] = {"val_loss": min}
 
     codec: Literal["vae", "pixels"]

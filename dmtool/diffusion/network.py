@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Protocol
 
@@ -19,6 +19,8 @@ from dmtool.nn.uncertainty import Uncertainty
 from dmtool.nn.unet import UNet
 from dmtool.text import TextEncoder
 from dmtool.text.blend import Prompt, ends, mixed
+
+KINDS: dict[str, Callable[..., Backbone]] = {"unet": UNet}
 
 
 class TextShape(Protocol):
@@ -81,9 +83,9 @@ def describe(
     residual: str | None = None,
     outputs: int = 1,
 ) -> dict[str, Any]:
-    """All arguments of the U-Net: the config's, and what follows from what it is chained to."""
+    """The kind of the network and all its arguments: the config's, and what follows from what it is
+    chained to."""
     chosen = asdict(config)
-    del chosen["kind"]
     pooled = chosen.pop("pooled") and text.pooled_dim
     return chosen | {
         "channels": channels,
@@ -99,8 +101,13 @@ def describe(
 def build(
     arguments: dict[str, Any], text: TextShape, uncertainty: Uncertainty | None = None
 ) -> NoisePredictor:
-    """The network of these U-Net arguments, with fresh weights."""
-    return NoisePredictor(UNet(**arguments), text.network(), uncertainty)
+    """The noise predictor of a backbone that is described so, with fresh weights."""
+    return NoisePredictor(backbone(arguments), text.network(), uncertainty)
+
+
+def backbone(arguments: Mapping[str, Any]) -> Backbone:
+    """The network of a kind and its arguments, with fresh weights."""
+    return KINDS[arguments["kind"]](**{k: v for k, v in arguments.items() if k != "kind"})
 
 
 def for_use(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from dmtool.generators import diffusion
 from dmtool.generators.generator import Trained
 from dmtool.runs import Artifact
 
-KINDS: dict[str, Callable[[Artifact, torch.device], Trained]] = {"unet": diffusion.load}
+KINDS: dict[str, Callable[[Artifact, torch.device], Trained]] = {"diffusion": diffusion.load}
 
 
 def load(artifact: Artifact, device: torch.device) -> Trained:

@@ -17,6 +17,7 @@ Row = tuple[str, Callable[[dict[str, Any]], Any]]
 
 ROWS: list[Row] = [
     ("role", lambda card: card["role"]),
+    ("kind", lambda card: card["kind"]),
     ("consumes -> produces", lambda card: f"{card['consumes']} -> {card['produces']}"),
     ("resolution", lambda card: card["resolution"]),
     ("factor", lambda card: card.get("factor")),

@@ -50,8 +50,9 @@ class TextCard(Open):
 
 @dataclass(frozen=True, kw_only=True)
 class UNetNetwork(UNetShape):
-    """All arguments of a U-Net, see `network.describe`."""
+    """A U-Net with all its arguments, see `network.describe`."""
 
+    kind: Literal["unet"]
     channels: Count
     text_dim: Count | None
     pooled_dim: Count | None
@@ -178,9 +179,9 @@ class VaeCard(CardBase):
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnetCard(CardBase):
-    role: Literal["noise predictor"]
-    kind: Literal["unet"]
+class DiffusionCard(CardBase):
+    role: Literal["generator"]
+    kind: Literal["diffusion"]
     network: UNetNetwork
     latent: UnetLatent
     space_id: Literal["pixels"] | Sha
@@ -206,7 +207,7 @@ class UnetCard(CardBase):
 @dataclass(frozen=True, kw_only=True)
 class UpsamplerCard(CardBase):
     role: Literal["upsampler"]
-    kind: Literal["unet"]
+    kind: Literal["diffusion"]
     network: UNetNetwork
     factor: Annotated[int, Field(gt=1)]
     augmentation: Fraction
@@ -227,4 +228,4 @@ class UpsamplerCard(CardBase):
             raise ValueError("sample_augmentation is above augmentation")
 
 
-Card = Annotated[VaeCard | UnetCard | UpsamplerCard, Field(discriminator="role")]
+Card = Annotated[VaeCard | DiffusionCard | UpsamplerCard, Field(discriminator="role")]

@@ -82,6 +82,16 @@ def new(key: str, before: Any, *, kind: str | None = None, beside: str | None = 
     return step
 
 
+def renamed(key: str, before: str, now: str) -> Step:
+    """A key whose value has another name than it had."""
+
+    def step(values: Values) -> None:
+        if values.get(key) == before:
+            values[key] = now
+
+    return step
+
+
 CONFIG = Format(
     unnumbered=1,
     steps={
@@ -121,6 +131,11 @@ CARD = Format(
         4: [
             new("data.transform", {"profiles": "ignore"}),
             new("text.tokenizer", None),
+        ],
+        5: [
+            new("network.kind", "unet", beside="text_dim"),
+            renamed("role", "noise predictor", "generator"),
+            renamed("kind", "unet", "diffusion"),
         ],
     },
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -66,6 +67,8 @@ class Upsampler:
     factor: int
     level: float
     sampler: Sampler
+
+    kind: ClassVar[str] = "diffusion"
 
     def __post_init__(self) -> None:
         self.sampler = settled(self.sampler, pictures=True)

@@ -13,13 +13,20 @@ from dmtool.config.threshold import NoThreshold
 from dmtool.config.validation import conf_dir, validate
 from dmtool.diffusion.denoise import Denoiser
 from dmtool.diffusion.guidance import ClassifierFree
-from dmtool.diffusion.network import NoisePredictor, Sampling, condition, describe, perturbed
+from dmtool.diffusion.network import (
+    NoisePredictor,
+    Sampling,
+    backbone,
+    condition,
+    describe,
+    perturbed,
+)
 from dmtool.diffusion.noise import schedule
 from dmtool.diffusion.samplers import last
 from dmtool.diffusion.sampling import trajectory
 from dmtool.nn.read import Read
 from dmtool.nn.text import TextTransformer
-from dmtool.nn.unet import Block, UNet
+from dmtool.nn.unet import Block
 from dmtool.text.blend import Blend
 
 CONFIG = {
@@ -50,7 +57,7 @@ class Text:
 def predictor(**changes):
     torch.manual_seed(0)
     arguments = describe(validate(CONFIG | changes, UNetConfig), 2, Text())
-    network = NoisePredictor(UNet(**arguments), Text().network()).eval()
+    network = NoisePredictor(backbone(arguments), Text().network()).eval()
     for parameter in network.parameters():
         if not parameter.any():
             nn.init.normal_(parameter, std=0.2)

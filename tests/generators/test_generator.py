@@ -60,7 +60,9 @@ class Grey:
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     runs.save(tmp_path / "unet/artifacts/default", {"x": torch.zeros(1)}, PREDICTOR)
-    monkeypatch.setitem(kinds.KINDS, "unet", lambda found, _: Grey(str(found.path), found.card))
+    monkeypatch.setitem(
+        kinds.KINDS, "diffusion", lambda found, _: Grey(str(found.path), found.card)
+    )
     return str(tmp_path)
 
 

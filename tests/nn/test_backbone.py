@@ -8,9 +8,9 @@ from dmtool.cond import Cond
 from dmtool.config.compose import composed
 from dmtool.config.parts import UNet as UNetConfig
 from dmtool.config.validation import container, validate
-from dmtool.diffusion.network import NoisePredictor, Sampling, describe, perturbed
+from dmtool.diffusion.network import NoisePredictor, Sampling, backbone, describe, perturbed
 from dmtool.nn.backbone import Backbone
-from dmtool.nn.unet import Block, UNet
+from dmtool.nn.unet import Block
 from dmtool.text.encoder import NoTextEncoder
 
 
@@ -50,9 +50,9 @@ class Flat(Backbone):
 
 def test_a_noise_predictor_takes_any_backbone():
     torch.manual_seed(0)
-    backbone = Flat()
-    backbone.standardise({"states": (torch.full((4,), 0.5), torch.ones(4))})
-    predictor = NoisePredictor(backbone, None).eval()
+    flat = Flat()
+    flat.standardise({"states": (torch.full((4,), 0.5), torch.ones(4))})
+    predictor = NoisePredictor(flat, None).eval()
     x, level, states = torch.randn(2, 3, 4, 4), torch.zeros(2), torch.randn(2, 5, 4)
     made = predictor(x, level, Cond(states))
     read = Sampling(predictor)
@@ -61,7 +61,7 @@ def test_a_noise_predictor_takes_any_backbone():
     assert (worse - made).abs().max() > 1e-3
     with pytest.raises(ValueError, match="no level 1, only 0 to 0"):
         perturbed(predictor, [1])
-    backbone.mean.zero_()
+    flat.mean.zero_()
     torch.testing.assert_close(predictor(x, level, Cond(states - 0.5)), made)
     assert all(name.startswith("unet.") for name in predictor.state_dict())
 
@@ -72,7 +72,7 @@ def test_a_unet_says_what_divides_its_sides_as_its_config_does(words):
     chosen = ["unet.widths=[8,8]", "unet.blocks=[1,1]", "unet.depths=[0,0]", "unet.groups=4"]
     config = container(composed("train_unet", [*chosen, *words]))["unet"]
     config = validate(config, UNetConfig)
-    unet = UNet(**describe(config, 3, NoTextEncoder()))
+    unet = backbone(describe(config, 3, NoTextEncoder()))
     assert unet.factor == config.factor == 4
     assert unet(torch.zeros(1, 3, 4, 4), torch.zeros(1)).shape == (1, 3, 4, 4)
     with pytest.raises(RuntimeError):

@@ -50,7 +50,7 @@ def test_the_unet_of_stable_diffusion_1():
     config = validate(OmegaConf.load(conf_dir() / "unet/sd1.yaml"), UNetConfig)
     text = SimpleNamespace(dim=768, pooled_dim=768)
     with torch.device("meta"):
-        ours = UNet(**network.describe(config, 4, text))
+        ours = network.backbone(network.describe(config, 4, text))
         peer = UNet2DConditionModel(cross_attention_dim=768)
     assert count(ours) == count(peer) == 859_520_964
 

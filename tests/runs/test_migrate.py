@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from cards import PREDICTOR, UPSAMPLER
 from omegaconf import OmegaConf
 
 from dmtool import runs, text
@@ -21,6 +22,9 @@ OLDER = Path(__file__).parents[1] / "older"
 NEWEST = [("noise", "variance"), ("every", "evaluate"), ("", "evaluate"), ("data", "hold_out"),
           ("guidance", "perturbed")]  # fmt: skip
 """Keys that came while configs had no number; the stages were trained with what was before them."""
+
+
+EXTRA = {"images": {"low_res": 3}, "levels": ["low_res_level"]}
 
 
 def double(values):
@@ -81,7 +85,34 @@ def test_an_older_card_builds_what_it_built(stage):
     card = runs.load(artifact).card
     assert json.loads((artifact / "card.json").read_text())["format"] == 2
     built = network.build(card["network"], text.from_card(card["text"], folder=artifact))
+    assert (card["role"], card["kind"]) == (STAGES[stage].role, "diffusion")
     assert card["network"]["outputs"] == 1 and denoise.build(built, card["noise"]).network is built
+
+
+@pytest.mark.parametrize("name", ["default", "early"])
+def test_the_format_before_said_noise_predictor_and_unet(tmp_path, name):
+    """Such a card is found by its stage, guides and is guided, and is written as it was read."""
+    unet = {key: value for key, value in PREDICTOR["network"].items() if key != "kind"}
+    older = PREDICTOR | {"format": 4, "role": "noise predictor", "kind": "unet", "network": unet}
+    path = tmp_path / "unet/artifacts" / name
+    written = runs.save(path, {}, older)
+    assert json.loads((path / "card.json").read_text())["role"] == "noise predictor"
+    now = runs.save(tmp_path / "now", {}, PREDICTOR).card
+    found = runs.find(str(tmp_path), "unet", name=name).card
+    assert found == written.card == now | {runs.SEAL: found[runs.SEAL]}
+    upsampler = UPSAMPLER | {"format": 4, "kind": "unet", "network": unet | EXTRA}
+    assert runs.save(tmp_path / "up", {}, upsampler).card["kind"] == "diffusion"
+    for key in ("role", "kind"):  # what is of one format, said in the other
+        with pytest.raises(UserError, match=key):
+            runs.save(path, {}, PREDICTOR | {key: older[key]})
+
+
+def test_a_card_of_the_future_is_refused(tmp_path):
+    now = migrate.CARD.now
+    with pytest.raises(
+        UserError, match=rf"format {now + 1}, this dmtool reads 2 to {now}: install"
+    ):
+        runs.save(tmp_path / "x", {}, PREDICTOR | {"format": now + 1})
 
 
 def test_a_run_of_the_future_is_refused(tmp_path):

@@ -260,7 +260,7 @@ class UnetStage(DenoisingStage):
     def card(self, folder: Path) -> tuple[dict[str, Any], Fill]:
         card = {
             "role": self.config.role,
-            "kind": self.config.unet.kind,
+            "kind": Diffusion.kind,
             "network": self.arguments,
             "resolution": self.resolution,
             "latent": self._latent(),

@@ -163,7 +163,7 @@ class UpsamplerStage(DenoisingStage):
         config = self.config
         card = {
             "role": config.role,
-            "kind": config.upsampler.kind,
+            "kind": Upsampler.kind,
             "network": self.arguments,
             "resolution": config.resolution,
             "factor": config.factor,
