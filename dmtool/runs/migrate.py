@@ -1,6 +1,7 @@
 """Formats of what a run keeps, and the steps from each one to the next.
 
     CONFIG  a stage's config.yaml          CARD  an artifact's card.json
+    CURVE  a reference curve of check-run
 
 A key that is new gets, in what is older, the value that reproduces what was before there was such
 a key, which need not be today's default. That is one line in the newest format's list of steps:
@@ -96,6 +97,7 @@ CONFIG = Format(
     unnumbered=1,
     steps={
         2: [
+            new("noise.shift", {"kind": "fixed", "value": 1.0}, kind="flow"),
             new("noise.variance", {"kind": "fixed"}),
             new("every.evaluate", None),
             new("evaluate", {
@@ -139,3 +141,5 @@ CARD = Format(
         ],
     },
 )
+
+CURVE = Format(steps={2: [new("config_format", 1)]})

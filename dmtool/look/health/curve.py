@@ -5,25 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
-from dmtool.config.compose import composed
 from dmtool.config.stages import StageName
-from dmtool.config.validation import container, leaves
+from dmtool.config.validation import leaves
 from dmtool.errors import UserError
 from dmtool.files import reading
 from dmtool.files.atomic import write_json
+from dmtool.runs import migrate
 from dmtool.runs.card import PicturesSeen
 from dmtool.runs.metrics import Line
 from dmtool.runs.process_card import Finite
 from dmtool.train.begun import FREE
 
-FORMAT = 1
 TOLERANCE = 0.15
 """The band's half width, as a share of the loss: two seeds of the demo differ by up to 0.06."""
 RATES = 4
@@ -49,9 +48,10 @@ class LossPoint:
 
 @dataclass(frozen=True)
 class CurveFile:
-    """A curve's file."""
+    """A curve's file; `config_format`: that of the config that its settings are of."""
 
     format: int
+    config_format: int
     stage: StageName
     settings: dict[str, Any]
     points: Annotated[list[LossPoint], Field(min_length=1)]
@@ -79,17 +79,12 @@ class ReferenceCurve:
     points: list[LossPoint]
 
     def differences(self, config: Mapping[str, Any]) -> list[str]:
-        """The settings in which a run differs: 'optim.lr=0.001 (there 0.002)'.
-
-        What the curve does not know, because it is older, must have its default.
-        """
-        own, known = settings(config), settings(self.settings)
-        theirs = {**default_settings(self.stage), **known}
-        keys = sorted(own.keys() | known.keys())
+        """The settings in which a run differs: 'optim.lr=0.001 (there 0.002)'."""
+        own = settings(config)
         return [
-            f"{key}={own.get(key)} (there {theirs.get(key)})"
-            for key in keys
-            if own.get(key) != theirs.get(key)
+            f"{key}={own.get(key)} (there {self.settings.get(key)})"
+            for key in sorted(own.keys() | self.settings.keys())
+            if own.get(key) != self.settings.get(key)
         ]
 
     def pairs(self, lines: list[Line]) -> list[LossPair]:
@@ -104,19 +99,24 @@ class ReferenceCurve:
     def write(self, path: Path) -> None:
         """As JSON; the file's name is the curve's."""
         points = [asdict(point) for point in self.points]
-        values = {"format": FORMAT, "stage": self.stage, "settings": self.settings}
-        write_json(path, values | {"points": points})
+        formats = {"format": migrate.CURVE.now, "config_format": migrate.CONFIG.now}
+        content = {"stage": self.stage, "settings": self.settings, "points": points}
+        write_json(path, formats | content)
 
 
 def read(path: Path) -> ReferenceCurve:
     """The curve in a file; UserError if it is none that this version reads."""
     try:
-        found = reading.read_json(path, CurveFile, MOST)
-    except reading.Unreadable as error:
+        found = reading.read_json(path, dict[str, Any], MOST)
+        if "points" not in found:
+            raise ValueError("it has no points")
+        stored = reading.checked(migrate.CURVE.read(found, path), CurveFile, path)
+        config = nested(stored.settings) | {"format": stored.config_format}
+    except (reading.Unreadable, ValueError) as error:
         raise UserError(f"{path} is no curve of dmtool check-run --write: {error}") from error
-    if found.format != FORMAT:
-        raise UserError(f"{path} has format {found.format}, this dmtool reads {FORMAT}")
-    return ReferenceCurve(path.stem, found.stage, found.settings, found.points)
+    known = migrate.CONFIG.read(config, path)
+    del known["format"]
+    return ReferenceCurve(path.stem, stored.stage, settings(known), stored.points)
 
 
 def packed(stage: str) -> list[ReferenceCurve]:
@@ -139,10 +139,18 @@ def settings(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-@cache
-def default_settings(stage: str) -> Mapping[str, Any]:
-    """What a run of a stage has unless it is told otherwise."""
-    return settings(container(composed(f"train_{stage}")))
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The config whose leaves these are; ValueError if one of them is a section, too."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        place = found
+        for each in sections:
+            place = place.setdefault(each, {})
+            if not isinstance(place, dict):
+                raise ValueError(f"{key} stands within a value")
+        place[name] = value
+    return found
 
 
 def _point(line: Line) -> LossPoint:

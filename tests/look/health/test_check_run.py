@@ -122,11 +122,22 @@ def test_only_like_is_compared_with_like(tmp_path, reference, capsys):
     assert "falling" not in str(failed.value), "at 18,000 pictures its rate is another one"
 
 
-def test_what_a_curve_does_not_know_must_have_its_default(reference):
-    old = curve.read(reference)
-    del old.settings["optim.eps"]
-    assert old.differences(config()) == []
-    assert old.differences(config("optim.eps=1e-3")) == ["optim.eps=0.001 (there 1e-08)"]
+def test_what_an_older_curve_does_not_know_is_what_was_before(reference, tmp_path):
+    values = json.loads(reference.read_text()) | {"format": 1}
+    del values["config_format"], values["settings"]["loss.saturating"]
+    file = tmp_path / "older.json"
+    file.write_text(json.dumps(values))
+    known = curve.read(file)
+    assert known.differences(config("loss.saturating=false")) == []
+    differs = "loss.saturating=True (there False)"
+    assert known.differences(config("loss.saturating=true")) == [differs]
+    for wrong, says in (({"format": 9}, "9, this dmtool reads 1 to"), ({"points": []}, "no curve")):
+        file.write_text(json.dumps(values | wrong))
+        with pytest.raises(UserError, match=says):
+            curve.read(file)
+    file.write_text(json.dumps(values | {"settings": {"a": 1, "a.b": 2}}))
+    with pytest.raises(UserError, match=r"no curve.*a\.b stands within a value"):
+        curve.read(file)
 
 
 @pytest.mark.parametrize("stage", STAGES)
