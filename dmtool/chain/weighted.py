@@ -37,7 +37,8 @@ def weighted(chain: Pipeline) -> Pipeline:
         return Weighted(text, network, device) if text.dim else text
 
     if upsampler is not None:
-        upsampler = upsampler.hearing(wrapped)
+        text = wrapped(upsampler.text, upsampler.denoiser.network)
+        upsampler = replace(upsampler, text=text)
     return replace(chain, generator=chain.generator.hearing(wrapped), upsampler=upsampler)
 
 

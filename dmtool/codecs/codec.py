@@ -11,6 +11,7 @@ from torch import Tensor
 from dmtool.codecs import latents
 from dmtool.codecs.pixels import Pixels
 from dmtool.codecs.space import Space
+from dmtool.nn import autoencoder
 from dmtool.runs import Artifact
 
 
@@ -31,7 +32,9 @@ class Codec(Protocol):
     def decode(self, codes: Tensor) -> Tensor: ...
 
 
-KINDS: dict[str, Callable[[Artifact, torch.device], Codec]] = {"kl": latents.load}
+KINDS: dict[str, Callable[[Artifact, torch.device], Codec]] = dict.fromkeys(
+    autoencoder.KINDS, latents.load
+)
 """By the kind that an autoencoder's card names."""
 
 

@@ -14,7 +14,7 @@ from dmtool.runs import Artifact, fitting
 
 
 class Latents:
-    """An autoencoder's posterior mean, whitened per channel by what its run measured; see
+    """An autoencoder's code, whitened per channel by what its run measured; see
     `codec.Codec`."""
 
     def __init__(self, network: Autoencoder, card: dict[str, Any], device: torch.device) -> None:
@@ -39,7 +39,7 @@ def _channels(values: list[float], device: torch.device) -> Tensor:
 
 
 def load(artifact: Artifact, device: torch.device) -> Latents:
-    """The codec of a KL autoencoder's artifact."""
+    """The codec of an autoencoder's artifact."""
     card = artifact.card
     network = fitting.loaded(artifact, lambda: KINDS[card["kind"]](**card["network"]))
     return Latents(network, card, device)

@@ -136,5 +136,7 @@ def _neighbour(key: str, name: str) -> str:
     values = container(composed(name))
     inside = key.rpartition(".")[0]
     paths = list(flat(values))
+    if key in paths:
+        return f": another option of {inside.replace('.', '/')} has it"
     siblings = [path.rpartition(".")[2] for path in paths if path.rpartition(".")[0] == inside]
     return nearest(key, values, siblings)

@@ -145,33 +145,6 @@ Text = Annotated[MiniLMText | HFText | ScratchText | NoText, OneOf]
 
 
 @dataclass(frozen=True, kw_only=True)
-class VaeNetwork(Schema):
-    """All arguments of an autoencoder. It makes the picture smaller by `factor`."""
-
-    patch: Count
-    widths: Annotated[list[Count], Field(min_length=1)]
-    encoder_blocks: Count
-    decoder_blocks: Count
-    middle: bool
-    latent_channels: Count
-    groups: Count
-
-    def __post_init__(self) -> None:
-        _divisible("vae.widths", self.widths, "vae.groups", self.groups)
-
-    @property
-    def factor(self) -> int:
-        return int(self.patch * 2 ** (len(self.widths) - 1))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Vae(VaeNetwork):
-    """A KL autoencoder."""
-
-    kind: Literal["kl"]
-
-
-@dataclass(frozen=True, kw_only=True)
 class UNetShape(Schema):
     """What is chosen of a U-Net, and stands in its card; one entry of each list a level."""
 
@@ -193,8 +166,8 @@ class UNetShape(Schema):
                 raise ValueError(
                     f"{name} has {len(values)} entries for {len(self.widths)} widths (one a level)"
                 )
-        _divisible("widths", self.widths, "groups", self.groups)
-        _divisible("widths", self.widths, "heads", self.heads)
+        divisible("widths", self.widths, "groups", self.groups)
+        divisible("widths", self.widths, "heads", self.heads)
 
     @property
     def factor(self) -> int:
@@ -209,7 +182,7 @@ class UNet(UNetShape):
     pooled: bool
 
 
-def _divisible(name: str, values: list[int], by_name: str, by: int) -> None:
+def divisible(name: str, values: list[int], by_name: str, by: int) -> None:
     for value in values:
         if value % by:
             raise ValueError(f"{name}={values}: {value} is not divisible by {by_name}={by}")

@@ -14,27 +14,26 @@ from dmtool.config.base import (
     Location,
     Name,
     Natural,
-    NonNegative,
     Schema,
 )
 from dmtool.config.guidance import Guidance
 from dmtool.config.held_out import Figures
 from dmtool.config.noise import LearnedVariance, Noise
-from dmtool.config.parts import Text, UNet, Vae
+from dmtool.config.parts import Text, UNet
 from dmtool.config.sampling import DdpmSampler, Sampler
 from dmtool.config.training import Train
+from dmtool.config.vae import Vae
 
 
 @dataclass(frozen=True, kw_only=True)
 class VaeLoss(Schema):
-    """The reconstruction's error, and the weight of the KL term (both per picture value).
+    """The reconstruction's error, per picture value; what the kind adds has its weights there.
 
     `saturating`: a value at the end of its range (black, white) cannot be overshot.
     """
 
     reconstruction: Literal["l1", "l2", "charbonnier"]
     saturating: bool
-    kl: NonNegative
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dmtool.nn.bottlenecks import Bottled, Bottleneck, Kl
+from dmtool.nn.bottlenecks import Bottled, Bottleneck, Fsq, Kl, Plain, Sparse, Vq
 from dmtool.nn.layers import Attention, ResBlock, Upsample
 
 EPS = 1e-6  # of the norms, as in Stable Diffusion
@@ -139,10 +139,52 @@ class Autoencoder(nn.Module):
         return x.to(next(self.parameters()).dtype)
 
 
-def kl_autoencoder(*, latent_channels: int, **arguments: Any) -> Autoencoder:
+def kl_autoencoder(*, latent_channels: int, free_bits: float = 0.0, **shape: Any) -> Autoencoder:
     """The variational autoencoder."""
-    return Autoencoder(Kl(latent_channels), **arguments)
+    return Autoencoder(Kl(latent_channels, free_bits), **shape)
 
 
-KINDS: dict[str, Callable[..., Autoencoder]] = {"kl": kl_autoencoder}
-"""Of the arguments that a card states, by its kind."""
+def plain_autoencoder(*, latent_channels: int, **shape: Any) -> Autoencoder:
+    """Without any bound on its code."""
+    return Autoencoder(Plain(latent_channels), **shape)
+
+
+def sparse_autoencoder(
+    *,
+    latent_channels: int,
+    k: int | None,
+    rate: float | None = None,
+    pace: float = 0.0,
+    **shape: Any,
+) -> Autoencoder:
+    """With a code of few values."""
+    return Autoencoder(Sparse(latent_channels, k, rate, pace), **shape)
+
+
+def fsq_autoencoder(*, levels: Sequence[int], **shape: Any) -> Autoencoder:
+    """With a code of rounded values."""
+    return Autoencoder(Fsq(levels), **shape)
+
+
+def vq_autoencoder(
+    *,
+    latent_channels: int,
+    codes: int,
+    cosine: bool,
+    decay: float = 0.0,
+    restart: float = 0.0,
+    **shape: Any,
+) -> Autoencoder:
+    """With a book of codes."""
+    book = Vq(latent_channels, codes, cosine=cosine, decay=decay, restart=restart)
+    return Autoencoder(book, **shape)
+
+
+KINDS: dict[str, Callable[..., Autoencoder]] = {
+    "ae": plain_autoencoder,
+    "kl": kl_autoencoder,
+    "sparse": sparse_autoencoder,
+    "fsq": fsq_autoencoder,
+    "vq": vq_autoencoder,
+}
+"""Of the arguments that a card states, by its kind; those with a default serve training alone."""

@@ -13,7 +13,14 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from dmtool.config.base import Count, Fraction, Natural, Schema
-from dmtool.config.parts import Text, UNetShape, VaeNetwork
+from dmtool.config.parts import Text, UNetShape
+from dmtool.config.vae import (
+    ContinuousNetwork,
+    FsqNetwork,
+    SparseNetwork,
+    VaeShape,
+    VqNetwork,
+)
 from dmtool.runs.process_card import Above, AnyProcess, Finite, ProcessCard
 
 Pixels = Annotated[int, Field(gt=0, le=2**15)]
@@ -159,10 +166,9 @@ class CardBase(Open):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VaeCard(CardBase):
+class AutoencoderCard(CardBase):
     role: Literal["autoencoder"]
-    kind: Literal["kl"]
-    network: VaeNetwork
+    network: VaeShape
     factor: Count
     latent: VaeLatent
     space_id: Sha
@@ -171,11 +177,38 @@ class VaeCard(CardBase):
     parents: NoParents
 
     def __post_init__(self) -> None:
-        channels, whitening = self.network.latent_channels, self.latent.whitening
+        channels, whitening = self.network.channels, self.latent.whitening
         if {self.latent.channels, len(whitening.mean), len(whitening.std)} != {channels}:
             raise ValueError(f"latent: channels and whitening are not of {channels} channels")
         if self.factor != self.network.factor:
             raise ValueError(f"factor={self.factor}, and the network's is {self.network.factor}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainCard(AutoencoderCard):
+    kind: Literal["ae", "kl"]
+    network: ContinuousNetwork
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseCard(AutoencoderCard):
+    kind: Literal["sparse"]
+    network: SparseNetwork
+
+
+@dataclass(frozen=True, kw_only=True)
+class FsqCard(AutoencoderCard):
+    kind: Literal["fsq"]
+    network: FsqNetwork
+
+
+@dataclass(frozen=True, kw_only=True)
+class VqCard(AutoencoderCard):
+    kind: Literal["vq"]
+    network: VqNetwork
+
+
+VaeCard = Annotated[PlainCard | SparseCard | FsqCard | VqCard, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,6 +93,18 @@ def renamed(key: str, before: str, now: str) -> Step:
     return step
 
 
+def moved(key: str, to: str) -> Step:
+    """A key that stands in another section now, where both are there."""
+    (section, name), (other, new_name) = key.split("."), to.split(".")
+
+    def step(values: Values) -> None:
+        found, place = values.get(section), values.get(other)
+        if isinstance(found, dict) and name in found and isinstance(place, dict):
+            place.setdefault(new_name, found.pop(name))
+
+    return step
+
+
 CONFIG = Format(
     unnumbered=1,
     steps={
@@ -110,13 +122,18 @@ CONFIG = Format(
             new("sampler.threshold", {"kind": "none"}),
             new("guidance.perturbed", {"scale": 0.0, "levels": [-1]}),
             new("data.hold_out", [], kind="shapes"),
-            new("loss.saturating", False, beside="kl"),
+            new("loss.saturating", False, beside="reconstruction"),
             new("data.splits", "hash", kind="folder"),
             new("other_pictures", "refuse", beside="every"),
             new("text.dtype", "fp32", kind="hf"),
             new("text.padding", "native", kind="hf"),
         ],
         3: [new("data.profiles", "ignore")],
+        4: [
+            moved("loss.kl", "vae.beta"),
+            new("vae.free_bits", 0.0, kind="kl"),
+            new("vae.warmup", 0, kind="kl"),
+        ],
     },
 )  # fmt: skip
 

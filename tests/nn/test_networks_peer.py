@@ -8,7 +8,9 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.resnet import ResnetBlock2D
 from omegaconf import OmegaConf
 
+from dmtool.config.compose import composed
 from dmtool.config.parts import UNet as UNetConfig
+from dmtool.config.stages import TrainVae
 from dmtool.config.validation import conf_dir, validate
 from dmtool.diffusion import network
 from dmtool.nn.autoencoder import kl_autoencoder
@@ -56,8 +58,7 @@ def test_the_unet_of_stable_diffusion_1():
 
 
 def test_the_autoencoder_of_stable_diffusion_1():
-    arguments = dict(OmegaConf.load(conf_dir() / "vae/sd.yaml"))
-    del arguments["kind"]
+    arguments = validate(composed("train_vae", ["vae=sd"]), TrainVae).vae.arguments
     with torch.device("meta"):
         ours = count(kl_autoencoder(**arguments))
         assert ours == count(AutoencoderKL(**LEVELS, layers_per_block=2)) == 83_653_863

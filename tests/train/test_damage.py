@@ -52,7 +52,8 @@ WRONG = {
         "vae", lambda card: card["latent"]["whitening"]["std"].__setitem__(0, 0.0), "std.0=0.0"),
     "no number": (
         "unet", lambda card: card["noise"].update(shift=float("nan")), "noise.shift=nan"),
-    "another role": ("unet", lambda card: card.update(role="autoencoder"), "missing"),
+    "another role": (
+        "unet", lambda card: card.update(role="autoencoder"), "autoencoder.kind=diffusion is none of"),
     "a kind that is none": (
         "unet", lambda card: card["noise"].update(kind="os.system"), "noise.kind=os.system"),
     "an absolute parent": (

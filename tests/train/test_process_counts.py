@@ -121,6 +121,17 @@ def test_two_players_and_what_couples_examples_are_the_same_however_a_batch_is_s
             torch.testing.assert_close(other[key], first[key], rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.slow
+def test_a_book_of_codes_is_the_same_however_a_batch_is_split(tmp_path):
+    for name, (processes, parts, kind) in SPLITS.items():
+        launch(processes, "book", tmp_path / name, f"accumulation={parts}", f"parallel={kind}")
+    first, *others = (weights(tmp_path / name / "vae") for name in SPLITS)
+    assert first[0]["bottleneck.counts"].gt(0).sum() > 8
+    for other in others:
+        assert all(distance(a, b) <= 1e-8 for a, b in zip(first, other, strict=True))
+        torch.testing.assert_close(other[0]["bottleneck.book"], first[0]["bottleneck.book"])
+
+
 def players(checkpoint):
     """The weights and buffers of both, in the names that they have in shards."""
     critic = load_file(checkpoint / "critic.model.safetensors")

@@ -33,6 +33,12 @@ def learned(group, root, *words):
     tiny.trainer("unet", root, *STEPS, "dtype=fp64", *words, group=group).run()
 
 
+def book(group, root, *words):
+    """An autoencoder with a book of codes, some of which begin anew."""
+    words = ["vae=vq", "vae.latent_channels=4", "vae.codes=64", "vae.decay=0.5", *words]
+    tiny.trainer("vae", root, *STEPS, "dtype=fp64", *words, group=group).run()
+
+
 def faults(group, root, *words):
     """Picture 30 is bad; memory suffices for two pictures in process 1, for all in the others."""
     trainer = tiny.trainer("vae", root, *STEPS, "dtype=fp64", *words, group=group)
@@ -55,7 +61,14 @@ def players(group, root, *words):
     toy.trainer(root, "limit.pictures=640", *words, group=group).run()
 
 
-JOBS = {"players": players, "proof": proof, "shards": shards, "learned": learned, "faults": faults}
+JOBS = {
+    "book": book,
+    "players": players,
+    "proof": proof,
+    "shards": shards,
+    "learned": learned,
+    "faults": faults,
+}
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

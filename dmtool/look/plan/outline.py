@@ -67,7 +67,7 @@ def _vae(config: TrainVae, _: Text | None, __: int) -> Outline:
     size, latent = config.resolution, config.resolution // config.vae.factor
 
     def inputs(n: int) -> Inputs:
-        noise = torch.randn(n, config.vae.latent_channels, latent, latent)
+        noise = torch.randn(n, config.vae.channels, latent, latent)
         return torch.rand(n, 3, size, size), noise
 
     return Outline(lambda: vae.network(config), inputs, 0, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +30,7 @@ from dmtool.train.examples import Fixed, normals
 from dmtool.train.feed import Place, Shuffled
 from dmtool.train.player import Player
 from dmtool.train.stage import Losses, Networks, OnePlayer
+from dmtool.train.stages import penalties
 from dmtool.train.start import data_card
 
 MEASURED = 4096
@@ -51,38 +52,42 @@ def saturated(output: Tensor, x: Tensor) -> Tensor:
     return torch.where((x.abs() == 1) & (output * x > 1), x, output)
 
 
-def arguments(config: TrainVae) -> dict[str, Any]:
-    """All arguments of the autoencoder."""
-    chosen = asdict(config.vae)
-    del chosen["kind"]
-    return chosen
-
-
 def network(config: TrainVae) -> Autoencoder:
     """The autoencoder with fresh weights."""
-    return KINDS[config.vae.kind](**arguments(config))
+    return KINDS[config.vae.kind](**config.vae.arguments, **config.vae.learning)
 
 
 @dataclass(frozen=True, eq=False)
 class VaeBatch(Batch):
-    """Pictures uint8 [B, 3, H, W] and their posteriors' noise [B, C, h, w]."""
+    """Pictures uint8 [B, 3, H, W], noise [B, C, h, w] for the bottleneck, and the pictures that had
+    been seen when their step began, [B]."""
+
+    on_host = frozenset({"seen"})
 
     image: Tensor
     noise: Tensor
+    seen: Tensor
 
 
 class VaeExamples:
     """Batches of pictures, and the noise that samples their posteriors."""
 
-    def __init__(self, pictures: Pictures, seed: int, latent: tuple[int, int, int]) -> None:
-        self.pictures, self.seed, self.latent = pictures, seed, latent
+    def __init__(self, pictures: Pictures, config: TrainVae) -> None:
+        size = config.resolution // config.vae.factor
+        self.pictures, self.config = pictures, config
+        self.latent = (config.vae.channels, size, size)
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def batch(self, places: Sequence[Place]) -> VaeBatch:
         images = torch.stack([self.pictures[place]["image"] for place in places])
-        return VaeBatch(images, normals(self.seed, "posterior", places, self.latent))
+        noise = normals(self.config.seed, "posterior", places, self.latent)
+        return VaeBatch(images, noise, seen=self._seen(places))
+
+    def _seen(self, places: Sequence[Place]) -> Tensor:
+        numbers = torch.tensor([k for k, _ in places])
+        return numbers - numbers % self.config.batch_size
 
 
 class VaeStage(OnePlayer):
@@ -97,14 +102,12 @@ class VaeStage(OnePlayer):
         self.config, self.device = config, device
         self.resolution = config.resolution
         self.source = loaded or source.load(config.data)
-        self.arguments = arguments(config)
+        self.arguments = config.vae.arguments
         self.network = network(config)
         self.players = {"network": Player(self.network, config.optim, config.ema)}
         split = source.splits(self.source, config.data)
-        size = config.resolution // config.vae.factor
         self.pictures = Pictures(split["train"], config.data, config.resolution, config.seed)
-        latent = (config.vae.latent_channels, size, size)
-        self.feed = Shuffled(VaeExamples(self.pictures, config.seed, latent), config.seed)
+        self.feed = Shuffled(VaeExamples(self.pictures, config), config.seed)
         self.val_pictures = len(split["val"])
         held = split[held_out(self.val_pictures)]
         self.held_out = Pictures(held, config.data, config.resolution, config.seed)
@@ -112,12 +115,15 @@ class VaeStage(OnePlayer):
     def losses(self, player: str, models: Networks, batch: VaeBatch) -> Losses:
         x = to_tensor(batch.image)
         output, bottled = models[player](x, batch.noise)
-        output, loss = wide(output), self.config.loss
-        error = ERRORS[loss.reconstruction](saturated(output, x) if loss.saturating else output, x)
-        # per picture value, so that weights mean the same at every size
-        kl = bottled.penalties["kl"] / x.numel()
-        figures = {"reconstruction": error, "kl": kl, **bottled.figures}
-        return Losses(error + loss.kl * kl, figures, bottled.sums)
+        output, chosen = wide(output), self.config.loss
+        output = saturated(output, x) if chosen.saturating else output
+        error = ERRORS[chosen.reconstruction](output, x)
+        terms = penalties.weighted(self.config.vae, bottled.penalties, x.numel(), batch.seen)
+        loss = error
+        for value, weight in terms.values():
+            loss = loss + weight * value
+        values = {name: value for name, (value, _) in terms.items()}
+        return Losses(loss, {"reconstruction": error, **values, **bottled.figures}, bottled.sums)
 
     def settle(self, player: str, networks: Networks, sums: Mapping[str, Tensor]) -> None:
         cast(Autoencoder, networks[player]).bottleneck.settle(sums)
@@ -157,7 +163,7 @@ class VaeStage(OnePlayer):
             "network": self.arguments,
             "resolution": config.resolution,
             "factor": vae.factor,
-            "latent": {"channels": vae.latent_channels, "whitening": measured},
+            "latent": {"channels": vae.channels, "whitening": measured},
             "space_id": self._space_id(measured),
             "consumes": "pictures",
             "produces": "latents",
