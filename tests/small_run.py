@@ -22,7 +22,7 @@ from dmtool.measure.features import statistics
 from dmtool.measure.features.features import FeatureExtractor
 from dmtool.runs import saved
 from dmtool.train import start
-from dmtool.upsamplers import diffusion as upsampling
+from dmtool.upsamplers import kinds
 
 CPU = torch.device("cpu")
 SAMPLE = ["sampler=euler", "sampler.steps=1", "upsample.use=never", "dtype=fp32", "device=cpu"]
@@ -74,7 +74,7 @@ def used(run, stage):
         codec = codecs.load(artifact, CPU)
         return codec.decode(codec.encode(small)).numpy().tobytes(), about
     config = validate(composed("upscale", ["run=x", "sampler=euler", "sampler.steps=1"]), Upscale)
-    upsampler = upsampling.load(artifact, None, config.sampler, CPU)
+    upsampler = kinds.load(artifact, None, config.sampler, CPU)
     return upsampler(small, [""], [(0, 0)]).numpy().tobytes(), about
 
 

@@ -22,7 +22,7 @@ from dmtool.files import outputs
 from dmtool.files.digests import file_digest
 from dmtool.processes import Group
 from dmtool.say import say
-from dmtool.upsamplers import diffusion as upsampling
+from dmtool.upsamplers import kinds
 
 WHITE = (255, 255, 255)
 
@@ -49,7 +49,7 @@ def upscale(config: Upscale, files: Sequence[Path], prompt: str, out: Path | Non
     """Write each picture enlarged by the run's upsampler."""
     with processes.of(config) as (group, device):
         artifact = runs.find(config.run, "upsampler", config.root, config.artifact)
-        upsampler = upsampling.load(artifact, config.augmentation, config.sampler, device)
+        upsampler = kinds.load(artifact, config.augmentation, config.sampler, device)
         places = _places(files, f"x{upsampler.factor}", config, out)
         group.wait()
 

@@ -24,11 +24,11 @@ from dmtool.config.using import Use
 from dmtool.data.transforms import to_image, to_uint8
 from dmtool.device import autocast, pick_device, pick_dtype
 from dmtool.errors import UserError
-from dmtool.generators import kinds
+from dmtool.generators import kinds as generators
 from dmtool.generators.generator import Editable, Generator, Painting, needed
 from dmtool.runs import Artifact
-from dmtool.upsamplers import diffusion as upsampling
-from dmtool.upsamplers.diffusion import Upsampler
+from dmtool.upsamplers import kinds as upsamplers
+from dmtool.upsamplers.upsampler import Upsampler
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def load(config: Use) -> Pipeline:
     device = pick_device(config.device)
     artifact = runs.find(config.from_.unet or config.run, "unet", config.root, config.artifact)
     return Pipeline(
-        generator=kinds.load(artifact, device).generator(config),
+        generator=generators.load(artifact, device).generator(config),
         codec=load_codec(artifact, device),
         upsampler=find_upsampler(config, artifact.card["resolution"], device),
         device=device,
@@ -153,7 +153,7 @@ def find_upsampler(config: Use, resolution: int, device: torch.device) -> Upsamp
         return None
     check_upsampler(artifact, resolution)
     how = config.upsample
-    return upsampling.load(artifact, how.augmentation, how.sampler, device)
+    return upsamplers.load(artifact, how.augmentation, how.sampler, device)
 
 
 def upsampler_artifact(config: Use) -> Artifact | None:

@@ -37,8 +37,7 @@ def weighted(chain: Pipeline) -> Pipeline:
         return Weighted(text, network, device) if text.dim else text
 
     if upsampler is not None:
-        text = wrapped(upsampler.text, upsampler.denoiser.network)
-        upsampler = replace(upsampler, text=text)
+        upsampler = upsampler.hearing(wrapped)
     return replace(chain, generator=chain.generator.hearing(wrapped), upsampler=upsampler)
 
 

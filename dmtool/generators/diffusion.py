@@ -24,10 +24,11 @@ from dmtool.diffusion.sampling import settled, thresholded, times, trajectory
 from dmtool.diffusion.trained import load_denoiser
 from dmtool.errors import UserError
 from dmtool.generators.density import DiffusionDensity
-from dmtool.generators.generator import Prompted, Wrap
+from dmtool.generators.generator import Prompted
 from dmtool.runs import Artifact
 from dmtool.text import TextEncoder
 from dmtool.text.blend import Prompt
+from dmtool.text.encoder import Wrap
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
@@ -17,9 +17,7 @@ from dmtool.diffusion.samplers import Key, Known, Source
 from dmtool.errors import UserError
 from dmtool.text import TextEncoder
 from dmtool.text.blend import Prompt
-
-Wrap = Callable[[TextEncoder, object], TextEncoder]
-"""Of a text encoder, and of the network that reads what it gives."""
+from dmtool.text.encoder import Wrap
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,6 +101,10 @@ class TextEncoder(ABC):
     def save(self, folder: Path) -> None:
         """Write to `folder` what the card cannot hold and `from_card` will read there."""
         return None
+
+
+Wrap = Callable[[TextEncoder, object], TextEncoder]
+"""Of a text encoder, and of the network that reads what it gives."""
 
 
 class NoTextEncoder(TextEncoder):

@@ -1,17 +1,15 @@
-"""A trained upsampler as it is used: small pictures -> large ones."""
+"""Upsamplers that denoise, told by the enlarged small picture."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from dmtool.config.sampling import Sampler
-from dmtool.data.transforms import to_tensor, to_uint8
 from dmtool.device import sent
 from dmtool.diffusion.denoise import Denoiser, expand
 from dmtool.diffusion.network import NoisePredictor, condition
@@ -24,23 +22,8 @@ from dmtool.nn.precision import widened
 from dmtool.runs import Artifact
 from dmtool.text import TextEncoder
 from dmtool.text.blend import Prompt
-
-
-def shrink(large: Tensor, factor: int) -> Tensor:
-    """The small picture of a large one: antialiased bicubic, rounded to 8 bit like a file.
-
-    [B, 3, H, W] -> [B, 3, H / factor, W / factor], in [-1, 1].
-    """
-    size = (large.shape[2] // factor, large.shape[3] // factor)
-    small = interpolate(large, size=size, mode="bicubic", antialias=True)
-    return to_tensor(to_uint8(small))
-
-
-def enlarge(small: Tensor, factor: int) -> Tensor:
-    """Bicubic enlargement of [B, 3, h, w], clamped to [-1, 1]."""
-    size = (small.shape[2] * factor, small.shape[3] * factor)
-    large = interpolate(small, size, mode="bicubic", antialias=True)  # the usual kernel, a = -0.5
-    return large.clamp(-1, 1)
+from dmtool.text.encoder import Wrap
+from dmtool.upsamplers.upsampler import enlarge
 
 
 def augmented(denoiser: Denoiser, low: Tensor, eps: Tensor, t: Tensor) -> dict[str, Tensor]:
@@ -56,11 +39,8 @@ def augmented(denoiser: Denoiser, low: Tensor, eps: Tensor, t: Tensor) -> dict[s
 
 
 @dataclass
-class Upsampler:
-    """Pictures [B, 3, h, w] -> [B, 3, factor h, factor w], in [-1, 1].
-
-    `level` is the noise time that the small picture is corrupted to.
-    """
+class DiffusionUpsampler:
+    """See `upsampler.Upsampler`; `level` is the noise time that small pictures are corrupted to."""
 
     denoiser: Denoiser
     text: TextEncoder
@@ -75,7 +55,6 @@ class Upsampler:
 
     @property
     def multiple(self) -> int:
-        """The sides of small pictures must be divisible by it."""
         assert isinstance(self.denoiser.network, NoisePredictor)
         return max(1, self.denoiser.network.unet.factor // self.factor)
 
@@ -86,7 +65,6 @@ class Upsampler:
         sources: Sequence[Source],
         given: Known | None = None,
     ) -> Tensor:
-        """`given`: a picture of the large size that is known in part."""
         device = small.device
         cond = condition(self.denoiser.network, self.text, prompts, device)
         cond = cond.with_extras(**self._low_resolution(small, sources))
@@ -94,6 +72,17 @@ class Upsampler:
         how = (self.sampler, "upsample", device, given)
         denoiser = thresholded(self.denoiser, self.sampler)
         return last(trajectory(denoiser, cond, shape, sources, *how)).clamp(-1, 1)
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "augmentation": self.level,
+            "sampler": asdict(self.sampler),
+            "steps": self.sampler.intervals,
+            "calls": self.sampler.calls_made,
+        }
+
+    def hearing(self, wrap: Wrap) -> DiffusionUpsampler:
+        return replace(self, text=wrap(self.text, self.denoiser.network))
 
     def _low_resolution(self, small: Tensor, sources: Sequence[Source]) -> dict[str, Tensor]:
         low = enlarge(small, self.factor)
@@ -104,7 +93,7 @@ class Upsampler:
 
 def load(
     artifact: Artifact, augmentation: float | None, sampler: Sampler, device: torch.device
-) -> Upsampler:
+) -> DiffusionUpsampler:
     """The upsampler of an artifact; `augmentation`: None is its own."""
     denoiser, encoder = load_denoiser(artifact, device)
     level = artifact.card["sample_augmentation"] if augmentation is None else augmentation
@@ -113,4 +102,4 @@ def load(
             f"an augmentation of {level} is above {artifact.card['augmentation']}, the most "
             f"that {artifact.path} was trained with"
         )
-    return Upsampler(denoiser, encoder, artifact.card["factor"], level, sampler)
+    return DiffusionUpsampler(denoiser, encoder, artifact.card["factor"], level, sampler)

@@ -19,7 +19,7 @@ from dmtool.diffusion.noise import schedule
 from dmtool.errors import UserError
 from dmtool.generators.diffusion import Diffusion
 from dmtool.text.encoder import NoTextEncoder
-from dmtool.upsamplers.diffusion import Upsampler
+from dmtool.upsamplers.diffusion import DiffusionUpsampler
 
 ALPHA = MaskFrom.ALPHA
 CPU = torch.device("cpu")
@@ -32,7 +32,7 @@ def chain(*words, upsampled=False, batch_size=4):
         return torch.tanh(x.roll(1, -1) + cond.extras.get("low_res", 0))
 
     denoiser = Denoiser(network, schedule("flow"), "flow", "flow_time")
-    upsampler = Upsampler(denoiser, NoTextEncoder(), 2, 0.1, config.upsample.sampler)
+    upsampler = DiffusionUpsampler(denoiser, NoTextEncoder(), 2, 0.1, config.upsample.sampler)
     generator = Diffusion(
         name="tiny",
         card=of_pixels(8),

@@ -1,12 +1,13 @@
 """Generators of another kind: the chain asks of them what all can do, and says what they cannot."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from cards import PREDICTOR
+from cards import PREDICTOR, UPSAMPLER
 from PIL import Image
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from dmtool.measure import tune
 from dmtool.measure.likelihood import nll
 from dmtool.text import TextEncoder
 from dmtool.text.encoder import NoTextEncoder
+from dmtool.upsamplers import kinds as upsamplers
 
 
 class Half(NamedTuple):
@@ -71,6 +73,27 @@ def test_a_generator_of_another_kind_is_sampled(run):
     pictures = chain.sample("", n=2, seed=77)
     assert len(pictures) == 2 and all((np.asarray(each) == 77).all() for each in pictures)
     assert chain.settings() == {"greys": 256, "dtype": "float32", "upsampled": False}
+
+
+class Twice:
+    """Fulfils `Upsampler`: each pixel becomes four."""
+
+    factor = 2
+
+    def __call__(self, small, prompts, sources, given=None):
+        return small.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+    def hearing(self, wrap):
+        return self
+
+
+def test_an_upsampler_of_another_kind_follows_it(run, monkeypatch):
+    runs.save(Path(run) / "upsampler/artifacts/default", {"x": torch.zeros(1)}, UPSAMPLER)
+    monkeypatch.setitem(upsamplers.KINDS, "diffusion", lambda *_: Twice())
+    chain = dmtool.load(run, "dtype=fp32", "device=cpu")
+    (large,) = chain.sample("", seed=5)
+    assert large.size == (16, 16) and (np.asarray(large) == 5).all()
+    assert chain.settings()["upsampled"]
 
 
 def edited(run):

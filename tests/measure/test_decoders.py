@@ -19,7 +19,7 @@ from dmtool.measure.decoders.upsampling import Enlargement, lanczos
 from dmtool.measure.decoders.vae import Reconstruction
 from dmtool.measure.features.features import FeatureExtractor
 from dmtool.processes import ALONE
-from dmtool.upsamplers.diffusion import enlarge
+from dmtool.upsamplers.upsampler import enlarge
 
 CPU = torch.device("cpu")
 

@@ -53,7 +53,8 @@ WRONG = {
     "no number": (
         "unet", lambda card: card["noise"].update(shift=float("nan")), "noise.shift=nan"),
     "another role": (
-        "unet", lambda card: card.update(role="autoencoder"), "autoencoder.kind=diffusion is none of"),
+        "unet", lambda card: card.update(role="autoencoder"),
+        "autoencoder.kind=diffusion is none of"),
     "a kind that is none": (
         "unet", lambda card: card["noise"].update(kind="os.system"), "noise.kind=os.system"),
     "an absolute parent": (

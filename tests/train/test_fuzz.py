@@ -76,7 +76,7 @@ def test_many_configs_and_logs(alone, name, silent, capsys):
         lambda: health.check(str(alone), "unet", ".", None),
         lambda: curve.from_run("x", "unet", saved.read(stage), metrics.read(stage / metrics.NAME)),
         lambda: live.once(str(alone), "unet", "."),
-        lambda: page.render([page.seen.look(str(alone), ".")], force=True),
+        lambda: page.render([page.contents.look(str(alone), ".")], force=True),
     ]
     texts = TEXTS | {".yaml": _yaml_mutated}
     for _, kind, _ in tried([stage / name], lambda: [*map(outcome, acts)], MANY, texts):
@@ -154,7 +154,7 @@ def test_many_results(alone, silent):
 
     def act():
         return outputs.known(path, outputs.EVALUATION), page.render(
-            [page.seen.look(str(alone), ".")] * 2, force=True
+            [page.contents.look(str(alone), ".")] * 2, force=True
         )
 
     assert sum(1 for _ in tried([path], act, MANY, TEXTS)) == MANY
@@ -167,7 +167,7 @@ def test_many_previews(alone, silent, capsys):
 
     def act():
         _, image = live.look(str(alone), "unet", ".").preview()
-        return image.mode, outcome(lambda: page.render([page.seen.look(str(alone), ".")], True))
+        return image.mode, outcome(lambda: page.render([page.contents.look(str(alone), ".")], True))
 
     for case, kind, found in tried([folder / "9999.png"], act, MANY):
         assert kind == "done" and found[0] == "RGB", case

@@ -11,7 +11,8 @@ from dmtool.diffusion.denoise import Denoiser
 from dmtool.diffusion.noise import schedule
 from dmtool.diffusion.samplers import picture_noise
 from dmtool.text.encoder import NoTextEncoder
-from dmtool.upsamplers.diffusion import Upsampler, augmented, enlarge
+from dmtool.upsamplers.diffusion import DiffusionUpsampler, augmented
+from dmtool.upsamplers.upsampler import enlarge
 
 KEYS = [(0, 0), (0, 1), (5, 0)]
 SETTINGS = EulerSampler(
@@ -38,7 +39,7 @@ def small(batch=3):
 
 def upsampler(level, factor=2):
     denoiser = Denoiser(Network(), schedule("flow"), "x0", "flow_time")
-    return Upsampler(denoiser, NoTextEncoder(), factor, level, SETTINGS)
+    return DiffusionUpsampler(denoiser, NoTextEncoder(), factor, level, SETTINGS)
 
 
 @pytest.mark.parametrize("factor", [2, 4])
@@ -98,7 +99,8 @@ def test_its_estimates_are_those_of_pictures_unless_told_otherwise():
     def made(threshold):
         denoiser = Denoiser(network, schedule("flow"), "x0", "flow_time")
         settings = replace(SETTINGS, steps=2, threshold=threshold)
-        return Upsampler(denoiser, NoTextEncoder(), 2, 0.0, settings)(small(), [""] * 3, KEYS)
+        chain = DiffusionUpsampler(denoiser, NoTextEncoder(), 2, 0.0, settings)
+        return chain(small(), [""] * 3, KEYS)
 
     assert torch.equal(made(AutoThreshold(kind="auto")), made(StaticThreshold(kind="static")))
     eps = picture_noise(KEYS, "upsample")(torch.zeros(3, 3, 8, 12))

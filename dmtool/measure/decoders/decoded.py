@@ -12,7 +12,7 @@ from dmtool.chain.pipeline import Pipeline
 from dmtool.data.transforms import to_tensor, to_uint8
 from dmtool.device import autocast
 from dmtool.diffusion.samplers import Key
-from dmtool.upsamplers.diffusion import shrink
+from dmtool.upsamplers.upsampler import shrink
 
 
 def decoded(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from dmtool.diffusion.samplers import Key
 from dmtool.measure.decoders import decoders
 from dmtool.measure.decoders.pairs import Results
 from dmtool.runs import Artifact
-from dmtool.upsamplers import diffusion
-from dmtool.upsamplers.diffusion import enlarge, shrink
+from dmtool.upsamplers import kinds
+from dmtool.upsamplers.upsampler import enlarge, shrink
 
 Enlarge = Callable[[Tensor, Sequence[str], Sequence[Key]], Tensor]
 """Pictures [B, 3, h, w] in [-1, 1], prompts and keys -> [B, 3, factor h, factor w]."""
@@ -76,8 +76,7 @@ def run(config: EvalUpsampler, out: Path | None) -> None:
 
 
 def _build(config: EvalUpsampler, artifact: Artifact, device: torch.device) -> Enlargement:
-    sampler = config.sampler
-    upsampler = diffusion.load(artifact, config.augmentation, sampler, device)
+    upsampler = kinds.load(artifact, config.augmentation, config.sampler, device)
     return Enlargement(
         enlarge=upsampler,
         factor=upsampler.factor,
@@ -85,10 +84,5 @@ def _build(config: EvalUpsampler, artifact: Artifact, device: torch.device) -> E
         seed=config.seed,
         device=device,
         dtype=pick_dtype(config.dtype, device),
-        how={
-            "augmentation": upsampler.level,
-            "sampler": asdict(upsampler.sampler),
-            "steps": sampler.intervals,
-            "calls": sampler.calls_made,
-        },
+        how=upsampler.settings(),
     )

@@ -31,7 +31,8 @@ from dmtool.train.stage import Losses, Networks
 from dmtool.train.stages.conditions import Captions, flat
 from dmtool.train.stages.denoising import DenoisingStage, Times
 from dmtool.train.start import data_card
-from dmtool.upsamplers.diffusion import Upsampler, augmented, enlarge, shrink
+from dmtool.upsamplers.diffusion import DiffusionUpsampler, augmented
+from dmtool.upsamplers.upsampler import enlarge, shrink
 
 
 def arguments(config: TrainUpsampler, text: TextShape) -> dict[str, Any]:
@@ -154,7 +155,7 @@ class UpsamplerStage(DenoisingStage):
         config = self.config
         denoiser = denoise.build(self.network, self.process)
         level = config.sample_augmentation
-        upsampler = Upsampler(denoiser, self.text, config.factor, level, config.sampler)
+        upsampler = DiffusionUpsampler(denoiser, self.text, config.factor, level, config.sampler)
         small = shrink(to_tensor(images.to(self.device)), config.factor)
         large = upsampler(small, captions, [(config.seed, row) for row in rows])
         return to_uint8(enlarge(small, config.factor)).cpu(), to_uint8(large).cpu()
@@ -163,7 +164,7 @@ class UpsamplerStage(DenoisingStage):
         config = self.config
         card = {
             "role": config.role,
-            "kind": Upsampler.kind,
+            "kind": DiffusionUpsampler.kind,
             "network": self.arguments,
             "resolution": config.resolution,
             "factor": config.factor,
