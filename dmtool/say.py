@@ -33,6 +33,11 @@ def say(*lines: object, sep: str = "\n", error: bool = False) -> None:
     stream.flush()
 
 
+def counted(count: int, one: str, several: str | None = None) -> str:
+    """A number and what it counts: "1 picture", "2,000 pictures"; `several` if it adds no s."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
 def columns(table: Sequence[Sequence[str]]) -> list[str]:
     """The rows of a table as lines whose columns stand below each other."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

@@ -14,7 +14,7 @@ import dmtool as package
 from dmtool.look.watch.frame import frame
 from dmtool.look.watch.state import StageStatus
 from dmtool.look.watch.terminal import Terminal
-from dmtool.say import say, shown
+from dmtool.say import counted, say, shown
 
 ROOT = Path(package.__file__).parent
 NASTY = "a\x1b]0;title\x07\x1b[31mred\x9b2J\rover\u202egnp.exe\udcff"
@@ -29,6 +29,13 @@ def test_nothing_that_a_terminal_obeys_is_printed(capsys):
     say(NASTY, "two", sep=" ", error=True)
     say()
     assert capsys.readouterr() == (f"one\n{HARMLESS}\n", f"{HARMLESS} two\n")
+
+
+def test_one_is_singular():
+    said = [counted(n, "picture") for n in (0, 1, 2000)]
+    assert said == ["0 pictures", "1 picture", "2,000 pictures"]
+    assert counted(1, "entry is", "entries are") == "1 entry is"
+    assert counted(2, "entry is", "entries are") == "2 entries are"
 
 
 def test_all_that_is_printed_goes_through_one_function():

@@ -26,7 +26,7 @@ from dmtool.draw import animation
 from dmtool.draw.sheet import contact_sheet, tile
 from dmtool.errors import UserError
 from dmtool.files import outputs
-from dmtool.say import say
+from dmtool.say import counted, say
 from dmtool.text.blend import Blend, Prompt
 
 SHOWN = 64
@@ -140,8 +140,9 @@ def _report(
     outputs.save_picture(contact_sheet(images, captions, columns), sheet)
     moving = "" if options.frames is None else f", {_ways(paths, options, config)}"
     say(
-        f"{len(asked)} pictures in {folder} (look at {sheet}{moving}); "
-        f"{settings['sampler']['kind']}, {settings['steps']} steps, {settings['calls']} calls, "
+        f"{counted(len(asked), 'picture')} in {folder} (look at {sheet}{moving}); "
+        f"{settings['sampler']['kind']}, {counted(settings['steps'], 'step')}, "
+        f"{counted(settings['calls'], 'call')}, "
         f"{settings['network_evaluations']} network evaluations each"
     )
 

@@ -18,6 +18,7 @@ from dmtool.data.splits import Folders
 from dmtool.data.walk import some, suffix
 from dmtool.errors import UserError
 from dmtool.files import reading
+from dmtool.say import counted
 
 SIDECARS = (".txt", ".caption")
 """Suffixes of a caption's file beside its picture; of two the first counts."""
@@ -82,12 +83,13 @@ def find(pictures: Collection[str], others: Iterable[str]) -> Places:
     notes = _unused([name for name in kept if name not in taken])
     if tables:
         if used:
-            notes.append(f"{len(used):,} files beside pictures were left aside ({some(used)}): "
-                         f"captions come from {some(tables)}")  # fmt: skip
+            left = counted(len(used), "file beside pictures was", "files beside pictures were")
+            notes.append(f"{left} left aside ({some(used)}): captions come from {some(tables)}")
         return Places(metadata=tables, notes=notes)
     several = [sidecars for sidecars in beside.values() if len(sidecars) > 1]
     if several:
-        notes.append(f"{len(several):,} pictures have several caption files, as "
+        have = counted(len(several), "picture has", "pictures have")
+        notes.append(f"{have} several caption files, as "
                      f"{some(several[0])}: the first of them is taken")  # fmt: skip
     return Places(sidecars={name: found[0] for name, found in beside.items()}, notes=notes)
 
@@ -172,7 +174,10 @@ def _from_metadata(root: Path, files: list[str], pictures: set[str]) -> FolderCa
         )
     captions.notes.append(f"captions from {some(files)}, column {used[0]!r}")
     if slashed:
-        captions.notes.append(f"{slashed:,} file names with backslashes were read with slashes")
+        read = counted(
+            slashed, "file name with backslashes was", "file names with backslashes were"
+        )
+        captions.notes.append(f"{read} read with slashes")
     return captions
 
 
@@ -200,7 +205,7 @@ def _from_sidecars(root: Path, sidecars: Mapping[str, str]) -> FolderCaptions:
     kinds = Counter(map(suffix, sidecars.values()))
     shown = " and ".join(kind for kind in SIDECARS if kinds[kind])
     captions = FolderCaptions(
-        notes=[f"captions from {shown} files beside {len(sidecars)} pictures"]
+        notes=[f"captions from {shown} files beside {counted(len(sidecars), 'picture')}"]
     )
     for name, sidecar in sidecars.items():
         captions.add(name, metadata.decoded(reading.read_bytes(root / sidecar)).splitlines())
@@ -213,7 +218,9 @@ def _from_folders(pictures: Collection[str], splits: Folders) -> FolderCaptions:
     if len(classes) < 2 or "" in classes:
         return FolderCaptions(notes=["no captions found"])
     shown = ", ".join(sorted(classes)[:5]) + (", ..." if len(classes) > 5 else "")
-    captions = FolderCaptions(notes=[f"captions from the names of {len(classes)} folders: {shown}"])
+    captions = FolderCaptions(
+        notes=[f"captions from the names of {counted(len(classes), 'folder')}: {shown}"]
+    )
     for name, folder in folders.items():
         captions.add(name, [folder.replace("_", " ")])
     return captions

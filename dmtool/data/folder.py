@@ -23,6 +23,7 @@ from dmtool.data.transforms import open_picture
 from dmtool.data.walk import PICTURES, Listing, printable, some, walk
 from dmtool.errors import UserError
 from dmtool.files.digests import digest
+from dmtool.say import counted
 
 ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
 THREADS = min(os.cpu_count() or 1, 8)
@@ -160,7 +161,12 @@ def _left(listing: Listing, places: Places) -> list[str]:
     if kinds:
         shown = some(f"{n} {kind or 'without suffix'}" for kind, n in kinds.most_common())
         notes.append(
-            f"{kinds.total()} files are neither pictures nor captions and were left aside: {shown}"
+            counted(
+                kinds.total(),
+                "file is neither picture nor caption and was",
+                "files are neither pictures nor captions and were",
+            )
+            + f" left aside: {shown}"
         )
     return notes
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dmtool.data import colour
 from dmtool.data.transforms import header
+from dmtool.say import counted
 
 SHOWN = 3
 """Pictures that a line names."""
@@ -34,14 +35,14 @@ class Headers:
         lines = []
         if self.profiled:
             lines.append(
-                f"{self.profiled:,} pictures have a colour profile that is not sRGB: "
-                "data.profiles=convert turns their colours into sRGB"
+                f"{counted(self.profiled, 'picture has', 'pictures have')} a colour profile that "
+                "is not sRGB: data.profiles=convert turns their colours into sRGB"
             )
         if self.unusable:
             more = len(self.unusable) - SHOWN
             named = ", ".join(self.unusable[:SHOWN]) + (f" and {more:,} more" if more > 0 else "")
             lines.append(
-                f"{len(self.unusable):,} colour profiles cannot be used, these pictures are taken "
+                f"{counted(len(self.unusable), 'colour profile')} cannot be used, these pictures are taken "
                 f"as sRGB: {named}"
             )
         return lines

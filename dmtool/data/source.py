@@ -14,6 +14,7 @@ from dmtool.data import difference, emoji, folder, shapes, store
 from dmtool.data.splits import Split, splits_of
 from dmtool.data.store import BadFile, Source
 from dmtool.errors import UserError
+from dmtool.say import counted
 
 __all__ = ["BadFile", "Source", "Split", "again", "held_out", "load", "split", "splits"]
 
@@ -88,8 +89,8 @@ def splits(source: Source, config: DataBase) -> dict[Split, Dataset]:
         rows[name].append(row)
     if not rows["train"]:
         raise UserError(
-            f"none of the {len(source.dataset)} pictures falls into the train split: add pictures "
-            f"or lower data.val={config.val} and data.test={config.test}"
+            f"none of the {counted(len(source.dataset), 'picture')} falls into the train split: "
+            f"add pictures or lower data.val={config.val} and data.test={config.test}"
         )
     return {name: source.dataset.select(rows[name]) for name in rows}
 
@@ -107,9 +108,9 @@ def held_out(val_pictures: int, least: int = 1) -> Split:
 
 def report(source: Source) -> list[str]:
     """What a user should know before training: the pictures, what was left out, the licence."""
-    lines = [f"{len(source.dataset):,} pictures", *source.notes]
+    lines = [counted(len(source.dataset), "picture"), *source.notes]
     if source.bad:
-        lines.append(f"left out: {len(source.bad):,} files: {_named(source.bad)}")
+        lines.append(f"left out: {counted(len(source.bad), 'file')}: {_named(source.bad)}")
     return [*lines, *filter(None, [source.attribution])]
 
 

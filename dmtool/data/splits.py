@@ -12,6 +12,7 @@ from typing import Literal
 from dmtool.config.parts import DataBase
 from dmtool.data.walk import some
 from dmtool.errors import UserError
+from dmtool.say import counted
 
 Split = Literal["train", "val", "test"]
 
@@ -58,9 +59,10 @@ def folders_of(pictures: Collection[str]) -> dict[str, Split]:
     outside = [name for name in pictures if _given(name, splits) is None]
     advice = "or say data.splits=hash to draw the splits from all pictures"
     if splits and outside:
+        stand = counted(len(outside), "picture stands", "pictures stand")
         raise UserError(
-            f"{some(splits)} look like the splits of a data set, but {len(outside):,} pictures "
-            f"stand outside of them ({some(outside)}): move those into one of them, {advice}"
+            f"{some(splits)} look like the splits of a data set, but {stand} outside of them "
+            f"({some(outside)}): move those into one of them, {advice}"
         )
     if splits and "train" not in splits.values():
         raise UserError(
@@ -99,7 +101,9 @@ def notes(folders: Folders, pictures: Iterable[str]) -> list[str]:
     for split in KEYWORDS:
         names = [folder for folder, each in folders.items() if each == split]
         cut = f"{split} has no folder: the share data.{split} is drawn from train"
-        parts.append(f"{split} is {some(names)} ({counts[split]:,} files)" if names else cut)
+        parts.append(
+            f"{split} is {some(names)} ({counted(counts[split], 'file')})" if names else cut
+        )
     return [f"folders are taken as splits: {'; '.join(parts)}; data.splits=hash ignores them"]
 
 

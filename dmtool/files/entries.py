@@ -13,7 +13,7 @@ from dmtool.errors import CheckFailed, UserError
 from dmtool.files import cache, records
 from dmtool.files.digests import file_digest
 from dmtool.files.locks import locked
-from dmtool.say import columns
+from dmtool.say import columns, counted
 
 ADDRESS = 12
 """Digits of an entry's address that are shown."""
@@ -41,7 +41,7 @@ class Entry:
         record = records.record(self.path)
         if "shards" in record:
             there, count = len(cache.shards(self.path)), record["shards"]
-            return "complete" if there == count else f"{there} of {count} shards"
+            return "complete" if there == count else f"{there} of {counted(count, 'shard')}"
         return "complete" if "files" in record or self.path.is_file() else "partial"
 
     @property
@@ -80,7 +80,7 @@ def listing() -> str:
         for entry, size in zip(every, sizes, strict=True)
     ]
     return "\n".join(
-        [*columns(table), f"{len(every)} entries, {megabytes(sum(sizes))}, in {cache.root()}"]
+        [*columns(table), f"{_entries(every)}, {megabytes(sum(sizes))}, in {cache.root()}"]
     )
 
 
@@ -95,7 +95,7 @@ def verify() -> str:
             f"damaged: {', '.join(map(str, damaged))}; shards are made anew when they are next "
             "used; other entries are when they have been removed: dmtool cache rm NAME"
         )
-    return f"{len(every)} entries, {megabytes(sum(entry.size for entry in every))}: none damaged"
+    return f"{_entries(every)}, {megabytes(sum(entry.size for entry in every))}: none damaged"
 
 
 def remove(names: Sequence[str] | None) -> str:
@@ -109,11 +109,15 @@ def remove(names: Sequence[str] | None) -> str:
     size = sum(entry.size for entry in chosen)
     for entry in chosen:
         _remove(entry)
-    return f"{len(chosen)} entries removed, {megabytes(size)}"
+    return f"{_entries(chosen)} removed, {megabytes(size)}"
 
 
 def megabytes(size: int) -> str:
     return f"{size / 1e6:,.1f} MB"
+
+
+def _entries(some: Sequence[Entry]) -> str:
+    return counted(len(some), "entry", "entries")
 
 
 def _chosen(name: str, every: list[Entry]) -> list[Entry]:

@@ -12,6 +12,7 @@ from dmtool.data.transforms import header, read_bytes
 from dmtool.data.walk import some, walk
 from dmtool.errors import UserError
 from dmtool.measure.features.picture_folder import decoded
+from dmtool.say import counted
 
 
 def captioned(folder: Path) -> list[tuple[Path, str]]:
@@ -31,7 +32,7 @@ def captioned(folder: Path) -> list[tuple[Path, str]]:
     found = captions.read(folder, pictures, places, look_like_splits(pictures))
     if found.bad:
         named = some(f"{name}: {reason}" for name, reason in found.bad.items())
-        raise UserError(f"{len(found.bad):,} captions in {folder} cannot be used: {named}")
+        raise UserError(f"{counted(len(found.bad), 'caption')} in {folder} cannot be used: {named}")
     pairs = {name: next(iter(found.of.get(name, [])), _prompt(folder / name)) for name in pictures}
     without = [name for name, caption in pairs.items() if not caption]
     if without:

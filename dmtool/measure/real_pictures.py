@@ -29,6 +29,7 @@ from dmtool.files.digests import digest
 from dmtool.measure.features import features
 from dmtool.measure.features.features import FeatureExtractor
 from dmtool.runs import saved
+from dmtool.say import counted
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class RealPictures:
         rows = self.of(*splits)
         if len(rows) < 2:
             raise UserError(
-                f"the split {' + '.join(splits)} has {len(rows)} pictures: at least 2 are needed"
+                f"the split {' + '.join(splits)} has {counted(len(rows), 'picture')}: at least 2 "
+                "are needed"
             )
         return evenly(rows, count or len(rows))
 

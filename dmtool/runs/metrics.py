@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from dmtool.config.validation import short
 from dmtool.files import reading
 from dmtool.files.atomic import write_text
+from dmtool.say import counted
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,8 @@ def read(path: Path) -> list[Line]:
     except OSError as error:
         raise reading.Unreadable(f"{path} cannot be read: {error.strerror}") from error
     if bad:
-        _warn(f"{path}: {len(bad)} lines are damaged and left out; the first is {bad[0]}")
+        count = counted(len(bad), "line is", "lines are")
+        _warn(f"{path}: {count} damaged and left out; the first is {bad[0]}")
     return lines
 
 

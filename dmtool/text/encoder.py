@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from dmtool.cond import Cond
 from dmtool.errors import UserError
 from dmtool.nn.text import TextTransformer
+from dmtool.say import counted
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +177,7 @@ def check_room(max_length: int, specials: int) -> None:
 def warn_truncated(count: int, first: str, max_length: int) -> None:
     """Log one line if `count` captions, `first` among them, were cut to `max_length` tokens."""
     if count:
-        captions = "1 caption is" if count == 1 else f"{count} captions are"
+        captions = counted(count, "caption is", "captions are")
         log.warning(
             "%s longer than %d tokens and cut there; first: %s", captions, max_length, _short(first)
         )

@@ -24,6 +24,7 @@ from dmtool.files import reading
 from dmtool.files.digests import digest, file_digest
 from dmtool.files.tensors import read_shapes
 from dmtool.runs import fitting
+from dmtool.say import counted
 from dmtool.text import families
 from dmtool.text.families import Family
 
@@ -220,7 +221,8 @@ def _check_complete(folder: Path, info: dict[str, Any]) -> None:
     """Missing weights would be drawn at random; only the unused pooler may be."""
     missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
     if missing:
-        raise UserError(f"{folder}: {len(missing)} weights are missing, the first: {missing[0]}")
+        count = counted(len(missing), "weight is", "weights are")
+        raise UserError(f"{folder}: {count} missing, the first: {missing[0]}")
     if info["mismatched_keys"]:
         name, found, expected = min(info["mismatched_keys"])
         raise UserError(

@@ -36,7 +36,7 @@ def test_sidecars_by_all_their_names(tmp_path, read, name):
     (tmp_path / name).write_text("a red box\n")
     captions, _, notes = read()
     assert captions == {"a.png": ["a red box"], "b.png": [], "c.png": []}
-    assert f"captions from {name[name.rindex('.') :].lower()} files beside 1 pictures" in notes
+    assert f"captions from {name[name.rindex('.') :].lower()} files beside 1 picture" in notes
 
 
 def test_the_first_of_several_sidecars_counts_and_that_is_said(tmp_path, read):
@@ -44,7 +44,7 @@ def test_the_first_of_several_sidecars_counts_and_that_is_said(tmp_path, read):
         (tmp_path / name).write_text(name)
     captions, _, notes = read()
     assert captions == {"a.png": ["a.txt"], "b.png": ["b.caption"], "c.png": []}
-    assert "1 pictures have several caption files, as a.txt, a.TXT, a.caption, a.png.txt" in notes
+    assert "1 picture has several caption files, as a.txt, a.TXT, a.caption, a.png.txt" in notes
 
 
 @pytest.mark.parametrize("name", ["metadata.JSONL", "Metadata.CSV", "metadata.parquet"])
@@ -114,7 +114,7 @@ def test_texts_beside_nothing_and_texts_beside_metadata_are_named(tmp_path, read
     (tmp_path / "metadata.csv").write_text("file_name,text\na.png,red\n")
     captions, _, notes = read()
     assert captions["a.png"] == ["red"]
-    assert "1 files beside pictures were left aside (a.txt)" in notes
+    assert "1 file beside pictures was left aside (a.txt)" in notes
 
 
 def test_an_edit_of_the_same_length_and_time_is_noticed(tmp_path, read):

@@ -113,7 +113,7 @@ def test_training_evaluation_and_named_pictures_see_the_same(mixed, capsys):
 def test_profiles_are_named_counted_and_part_of_addresses(mixed, config):
     loaded = source.load(mixed)
     converted, bad = (note for note in loaded.notes if "profile" in note)
-    assert converted.startswith("1 pictures have a colour profile that is not sRGB")
+    assert converted.startswith("1 picture has a colour profile that is not sRGB")
     assert bad.startswith("2 colour profiles cannot be used") and "broken.png (its colour" in bad
     assert loaded.colours(mixed) == {"profiles": "convert"}
     assert not loaded.colours(config("folder", path=mixed.path, profiles="ignore"))

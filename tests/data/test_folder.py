@@ -243,7 +243,7 @@ def test_hidden_files_are_ignored_others_are_mentioned_and_circles_end(tmp_path,
     (tmp_path / "film.mp4").touch(), (tmp_path / "loop").symlink_to(tmp_path)
     captions, _, source = read()
     assert list(captions) == ["a.png"]
-    assert any("1 files are neither" in note and ".mp4" in note for note in source.notes)
+    assert any("1 file is neither" in note and ".mp4" in note for note in source.notes)
 
 
 def test_no_pictures_and_no_folder_are_refused(tmp_path, read, config):

@@ -52,7 +52,7 @@ def test_entries_of_before_there_were_folders_are_read(config):
 
 def test_an_empty_train_split_is_refused(config):
     shapes = config("shapes", count=1, size=16, val=0.49, test=0.5)
-    with pytest.raises(UserError, match="none of the 1 pictures"):
+    with pytest.raises(UserError, match="none of the 1 picture"):
         source.split(source.load(shapes), shapes, "train")
 
 

@@ -139,7 +139,7 @@ def test_what_is_left_open_is_refused_and_one_split_is_none(tmp_path, config):
     chosen = config("folder", path=str(tmp_path))
     assert not source.load(chosen).folders
     fill(tmp_path, test=2, more=1)
-    with pytest.raises(UserError, match=r"1 pictures stand outside of them \(more/0.png\)"):
+    with pytest.raises(UserError, match=r"1 picture stands outside of them \(more/0.png\)"):
         source.load(chosen)
     assert len(source.load(replace(chosen, splits="hash")).dataset) == 8
     fill(tmp_path / "other", val=1, test=1)

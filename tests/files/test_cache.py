@@ -144,7 +144,7 @@ def test_rm_by_name_beginning_kind_or_all(filled, dmtool, tmp_path):
         done = dmtool("cache", "rm", *words, cwd=tmp_path, code=2)
         assert says in done.stderr and len(done.stderr.splitlines()) == 1
     assert len(entries.entries()) == 4, "nothing is removed by a mistake"
-    assert "1 entries removed, 2.0 MB" in dmtool("cache", "rm", names[0], cwd=tmp_path).stdout
+    assert "1 entry removed, 2.0 MB" in dmtool("cache", "rm", names[0], cwd=tmp_path).stdout
     assert entries.remove(["latents"]).startswith("2 entries")
     dmtool("cache", "rm", "--all", cwd=tmp_path)
     assert dmtool("cache", "ls", cwd=tmp_path).stdout == f"0 entries, 0.0 MB, in {filled}\n"

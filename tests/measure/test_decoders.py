@@ -125,7 +125,7 @@ def test_lanczos_is_pillows():
 def test_rows_are_evenly_spread_over_splits(real):
     every = real.rows(None, "train", "val", "test")
     assert every == list(range(60)) and real.rows(3, "train", "val", "test") == [0, 20, 40]
-    with pytest.raises(UserError, match="the split val has 1 pictures"):
+    with pytest.raises(UserError, match="the split val has 1 picture"):
         keep = real.splits.copy()
         keep[:], keep[0] = "train", "val"
         real_pictures.RealPictures(real.pictures, real.keys, real.captions, keep, "").rows(

@@ -133,7 +133,7 @@ def test_folders_without_enough_pictures_are_refused(tmp_path, extractor):
     write(tmp_path / "real", 4, 0)
     (tmp_path / "fake").mkdir()
     Image.new("RGB", (4, 4)).save(tmp_path / "fake" / "only.png")
-    with pytest.raises(UserError, match="fake has 1 pictures"):
+    with pytest.raises(UserError, match="fake has 1 picture"):
         compare_folders(tmp_path / "real", tmp_path / "fake", extractor, 2)
     with pytest.raises(UserError, match="absent is not a folder"):
         compare_folders(tmp_path / "absent", tmp_path / "real", extractor, 2)

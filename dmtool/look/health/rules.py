@@ -10,6 +10,7 @@ from dmtool.config.optim import Optim
 from dmtool.config.training import Recovery
 from dmtool.look.watch.state import StageStatus
 from dmtool.runs import metrics
+from dmtool.say import counted
 from dmtool.train import optim
 
 ENOUGH = 8  # lines for a course to be judged
@@ -51,7 +52,9 @@ def _skipped(status: StageStatus) -> Finding | None:
         return None
     pictures, count = counts[-1]
     share = count * status.part("batch_size", Count) / max(pictures, 1)
-    return Finding(share <= SKIPS, f"{count:.0f} steps were skipped: {share:.2%}")
+    return Finding(
+        share <= SKIPS, f"{counted(round(count), 'step was', 'steps were')} skipped: {share:.2%}"
+    )
 
 
 def _quarters(status: StageStatus, name: str) -> list[float] | None:

@@ -8,7 +8,7 @@ from typing import Any
 from dmtool.measure.alignment import clip_score
 from dmtool.measure.alignment.composition import ASPECTS, WORDS
 from dmtool.measure.measures import Figures
-from dmtool.say import columns
+from dmtool.say import columns, counted
 
 SETS = {
     "real": "real (ceiling)",
@@ -22,7 +22,7 @@ def text(result: dict[str, Any], name: str) -> str:
     """All figures of a result for the captions of `name`, with what is not there and why."""
     figures = result["figures"]
     shown = {key: each for key, each in figures.items() if not _of_a_word(key)}
-    lines = [f"{result['n_fake']:,} pictures for the captions of {name}"]
+    lines = [f"{counted(result['n_fake'], 'picture')} for the captions of {name}"]
     if "r@1" in figures["all"]:
         lines += _retrieval(shown, result["n_real"], result["extractor"]["name"])
     if result["clip"]:

@@ -22,6 +22,7 @@ from dmtool.measure.alignment import retrieval, toy_prompts
 from dmtool.measure.alignment.composition import Groups
 from dmtool.measure.alignment.novelty import NOVELTIES, novelty
 from dmtool.measure.real_pictures import RealPictures
+from dmtool.say import counted
 
 NONE_HELD = "nothing is held out: train on data.hold_out='[red circle,...]' to see what is learned"
 
@@ -59,8 +60,8 @@ def of_split(config: EvalAlign, real: RealPictures) -> PromptSet:
     captioned = [row for row in real.of(config.split) if real.captions[row]]
     if len(captioned) < 2:
         raise UserError(
-            f"the split {config.split!r} has {len(captioned)} pictures with a caption: at least 2 "
-            "are needed"
+            f"the split {config.split!r} has {counted(len(captioned), 'picture')} with a caption: "
+            "at least 2 are needed"
         )
     rows = evenly(captioned, config.count or len(captioned))
     captions = [real.captions[row] for row in rows]

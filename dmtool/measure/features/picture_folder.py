@@ -23,7 +23,7 @@ from dmtool.errors import UserError
 from dmtool.files.digests import digest
 from dmtool.measure.features.sets import Undecodable, copies
 from dmtool.processes import ALONE, Group
-from dmtool.say import shown
+from dmtool.say import counted, shown
 
 WHITE = (255, 255, 255)
 MAX_PIXELS = 2**28
@@ -137,7 +137,10 @@ def folder(path: Path, group: Group = ALONE) -> Folder:
     listing = walk(path)
     pictures = sorted(listing.pictures, key=lambda name: name.split("/"))
     if len(pictures) < 2:
-        told = [f"{path} has {len(pictures)} pictures: a distance needs at least 2", *listing.notes]
+        told = [
+            f"{path} has {counted(len(pictures), 'picture')}: a distance needs at least 2",
+            *listing.notes,
+        ]
         raise UserError("; ".join(told))
     bar = tqdm(group.share(pictures), desc=shown(f"reading {path.name}"), disable=group.silent)
     files = group.merge([_look(path, name) for name in bar])

@@ -10,6 +10,7 @@ from dmtool.config.using import EvalNll
 from dmtool.generators.generator import Bits, Density
 from dmtool.measure.record import versions
 from dmtool.runs import Artifact
+from dmtool.say import counted
 
 
 def result(
@@ -49,7 +50,9 @@ def summary(result: dict[str, Any]) -> str:
         if how["space_id"] != "pixels":
             terms.append(f"whitening {how['whitening_bits']:.4f}")
         lines.append(f"  variational bound: {_said(bound['bits'])} = {' + '.join(terms)}")
-        lines.append(f"    ({how['bound']['calls']} calls, {how['bound']['variance']} variance)")
+        lines.append(
+            f"    ({counted(how['bound']['calls'], 'call')}, {how['bound']['variance']} variance)"
+        )
     if "flow" in figures:
         lines.append(f"  probability flow: {_said(figures['flow']['bits'])}")
         calls, derivatives = how["flow"]["calls"], how["flow"]["derivatives"]

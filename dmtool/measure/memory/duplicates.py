@@ -18,7 +18,7 @@ from dmtool.measure.features import extractors
 from dmtool.measure.memory.neighbours import Duplicates, duplicates
 from dmtool.measure.published import publish
 from dmtool.measure.real_pictures import RealPictures
-from dmtool.say import say
+from dmtool.say import counted, say
 
 LISTED, DRAWN = 2000, 40
 """Closest pairs that are written to the JSON file, and how many of those are drawn, at most."""
@@ -48,7 +48,7 @@ def run(config: FindDuplicates, path: Path) -> None:
 def summary(result: dict[str, Any]) -> str:
     """The figures, and the closest pairs, as lines of text."""
     lines = [
-        f"{result['count']:,} pairs at a cosine of {result['threshold']:g} or more; "
+        f"{counted(result['count'], 'pair')} at a cosine of {result['threshold']:g} or more; "
         f"{result['in_a_pair']:,} of {result['pictures']:,} pictures are in one"
     ]
     for pair in result["pairs"][:10]:

@@ -14,6 +14,7 @@ from dmtool.errors import UserError
 from dmtool.measure import real_pictures
 from dmtool.measure.features import extractors
 from dmtool.measure.tune.bench import Real
+from dmtool.say import counted
 
 
 class Halves(NamedTuple):
@@ -27,7 +28,10 @@ def halves(numbered: Sequence[tuple[int, str]], seed: int) -> Halves:
     """Requests for captions, with their numbers as seeds; UserError below two of either half."""
     place = {text: i for i, text in enumerate(dict.fromkeys(text for _, text in numbered))}
     if len(place) < 4:
-        raise UserError(f"{len(place)} captions are too few: at least 4 that differ are needed")
+        raise UserError(
+            f"{counted(len(place), 'caption is', 'captions are')} too few: at least 4 that differ "
+            "are needed"
+        )
     tuned, others = (
         [Request(text, (seed, number)) for number, text in numbered if place[text] % 2 == half]
         for half in (0, 1)

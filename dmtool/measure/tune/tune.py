@@ -24,7 +24,7 @@ from dmtool.measure.tune.captions import Halves, captions, halves, real
 from dmtool.measure.tune.settings import label
 from dmtool.measure.tune.steps import best_steps
 from dmtool.runs import defaults
-from dmtool.say import say
+from dmtool.say import counted, say
 
 Figures = dict[str, Any]
 
@@ -63,7 +63,8 @@ def _steps(
 ) -> tuple[Sampler, Figures]:
     benches = [Bench(chain, evenly(part, config.count)) for part in parts]
     many, guidance = config.reference, benches[0].generator.guidance
-    say(f"steps: RMSE to {many.kind} with {many.calls_made} calls, {config.count} captions")
+    calls, of = counted(many.calls_made, "call"), counted(config.count, "caption")
+    say(f"steps: RMSE to {many.kind} with {calls}, {of}")
     seen = benches[0].pictures(many, guidance)
     sampler, error = best_steps(config, benches[0], guidance, seen)
     say(f"  {error:6.2f}  {label(sampler)}")
@@ -81,7 +82,7 @@ def _guidance(
     seen, others = (Bench(chain, evenly(part, config.guided.count)) for part in parts)
     aim: Real = real(config, chain)
     name = aim.extractor.name
-    say(f"guidance: {name}, {len(seen.requests)} captions")
+    say(f"guidance: {name}, {counted(len(seen.requests), 'caption')}")
     start = seen.generator.guidance
     chosen = guided.best_guidance(
         config.guided, start, lambda each: distance(seen, sampler, each, aim)
