@@ -317,7 +317,7 @@ def test_planted_duplicates_are_found_by_their_names(home, dmtool):
         picture.save(folder / f"{i}.png")
     picture.save(folder / "twin.png")
     words = ["data=folder", f"data.path={folder}", "threshold=0.99", "--out", "twins.json"]
-    assert "1 pairs at a cosine of 0.99" in dmtool("duplicates", *words, cwd=home).stdout
+    assert "1 pair at a cosine of 0.99" in dmtool("duplicates", *words, cwd=home).stdout
     (pair,) = json.loads((home / "twins.json").read_text())["pairs"]
     assert {pair["a"]["key"], pair["b"]["key"]} == {"4.png", "twin.png"}
     assert (home / "twins.png").is_file()

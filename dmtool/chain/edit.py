@@ -44,6 +44,38 @@ Borders = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
+class Original:
+    """A picture of the user's: the file that it stands in, if any, and the bytes of the file, or
+    of the picture."""
+
+    picture: Image.Image | None
+    file: Path
+    data: bytes
+
+    @classmethod
+    def of(cls, source: Source) -> Original:
+        if isinstance(source, Image.Image):
+            return cls(source, Path(), source.tobytes())
+        return cls(None, Path(source), read_bytes(Path(source)))
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+    def rgb(self, background: Colour, profiles: Profiles = "convert") -> Image.Image:
+        """As RGB, over `background` where it is transparent."""
+        if self.picture is not None:
+            return to_rgb(self.picture, background, profiles)
+        return read(self.file, background, profiles, self.data)
+
+    def alpha(self) -> Image.Image | None:
+        """How opaque it is (mode L); None if nothing of it is transparent."""
+        if self.picture is not None:
+            return alpha(self.picture)
+        return read_alpha(self.file, self.data)
+
+
+@dataclass(frozen=True, eq=False)
 class Edit:
     """What is done to a picture: `read` makes it. `settings` is what of it stands in a PNG.
 
@@ -91,12 +123,14 @@ class Edit:
         """
         if not 0 < strength <= 1:
             raise UserError(f"a strength of {strength} is outside (0, 1]: 1 keeps nothing")
-        picture = _rgb(init, WHITE)
-        settings = {"init": _sha256(init), "strength": strength, "mask": None, "outpaint": outpaint}
+        begun = Original.of(init)
+        picture = begun.rgb(WHITE)
+        settings = {"init": begun.sha256, "strength": strength, "mask": None, "outpaint": outpaint}
         painted = None
         if mask is not None:
-            painted = _same_size(_white(mask, mask_from), picture)
-            settings["mask"] = _sha256(mask)
+            drawn = Original.of(mask)
+            painted = _same_size(_white(drawn, mask_from), picture)
+            settings["mask"] = drawn.sha256
             settings |= {"mask_from": mask_from} if mask_from != MaskFrom.WHITE else {}
         if outpaint is not None:
             picture, painted = _bordered(picture, painted, outpaint)
@@ -150,26 +184,14 @@ class Edit:
         return picture[None], to_pixels(mask.convert("RGB"))[:1].float() / 255
 
 
-def _sha256(source: Source) -> str:
-    """Of a file, or of the pixels of a picture."""
-    data = source.tobytes() if isinstance(source, Image.Image) else read_bytes(Path(source))
-    return hashlib.sha256(data).hexdigest()
-
-
-def _rgb(source: Source, background: Colour, profiles: Profiles = "convert") -> Image.Image:
-    if isinstance(source, Image.Image):
-        return to_rgb(source, background, profiles)
-    return read(Path(source), background, profiles)
-
-
-def _white(mask: Source, kind: MaskFrom) -> Image.Image:
+def _white(mask: Original, kind: MaskFrom) -> Image.Image:
     """A mask as grey (mode L), white where it is painted; UserError if it is of another kind."""
     if kind == MaskFrom.ALPHA:
-        clear = alpha(mask) if isinstance(mask, Image.Image) else read_alpha(Path(mask))
+        clear = mask.alpha()
         if clear is None:
             raise UserError("the mask has no transparency, from which --mask-from alpha takes it")
         return ImageOps.invert(clear)
-    found = _rgb(mask, BLACK, "ignore")
+    found = mask.rgb(BLACK, "ignore")
     channels = np.asarray(found).astype(int)
     if np.ptp(channels, axis=-1).max() > GREYISH:
         raise UserError(

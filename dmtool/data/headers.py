@@ -42,7 +42,7 @@ class Headers:
             more = len(self.unusable) - SHOWN
             named = ", ".join(self.unusable[:SHOWN]) + (f" and {more:,} more" if more > 0 else "")
             lines.append(
-                f"{counted(len(self.unusable), 'colour profile')} cannot be used, these pictures are taken "
-                f"as sRGB: {named}"
+                f"{counted(len(self.unusable), 'colour profile')} cannot be used, these pictures "
+                f"are taken as sRGB: {named}"
             )
         return lines

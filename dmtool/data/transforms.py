@@ -84,23 +84,28 @@ def read_bytes(file: Path) -> bytes:
 
 
 def read(
-    file: Path, background: tuple[int, int, int], profiles: Profiles = "convert"
+    file: Path,
+    background: tuple[int, int, int],
+    profiles: Profiles = "convert",
+    data: bytes | None = None,
 ) -> Image.Image:
     """A picture file named by the user, as RGB; UserError if it is missing or unreadable.
 
-    A colour profile that cannot be used is warned of.
+    A colour profile that cannot be used is warned of. `data` is what the file holds, if it has been
+    read.
     """
     with _named(file):
-        image = open_picture(read_bytes(file), MAX_PIXELS, LIMIT)
+        image = open_picture(data or read_bytes(file), MAX_PIXELS, LIMIT)
         if profiles == "convert" and (fault := profile(image).fault):
             say(f"{file}: {fault}, it is taken as sRGB", error=True)
         return to_rgb(image, background, profiles)
 
 
-def read_alpha(file: Path) -> Image.Image | None:
-    """The `alpha` of a picture file named by the user; UserError as of `read`."""
+def read_alpha(file: Path, data: bytes) -> Image.Image | None:
+    """The `alpha` of a picture file named by the user, which holds `data`; UserError as of
+    `read`."""
     with _named(file):
-        return alpha(open_picture(read_bytes(file), MAX_PIXELS, LIMIT))
+        return alpha(open_picture(data, MAX_PIXELS, LIMIT))
 
 
 def alpha(image: Image.Image) -> Image.Image | None:

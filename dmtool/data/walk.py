@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from dmtool.errors import UserError
+from dmtool.say import counted
 
 PICTURES = {
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
@@ -72,10 +73,15 @@ class Listing:
         """What was passed over, in sentences."""
         shown = [f"{n} x {name}" if n > 1 else name for name, n in self.folders.most_common()]
         return [
-            f"{count:,} {what} left aside{': ' * bool(names)}{some(names)}"
-            for count, what, names in (
-                (self.folders.total(), "folders (hidden, of the system, or linked twice)", shown),
-                (self.hidden, "hidden picture files", []),
+            f"{counted(count, what)}{more} left aside{': ' * bool(names)}{some(names)}"
+            for count, what, more, names in (
+                (
+                    self.folders.total(),
+                    "folder",
+                    " (hidden, of the system, or linked twice)",
+                    shown,
+                ),
+                (self.hidden, "hidden picture file", "", []),
             )
             if count
         ]

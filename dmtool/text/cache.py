@@ -26,7 +26,7 @@ from torch import Tensor
 from dmtool.cond import Cond
 from dmtool.files.digests import digest
 from dmtool.files.shards import Shards, Tensors, compact, filled
-from dmtool.text.encoder import Encoded, TextEncoder, batched, checked, warn_truncated
+from dmtool.text.encoder import Encoded, TextEncoder, batched, checked
 
 FORMAT = 3
 SAMPLED = 256
@@ -85,8 +85,8 @@ def cached_states(encoder: TextEncoder, captions: Sequence[str]) -> States:
     """The states of `captions` and of the null caption, read from the cache or put there.
 
     The cache is addressed by the set of captions and by the encoder's weights and config, so order,
-    repetition and the place of the weights do not matter. Captions that were cut are reported each
-    time. All processes that call this encode together.
+    repetition and the place of the weights do not matter. Captions that were cut are reported, also
+    of what was there. All processes that call this encode together.
     """
     distinct = sorted({*captions, ""}, key=lambda caption: (len(caption), caption))
     position = {caption: i for i, caption in enumerate(distinct)}
@@ -98,7 +98,7 @@ def cached_states(encoder: TextEncoder, captions: Sequence[str]) -> States:
     size, encode = _row_bytes(encoder, distinct), partial(_encode, encoder, distinct)
     shards = filled("text", key, len(distinct), size, encode, _finished)
     cut = torch.cat(shards.column("cut")).nonzero().flatten().tolist()
-    warn_truncated(len(cut), distinct[cut[0]] if cut else "", encoder.max_length)
+    encoder.report(len(cut), distinct[cut[0]] if cut else "")
     return States(shards, rows)
 
 

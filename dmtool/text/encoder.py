@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,8 +79,22 @@ class TextEncoder(ABC):
         """
         checked(captions)
         tokens, lost = self.clipped(captions)
-        warn_truncated(len(lost), captions[lost[0]] if lost else "", self.max_length)
+        self.report(len(lost), captions[lost[0]] if lost else "")
         return batched(self.each(tokens))
+
+    @cached_property
+    def _reported(self) -> set[tuple[int, str]]:
+        """What was said of captions that are too long."""
+        return set()
+
+    def report(self, count: int, first: str) -> None:
+        """Log one line if `count` captions of a set, `first` among them, were cut; the same line
+        once."""
+        if count and (count, first) not in self._reported:
+            self._reported.add((count, first))
+            captions = counted(count, "caption is", "captions are")
+            log.warning("%s longer than %d tokens and cut there; first: %s",
+                        captions, self.max_length, _short(first))  # fmt: skip
 
     def truncated(self, captions: Sequence[str]) -> int:
         """How many captions are longer than `max_length` tokens."""
@@ -171,15 +186,6 @@ def check_room(max_length: int, specials: int) -> None:
         raise UserError(
             f"text.max_length={max_length} leaves no room for text beside the {specials} tokens "
             "that begin and end it"
-        )
-
-
-def warn_truncated(count: int, first: str, max_length: int) -> None:
-    """Log one line if `count` captions, `first` among them, were cut to `max_length` tokens."""
-    if count:
-        captions = counted(count, "caption is", "captions are")
-        log.warning(
-            "%s longer than %d tokens and cut there; first: %s", captions, max_length, _short(first)
         )
 
 

@@ -182,7 +182,7 @@ def test_names_of_other_systems_are_taken_where_they_mean_a_picture(tmp_path, re
         "c.png": [],
         "sub/d.png": ["backslashes"],
     }
-    assert "1 file names with backslashes were read with slashes" in notes
+    assert "1 file name with backslashes was read with slashes" in notes
     assert bad["C:\\pictures\\b.png"].startswith("an absolute name of no picture in the folder")
     assert bad["/elsewhere/c.png"].endswith("(named in sub/metadata.jsonl, line 4)")
     assert bad["sub/gone\\e.png"].startswith("no such picture") and len(bad) == 3

@@ -54,7 +54,7 @@ def test_what_is_passed_over_is_named(album, config):
     ):
         (line,) = [line for line in notes if left in line]
         assert all(name in line for name in (".thumbnails", "__MACOSX", "circle", "linked"))
-        assert any("1 hidden picture files left aside" in line for line in notes)
+        assert any("1 hidden picture file left aside" in line for line in notes)
 
 
 def test_pipes_and_links_to_nowhere_are_named_and_not_waited_for(tmp_path, config):

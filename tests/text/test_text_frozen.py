@@ -257,7 +257,7 @@ def test_incomplete_weights_and_pickles_are_refused(bert):
     tensors = load(weights.read_bytes())  # not mapped: the file is written anew
     del tensors["embeddings.LayerNorm.bias"]
     save_file(tensors, weights, metadata={"format": "pt"})
-    with pytest.raises(UserError, match=r"1 weights are missing.*: embeddings.LayerNorm.bias"):
+    with pytest.raises(UserError, match=r"1 weight is missing.*: embeddings.LayerNorm.bias"):
         _load(bert)
     tensors["embeddings.LayerNorm.bias"] = torch.zeros(7)
     save_file(tensors, weights, metadata={"format": "pt"})

@@ -105,11 +105,13 @@ def test_states_that_are_not_numbers_are_an_error_and_leave_no_shard(bert, tmp_p
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
 
 
-def test_cut_captions_are_reported_every_time(bert, caplog):
+def test_cut_captions_are_reported_by_every_encoder_once(bert, caplog):
     for _ in range(2):
         caplog.clear()
+        encoder = _load(bert)
         with caplog.at_level(logging.WARNING):
-            _states(_load(bert), ["red " * 100, "red", "heart " * 100])
+            for _ in range(2):
+                _states(encoder, ["red " * 100, "red", "heart " * 100])
         assert [r.message[:39] for r in caplog.records] == [
             "2 captions are longer than 16 tokens an"
         ]
