@@ -15,6 +15,7 @@ from dmtool.config.compose import composed
 from dmtool.config.using import EvalFid, HasData
 from dmtool.config.validation import check, container, validate
 from dmtool.errors import UserError
+from dmtool.look.kinds import listing
 from dmtool.runs import defaults
 
 PACKAGE = Path(__file__).parent / "example_package"
@@ -158,9 +159,11 @@ def broken(tmp_path, monkeypatch):
     (tmp_path / "wrong.py").write_text(WRONG)
     monkeypatch.syspath_prepend(tmp_path)
     kinds.installed.cache_clear()
+    kinds.conf_dirs.cache_clear()
     yield
     monkeypatch.undo()
     kinds.installed.cache_clear()
+    kinds.conf_dirs.cache_clear()
 
 
 @pytest.mark.parametrize(("word", "says"), [
@@ -177,6 +180,17 @@ def test_a_broken_package_is_named_in_one_line(broken, word, says):
         validate(composed("eval_fid", [word]), EvalFid)
     assert says in str(error.value) and "\n" not in str(error.value)
     assert validate(composed("eval_fid"), EvalFid).sampler.kind == "heun"  # others go on
+
+
+def test_the_list_says_what_is_broken_or_hidden(broken, tmp_path):
+    (tmp_path / "wrong").mkdir()
+    (tmp_path / "wrong.py").rename(tmp_path / "wrong/__init__.py")
+    (tmp_path / "wrong/conf/sampler").mkdir(parents=True)
+    (tmp_path / "wrong/conf/sampler/heun.yaml").write_text("kind: broken:heun\n")
+    said = listing().splitlines()
+    assert said[-3].startswith("the package broken cannot be imported for its sampler 'lost'")
+    assert said[-2].startswith("the package broken is broken: json:dumps")
+    assert said[-1] == "sampler=heun is dmtool's, and that of broken cannot be chosen"
 
 
 def test_a_schema_of_another_group_is_refused(broken):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, get_args
 
 from datasets import Dataset
@@ -67,9 +67,10 @@ def _there(config: Data, path: str | None) -> Source:
                 f"the cache no longer holds the pictures that the run was trained on, and {error}; "
                 "if they stand elsewhere now, add data.path=DIR"
             ) from error
-    if not isinstance(config, FolderData):
+    if "path" not in {field.name for field in fields(config)}:
         raise UserError(f"data.path={path}: the run was trained on data={config.kind}, no folder")
-    return load(replace(config, path=path))
+    there: dict[str, Any] = {"path": path}
+    return load(replace(config, **there))
 
 
 def split(source: Source, config: DataBase, name: Split) -> Dataset:

@@ -15,9 +15,22 @@ from dmtool.say import columns
 NO_KINDS = ("experiment",)
 
 
+Found = dict[tuple[str, str], list[str]]
+"""The names of each (group, package)."""
+
+
 def listing() -> str:
     """A row of each group and package with the names that it has, and a line for each that is
-    broken."""
+    broken or hidden by another of its name."""
+    found = _found()
+    rows = [[group, _numbered(package), ", ".join(found[group, package])]
+            for group, package in sorted(found)]  # fmt: skip
+    table = columns([["group", "package", "kinds"], *rows])
+    return "\n".join([*table, *_broken(), *_hidden(found)])
+
+
+def _found() -> Found:
+    """dmtool's first, then those of packages in the order in which Hydra looks for them."""
     own = _options(conf_dir()) | {"metric": [*METRICS]}
     found = {(group, "dmtool"): names for group, names in own.items() if group not in NO_KINDS}
     for folder, package in kinds.conf_dirs().items():
@@ -26,9 +39,18 @@ def listing() -> str:
         for kind, point in points.items():
             names = found.setdefault((group, kinds.package(point)), [])
             names += [kind] if group == "metric" else {kinds.option(kind)} - {*names}
-    rows = [[group, _numbered(package), ", ".join(names)]
-            for (group, package), names in sorted(found.items())]  # fmt: skip
-    return "\n".join([*columns([["group", "package", "kinds"], *rows]), *_broken()])
+    return found
+
+
+def _hidden(found: Found) -> Iterator[str]:
+    """What several packages call alike: Hydra takes the first."""
+    owners: dict[tuple[str, str], list[str]] = {}
+    for (group, package), names in found.items():
+        for name in names:
+            owners.setdefault((group, name), []).append(package)
+    for (group, name), (first, *others) in owners.items():
+        for other in others:
+            yield f"{group}={name} is {first}'s, and that of {other} cannot be chosen"
 
 
 def _options(folder: Path) -> dict[str, list[str]]:
@@ -51,6 +73,6 @@ def _broken() -> Iterator[str]:
             if group not in kinds.GROUPS:
                 yield f"{kind}: packages add nothing to {group!r}, but to {', '.join(kinds.GROUPS)}"
             try:
-                kinds.load(group, kind, object)
+                kinds.load(group, kind, object if group == "metric" else kinds.Plugin)
             except UserError as error:
                 yield str(error)
