@@ -53,7 +53,7 @@ class LogNormalTimes(TimesBase):
 
 Times = Annotated[UniformTimes | LogitNormalTimes | ModeTimes | LogNormalTimes, OneOf]
 
-# --- the loss's weighting; see `dmtool/weighting.py` ----------------------------------------------
+# --- the loss's weighting; see `diffusion/weighting.py` ----------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,7 @@ class FixedVariance(Schema):
 @dataclass(frozen=True, kw_only=True)
 class LearnedVariance(Schema):
     """The network says it too; `vlb` weighs the variational bound in the loss that it is learned
-    by, see `dmtool/train/objective.py`."""
+    by, see `train/stages/objective.py`."""
 
     kind: Literal["learned"]
     vlb: Positive

@@ -46,7 +46,7 @@ def run(config: EvalFid, out: Path | None) -> None:
     """Sample one picture for each chosen caption, measure them, write and print the figures.
 
     The reference, and the gallery of retrieval, are all pictures of the set; the protocol is that
-    of `evaluate.generated`. Every picture is made, and seen, by one process.
+    of `measure.generated`. Every picture is made, and seen, by one process.
     """
     with processes.of(config) as (group, _):
         found = measure(config, group)

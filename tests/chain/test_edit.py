@@ -102,6 +102,20 @@ def test_holes_are_painted_if_the_mask_is_taken_from_alpha():
     assert by_alpha.settings["mask_from"] == "alpha" and "mask_from" not in by_white.settings
 
 
+def test_files_are_read_once(tmp_path, monkeypatch):
+    for name, image in {"a.png": picture(), "m.png": half()}.items():
+        image.save(tmp_path / name)
+
+    def taken(file):
+        data = file.read_bytes()
+        file.unlink()
+        return data
+
+    monkeypatch.setattr("dmtool.chain.edit.read_bytes", taken)
+    found = Edit.read(tmp_path / "a.png", 1.0, mask=tmp_path / "m.png")
+    assert found.share == 0.5 and found.settings["init"] != found.settings["mask"]
+
+
 def test_a_soft_mask_mixes():
     edit = Edit.read(picture((8, 8)), 1.0, mask=Image.linear_gradient("L").resize((8, 8)))
     shares = np.asarray(edit.mask)[..., None] / 255
