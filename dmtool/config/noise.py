@@ -53,7 +53,7 @@ class LogNormalTimes(TimesBase):
 
 Times = Annotated[UniformTimes | LogitNormalTimes | ModeTimes | LogNormalTimes, OneOf]
 
-# --- the loss's weighting; see `diffusion/weighting.py` ----------------------------------------------
+# --- the loss's weighting; see `diffusion/weighting.py` -------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -178,7 +178,7 @@ def trajectory(
     device: torch.device,
     given: Known | None = None,
 ) -> Iterator[Step]:
-    """All states of a batch by a config's sampler on its times, see `samplers.trajectory.states`."""
+    """All states of a batch by a config's sampler on its times; see `trajectory.states`."""
     visited = times(config, denoiser.schedule, given)
     return states(denoiser, cond, shape, sources, build(config), visited, purpose, device, given)
 
