@@ -19,6 +19,7 @@ from dmtool.diffusion.network import condition
 from dmtool.diffusion.samplers import Key, PictureNoise
 from dmtool.diffusion.sampling import grid
 from dmtool.generators.generator import Bits
+from dmtool.say import counted
 from dmtool.text import TextEncoder
 
 
@@ -97,6 +98,21 @@ class DiffusionDensity:
             found["protocol"]["flow"] = self._how_flow(self.config.flow)
         return found
 
+    def lines(self, result: dict[str, Any]) -> list[str]:
+        figures, how, found = result["figures"], result["protocol"], []
+        if "bound" in figures:
+            bound, done = figures["bound"], how["bound"]
+            terms = [f"{name} {bound[name]['mean']:.4f}" for name in ("prior", "steps", "decoder")]
+            if not self.space.bins:
+                terms.append(f"whitening {self.space.whitening_bits:.4f}")
+            found.append(f"  variational bound: {_said(bound['bits'])} = {' + '.join(terms)}")
+            found.append(f"    ({counted(done['calls'], 'call')}, {done['variance']} variance)")
+        if "flow" in figures:
+            done = how["flow"]
+            found.append(f"  probability flow: {_said(figures['flow']['bits'])}")
+            found.append(f"    ({done['calls']} calls, {done['derivatives']} derivatives)")
+        return found
+
     def _of_bound(self, figures: Sequence[Bits]) -> dict[str, Any]:
         """The bound, and its terms whose sum it is."""
         prior, steps, decoder = (stacked(figures, name) for name in ("prior", "steps", "decoder"))
@@ -147,3 +163,8 @@ def estimate(values: Tensor) -> dict[str, float | None]:
     n = len(values)
     error = (values.std() / math.sqrt(n)).item() if n > 1 else None
     return {"mean": values.mean().item(), "standard_error": error}
+
+
+def _said(figure: dict[str, float | None]) -> str:
+    error = figure["standard_error"]
+    return f"{figure['mean']:.4f}" + ("" if error is None else f" +- {error:.4f}")

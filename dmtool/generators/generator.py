@@ -135,6 +135,10 @@ class Density(Protocol):
         the density's own, and more by name."""
         ...
 
+    def lines(self, result: dict[str, Any]) -> list[str]:
+        """The figures of such a result, as they are printed."""
+        ...
+
 
 @runtime_checkable
 class HasDensity(Protocol):

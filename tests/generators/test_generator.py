@@ -1,5 +1,6 @@
 """Generators of another kind: the chain asks of them what all can do, and says what they cannot."""
 
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,12 +17,14 @@ from dmtool import runs
 from dmtool.chain.edit import Edit
 from dmtool.config.compose import composed
 from dmtool.config.tuning import TuneSampler
-from dmtool.config.using import EvalNll
-from dmtool.config.validation import validate
+from dmtool.config.using import EvalNll, HasData
+from dmtool.config.validation import check, container, validate
+from dmtool.data import source
 from dmtool.errors import UserError
 from dmtool.generators import kinds
 from dmtool.measure import tune
 from dmtool.measure.likelihood import nll
+from dmtool.runs import saved
 from dmtool.text import TextEncoder
 from dmtool.text.encoder import NoTextEncoder
 from dmtool.upsamplers import kinds as upsamplers
@@ -94,6 +97,49 @@ def test_an_upsampler_of_another_kind_follows_it(run, monkeypatch):
     (large,) = chain.sample("", seed=5)
     assert large.size == (16, 16) and (np.asarray(large) == 5).all()
     assert chain.settings()["upsampled"]
+
+
+@dataclass(frozen=True)
+class Even:
+    """Fulfils `Density`: all of 256 values are equally probable."""
+
+    unit = "picture"
+
+    def bits(self, codes, captions, keys):
+        assert len(codes) == len(captions) == len(keys) and codes.shape[1:] == (3, 16, 16)
+        return {"even": torch.full((len(codes),), 8.0)}
+
+    def result(self, figures):
+        mean = torch.stack([each["even"] for each in figures]).mean().item()
+        return {"figures": {"even": mean}, "protocol": {"values": 256}}
+
+    def lines(self, result):
+        return [f"  even: {result['figures']['even']:g}"]
+
+
+class GreyWithDensity(Grey):
+    def density(self, config, space):
+        assert space.bins == 2 / 255
+        return Even()
+
+
+def test_a_density_of_another_kind_is_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DMTOOL_CACHE", str(tmp_path / "cache"))
+    config = container(composed("train_unet", ["data=shapes", "data.count=12", "data.size=16"]))
+    saved.write(tmp_path / "unet", config)
+    pictures = source.load(check({"data": config["data"]}, HasData).data)
+    data = PREDICTOR["data"] | {"fingerprint": pictures.fingerprint, "pictures": 12}
+    card = PREDICTOR | {"data": data, "resolution": 16, "latent": {"channels": 3, "size": 16}}
+    runs.save(tmp_path / "unet/artifacts/default", {"x": torch.zeros(1)}, card)
+    monkeypatch.setitem(
+        kinds.KINDS, "diffusion", lambda found, _: GreyWithDensity(str(found.path), found.card)
+    )
+    words = [f"run={tmp_path}", "split=train", "count=5", "batch_size=2", "device=cpu"]
+    nll.run(validate(composed("eval_nll", words), EvalNll), tmp_path / "nll.json")
+    found = json.loads((tmp_path / "nll.json").read_text())
+    assert (found["n"], found["figures"], found["protocol"]["values"]) == (5, {"even": 8.0}, 256)
+    assert found["metric"].endswith("bits per picture dimension")
+    assert "dimension\n  even: 8\n" in capsys.readouterr().out
 
 
 def edited(run):

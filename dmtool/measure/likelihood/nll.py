@@ -44,7 +44,7 @@ def run(config: EvalNll, out: Path | None) -> None:
         if group.main:
             result = nll_report.result(config, artifact, codec.space, density, figures)
             path = out or place(config, f"nll-{config.split}")
-            publish(result, nll_report.summary(result), path)
+            publish(result, nll_report.summary(result, density), path)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from dmtool.config.using import EvalNll
 from dmtool.generators.generator import Bits, Density
 from dmtool.measure.record import versions
 from dmtool.runs import Artifact
-from dmtool.say import counted
 
 
 def result(
@@ -40,26 +39,7 @@ def result(
     }
 
 
-def summary(result: dict[str, Any]) -> str:
+def summary(result: dict[str, Any], density: Density) -> str:
     """The figures as lines of text."""
-    figures, how = result["figures"], result["protocol"]
-    lines = [f"{result['n']} pictures of the split {how['split']!r}, {result['metric']}"]
-    if "bound" in figures:
-        bound = figures["bound"]
-        terms = [f"{name} {bound[name]['mean']:.4f}" for name in ("prior", "steps", "decoder")]
-        if how["space_id"] != "pixels":
-            terms.append(f"whitening {how['whitening_bits']:.4f}")
-        lines.append(f"  variational bound: {_said(bound['bits'])} = {' + '.join(terms)}")
-        lines.append(
-            f"    ({counted(how['bound']['calls'], 'call')}, {how['bound']['variance']} variance)"
-        )
-    if "flow" in figures:
-        lines.append(f"  probability flow: {_said(figures['flow']['bits'])}")
-        calls, derivatives = how["flow"]["calls"], how["flow"]["derivatives"]
-        lines.append(f"    ({calls} calls, {derivatives} derivatives)")
-    return "\n".join(lines)
-
-
-def _said(figure: dict[str, float | None]) -> str:
-    error = figure["standard_error"]
-    return f"{figure['mean']:.4f}" + ("" if error is None else f" +- {error:.4f}")
+    head = f"{result['n']} pictures of the split {result['protocol']['split']!r}"
+    return "\n".join([f"{head}, {result['metric']}", *density.lines(result)])
