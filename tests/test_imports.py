@@ -13,13 +13,14 @@ import dmtool
 ROOT = Path(dmtool.__file__).parent
 FLOORS = [
     "say", "errors", "rng", "cond", "alive", "device", "processes", "config", "files", "draw",
-    "runs", "data", "nn", "text", "codecs", "diffusion", "upsamplers", "generators", "chain",
-    "measure", "train", "look", "cli", "__main__",
+    "runs", "data", "nn", "losses", "text", "codecs", "diffusion", "upsamplers", "generators",
+    "chain", "measure", "train", "look", "cli", "__main__",
 ]  # fmt: skip
 """Each imports of those before it alone, so that nothing is reached but what lies below."""
 
 WITHIN = [  # (parts, all of dmtool that they may import)
     ("nn", "dmtool.nn"),
+    ("losses", "dmtool.losses"),
     ("diffusion/noise", "dmtool.diffusion.noise"),
     ("measure/distances/frechet", ""),
     ("config", "dmtool.config dmtool.errors"),

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from dmtool.config.adversarial import Adversarial
 from dmtool.config.base import (
     Count,
     Fraction,
@@ -44,6 +45,7 @@ class TrainVae(Train):
     resolution: Annotated[int, Field(ge=11)]  # SSIM's window
     vae: Vae
     loss: VaeLoss
+    adversarial: Adversarial
 
     def __post_init__(self) -> None:
         super().__post_init__()

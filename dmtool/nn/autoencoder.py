@@ -8,7 +8,7 @@ quarter of the resolution throughout, which costs a small part of the time.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -105,6 +105,11 @@ class Autoencoder(nn.Module):
         """See `Backbone.units`."""
         kinds = ResBlock, Middle, Upsample
         return [module for module in self.modules() if isinstance(module, kinds)]
+
+    @property
+    def last(self) -> Tensor:
+        """The weights of the decoder's last layer."""
+        return cast(nn.Conv2d, self.decoder[-1]).weight
 
     @property
     def regions(self) -> list[nn.Module]:

@@ -133,6 +133,7 @@ CONFIG = Format(
             moved("loss.kl", "vae.beta"),
             new("vae.free_bits", 0.0, kind="kl"),
             new("vae.warmup", 0, kind="kl"),
+            new("adversarial", {"kind": "none"}, beside="vae"),
         ],
     },
 )  # fmt: skip

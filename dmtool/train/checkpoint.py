@@ -99,7 +99,7 @@ class HostCopy:
 
     def _fill(self, path: Path) -> None:
         for name, tensors in self.tensors.items():
-            write_tensors(path / file(name), tensors)
+            write_tensors(path / file(name), united({name: tensors}))
         self._seal(path, {name: file_digest(path / name) for name in map(file, self.tensors)})
 
     def _seal(self, path: Path, sums: dict[str, str]) -> None:
@@ -204,6 +204,6 @@ def part(tensors: Mapping[str, Tensor], content: str) -> dict[str, Tensor]:
 
 
 def _prefix(content: str) -> str:
-    """The first player's tensors have names of their own: those of averages and optimizers begin
-    with what they are."""
+    """No two files have tensors of one name, so that any number of processes reads them. The first
+    player's are as they are: those of averages and optimizers begin with what they are."""
     return "" if file(content) in OLDER else f"{content}:"

@@ -120,7 +120,10 @@ class State:
 
     def _files(self, path: Path) -> dict[str, Tensors]:
         """Load weights from files of whole tensors; the optimizers' tensors, by player."""
-        found = {name: read_tensors(path / checkpoint.file(name)) for name in self._contents()}
+        found = {
+            name: checkpoint.part(read_tensors(path / checkpoint.file(name)), name)
+            for name in self._contents()
+        }
         for name, content in self._weights().items():
             _check_shapes(content, found[name])
         for name, learner in self.learners.items():

@@ -61,9 +61,7 @@ def test_a_weight_rises_with_the_pictures_seen(tmp_path):
     assert batch.seen.tolist() == [16] * 4 + [24] * 4
     beta = stage.config.vae.beta
     for first, share in ((0, 0), (16, 0.25), (64, 1), (640, 1)):
-        terms = penalties.weighted(
-            stage.config.vae, {"kl": torch.tensor(6.0)}, 12, torch.tensor([first])
-        )
+        terms = penalties.weighted(stage.config.vae, {"kl": torch.tensor(6.0)}, 12, first)
         assert terms["kl"] == (torch.tensor(0.5), beta * share)
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from tiny import STAGE
 
 from dmtool.train import team
+from dmtool.train.checkpoint import united
 
 WORKER = Path(__file__).with_name("worker.py")
 SPLITS = {"1 x 16": (1, 1, "ddp"), "2 x 8": (2, 1, "ddp"), "4 x 4": (4, 1, "ddp"),
@@ -104,16 +105,20 @@ def test_a_learned_weighting_is_the_same_on_two_processes_and_in_shards(tmp_path
 
 @pytest.mark.slow
 def test_two_players_and_what_couples_examples_are_the_same_however_a_batch_is_split(tmp_path):
+    """The last of them goes on from the first one's checkpoint at half the way."""
     splits = {"1 x 32": (1, 1, "ddp"), "2 x 16": (2, 1, "ddp"), "1 x 4 x 8": (1, 4, "ddp"),
-              "2 x 2 x 8 in shards": (2, 2, "fsdp2")}  # fmt: skip
-    found = {}
+              "2 x 2 x 8 in shards": (2, 2, "fsdp2"), "on in shards": (2, 1, "fsdp2")}  # fmt: skip
+    found, half = {}, f"checkpoints/{320:012d}"
     for name, (processes, parts, kind) in splits.items():
-        words = f"accumulation={parts}", f"parallel={kind}"
-        launch(processes, "players", tmp_path / name, *words)
-        newest = max((tmp_path / name / "checkpoints").glob("[0-9]*"))
-        found[name] = in_shards(newest) if kind == "fsdp2" else players(newest)
+        root = tmp_path / name
+        if name.startswith("on"):
+            shutil.copytree(tmp_path / "1 x 32" / half, root / half)
+        launch(processes, "players", root, f"accumulation={parts}", f"parallel={kind}")
+        found[name] = players(root)
     first = found.pop("1 x 32")
-    assert distance(first, begun()) > 0.01
+    torch.manual_seed(0)
+    begun = toy.Autoencoder().double().state_dict()
+    assert distance(first, begun | {key: first[key] for key in first if key not in begun}) > 0.01
     for other in found.values():
         assert distance(first, other) <= 1e-8
         for key in ("codes", "counts", "adaptive", "critic.model:real", "critic.model:fake"):
@@ -121,8 +126,16 @@ def test_two_players_and_what_couples_examples_are_the_same_however_a_batch_is_s
             torch.testing.assert_close(other[key], first[key], rtol=1e-7, atol=1e-9)
 
 
+def players(root):
+    """The weights and buffers of both in the newest checkpoint, whole or in shards."""
+    own = toy.Autoencoder().double().state_dict(), toy.Critic().double().state_dict()
+    live = united(dict(zip(("model", "critic.model"), own, strict=True)))
+    team.read(max((root / "checkpoints").glob("[0-9]*")), live)
+    return live
+
+
 @pytest.mark.slow
-def test_a_book_of_codes_is_the_same_however_a_batch_is_split(tmp_path):
+def test_a_book_of_codes_and_a_critic_are_the_same_however_a_batch_is_split(tmp_path):
     for name, (processes, parts, kind) in SPLITS.items():
         launch(processes, "book", tmp_path / name, f"accumulation={parts}", f"parallel={kind}")
     first, *others = (weights(tmp_path / name / "vae") for name in SPLITS)
@@ -130,28 +143,6 @@ def test_a_book_of_codes_is_the_same_however_a_batch_is_split(tmp_path):
     for other in others:
         assert all(distance(a, b) <= 1e-8 for a, b in zip(first, other, strict=True))
         torch.testing.assert_close(other[0]["bottleneck.book"], first[0]["bottleneck.book"])
-
-
-def players(checkpoint):
-    """The weights and buffers of both, in the names that they have in shards."""
-    critic = load_file(checkpoint / "critic.model.safetensors")
-    return load_file(checkpoint / "model.safetensors") | {
-        f"critic.model:{name}": tensor for name, tensor in critic.items()
-    }
-
-
-def begun():
-    torch.manual_seed(0)
-    critic = toy.Critic().double().state_dict()
-    return toy.Autoencoder().double().state_dict() | {
-        f"critic.model:{name}": tensor for name, tensor in critic.items()
-    }
-
-
-def in_shards(checkpoint):
-    live = {name: torch.empty_like(tensor) for name, tensor in begun().items()}
-    team.read(checkpoint, live)
-    return live
 
 
 @pytest.mark.slow

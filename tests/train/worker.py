@@ -10,6 +10,9 @@ import toy
 from dmtool import processes
 
 MUON = ["optim=muon", "optim.matrices=all"]
+CRITIC = ["adversarial=patch", "adversarial.widths=[8,16]", "adversarial.groups=4",
+          "adversarial.learns_at=32", "adversarial.counts_at=64",
+          "adversarial.adaptive=true"]  # fmt: skip
 STEPS = ["batch_size=16", "limit.pictures=320", "every.log=16"]
 
 
@@ -34,8 +37,8 @@ def learned(group, root, *words):
 
 
 def book(group, root, *words):
-    """An autoencoder with a book of codes, some of which begin anew."""
-    words = ["vae=vq", "vae.latent_channels=4", "vae.codes=64", "vae.decay=0.5", *words]
+    """An autoencoder with a book of codes, some of which begin anew, and a critic."""
+    words = ["vae=vq", "vae.latent_channels=4", "vae.codes=64", "vae.decay=0.5", *CRITIC, *words]
     tiny.trainer("vae", root, *STEPS, "dtype=fp64", *words, group=group).run()
 
 
@@ -58,7 +61,7 @@ def faults(group, root, *words):
 
 def players(group, root, *words):
     """Two players, cut in no way."""
-    toy.trainer(root, "limit.pictures=640", *words, group=group).run()
+    toy.trainer(root, "limit.pictures=640", "every.checkpoint=320", *words, group=group).run()
 
 
 JOBS = {

@@ -19,6 +19,7 @@ GROWTH = 4.0  # of the gradient's norm over that of the second quarter
 COLLAPSE = 0.5  # of pictures/s, to the fastest quarter
 SKIPS = 0.01  # of all steps, as not finite
 OFF = 0.1  # of the highest learning rate, that it may differ from its schedule
+APART = (0.01, 10.0)  # of a critic's logits, at least and at most
 FAR = 0.5  # distance of the averaged weights, as a share of the weights' norm
 
 
@@ -32,7 +33,9 @@ class Finding:
 
 def findings(status: StageStatus) -> list[Finding]:
     """All that can be judged of a run, healthy or not."""
-    rules = (_finite, _skipped, _loss, _gradient, _throughput, _rate, _average, _stalls)
+    rules = (
+        _finite, _skipped, _loss, _gradient, _critic, _throughput, _rate, _average, _stalls,
+    )  # fmt: skip
     return [finding for rule in rules if (finding := rule(status)) is not None]
 
 
@@ -76,6 +79,19 @@ def _gradient(status: StageStatus) -> Finding | None:
         return None
     text = f"the gradient norm of the last quarter is {medians[3]:.3g}, it was {medians[1]:.3g}"
     return Finding(medians[3] <= GROWTH * medians[1], text)
+
+
+def _critic(status: StageStatus) -> Finding | None:
+    """A critic that tells nothing apart judges by chance; one whose logits run away is not heard
+    where it would help."""
+    real, fake = (_quarters(status, f"critic_{side}") for side in ("real", "fake"))
+    if real is None or fake is None:
+        return None
+    apart = real[3] - fake[3]
+    text = (
+        f"the critic's logits of real and made pictures are {apart:.3g} apart in the last quarter"
+    )
+    return Finding(APART[0] <= apart <= APART[1], text)
 
 
 def _throughput(status: StageStatus) -> Finding | None:

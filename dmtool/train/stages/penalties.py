@@ -43,7 +43,7 @@ KINDS: dict[type[VaeShape], Callable[[Any, Penalties, int, int], Terms]] = {
 }
 
 
-def weighted(config: VaeShape, found: Penalties, values: int, seen: Tensor) -> Terms:
+def weighted(config: VaeShape, found: Penalties, values: int, seen: int) -> Terms:
     """The penalties of a micro-batch of pictures with so many `values` in all, whose step began at
-    `seen` pictures, the same for all of them."""
-    return KINDS[type(config)](config, found, values, int(seen[0]))
+    `seen` pictures."""
+    return KINDS[type(config)](config, found, values, seen)

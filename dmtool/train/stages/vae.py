@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from dmtool.codecs.latents import whitening
+from dmtool.config.adversarial import PatchGame
 from dmtool.config.stages import TrainVae
 from dmtool.data import source
 from dmtool.data.batches import in_order
@@ -23,33 +23,21 @@ from dmtool.data.transforms import to_tensor, to_uint8
 from dmtool.draw.sheet import tile
 from dmtool.files.digests import digest
 from dmtool.files.directories import Fill, nothing
+from dmtool.losses.reconstruction import ERRORS, saturated
 from dmtool.nn.autoencoder import KINDS, Autoencoder
 from dmtool.nn.precision import wide
 from dmtool.train.batch import Batch
 from dmtool.train.examples import Fixed, normals
 from dmtool.train.feed import Place, Shuffled
+from dmtool.train.parallel import unwrapped
 from dmtool.train.player import Player
 from dmtool.train.stage import Losses, Networks, OnePlayer
-from dmtool.train.stages import penalties
+from dmtool.train.stages import adversary, penalties
+from dmtool.train.stages.adversary import Adversary
 from dmtool.train.start import data_card
 
 MEASURED = 4096
 """Pictures over which the latents' whitening is measured."""
-
-ERRORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "l1": F.l1_loss,
-    "l2": F.mse_loss,
-    "charbonnier": lambda x, y: torch.sqrt((x - y) ** 2 + 1e-6).mean(),
-}
-"""Reconstruction errors; Charbonnier's is a smooth L1."""
-
-
-def saturated(output: Tensor, x: Tensor) -> Tensor:
-    """`output`, but x where x in [-1, 1] is at an end of its range and `output` beyond it.
-
-    Pictures are clamped, so what lies beyond white is white: there is no error, and no gradient.
-    """
-    return torch.where((x.abs() == 1) & (output * x > 1), x, output)
 
 
 def network(config: TrainVae) -> Autoencoder:
@@ -105,6 +93,10 @@ class VaeStage(OnePlayer):
         self.arguments = config.vae.arguments
         self.network = network(config)
         self.players = {"network": Player(self.network, config.optim, config.ema)}
+        self.adversary = None
+        if isinstance(config.adversarial, PatchGame):
+            self.adversary = Adversary(config.adversarial)
+            self.players[adversary.NAME] = self.adversary.player
         split = source.splits(self.source, config.data)
         self.pictures = Pictures(split["train"], config.data, config.resolution, config.seed)
         self.feed = Shuffled(VaeExamples(self.pictures, config), config.seed)
@@ -114,19 +106,41 @@ class VaeStage(OnePlayer):
 
     def losses(self, player: str, models: Networks, batch: VaeBatch) -> Losses:
         x = to_tensor(batch.image)
-        output, bottled = models[player](x, batch.noise)
-        output, chosen = wide(output), self.config.loss
-        output = saturated(output, x) if chosen.saturating else output
-        error = ERRORS[chosen.reconstruction](output, x)
-        terms = penalties.weighted(self.config.vae, bottled.penalties, x.numel(), batch.seen)
-        loss = error
-        for value, weight in terms.values():
-            loss = loss + weight * value
-        values = {name: value for name, (value, _) in terms.items()}
-        return Losses(loss, {"reconstruction": error, **values, **bottled.figures}, bottled.sums)
+        if player == adversary.NAME:
+            assert self.adversary is not None
+            with torch.no_grad():
+                output, _ = models["network"](x, batch.noise)
+            return self.adversary.losses(models, x, self._seen_as(wide(output), x))
+        return self._reconstruction(models, x, batch)
+
+    def _seen_as(self, output: Tensor, x: Tensor) -> Tensor:
+        """What is compared with pictures."""
+        return saturated(output, x) if self.config.loss.saturating else output
+
+    def _reconstruction(self, models: Networks, x: Tensor, batch: VaeBatch) -> Losses:
+        output, bottled = models["network"](x, batch.noise)
+        output, seen = self._seen_as(wide(output), x), int(batch.seen[0])
+        error = ERRORS[self.config.loss.reconstruction](output, x)
+        terms = penalties.weighted(self.config.vae, bottled.penalties, x.numel(), seen)
+        loss, figures = error, {"reconstruction": error, **bottled.figures}
+        for name, (value, weight) in terms.items():
+            loss, figures[name] = loss + weight * value, value
+        sums = dict(bottled.sums)
+        if self.adversary is not None and self.adversary.counts(seen):
+            last = cast(Autoencoder, unwrapped(models["network"])).last
+            deceit = self.adversary.deceit(models, x, output, error, last)
+            loss, figures, sums = loss + deceit.loss, figures | deceit.figures, sums | deceit.sums
+        return Losses(loss, figures, sums)
 
     def settle(self, player: str, networks: Networks, sums: Mapping[str, Tensor]) -> None:
-        cast(Autoencoder, networks[player]).bottleneck.settle(sums)
+        if player == adversary.NAME:
+            assert self.adversary is not None
+            self.adversary.settle(networks, sums)
+            return
+        own = {name: total for name, total in sums.items() if not name.startswith(adversary.MARK)}
+        cast(Autoencoder, networks[player]).bottleneck.settle(own)
+        if self.adversary is not None and len(own) < len(sums):
+            self.adversary.balance(networks, sums)
 
     def validate(self) -> dict[str, float]:
         real, fake = zip(*self._reconstructions(self.config.held_out), strict=True)

@@ -1,0 +1,1 @@
+"""What is minimised, of pictures and of what a critic says of them."""
