@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,9 +14,10 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from dmtool.config.optim import Optim
 from dmtool.config.training import Train
 from dmtool.device import autocast
-from dmtool.look.plan.outline import Outline
+from dmtool.look.plan.outline import Outline, Rival
 from dmtool.train import ema, optim
 
 CPU = torch.device("cpu")
@@ -70,16 +71,32 @@ def count(outline: Outline, config: Train) -> Count:
     with FakeTensorMode():
         network = outline.build()
         forward, total = flops(network, outline.inputs(1))
-        return Count(
+        first = Count(
             trainable=sum(p.numel() for p in network.parameters() if p.requires_grad),
             frozen=outline.frozen,
             forward=forward,
             backward=total - forward,
             network=size(network.state_dict().values()),
             averages=_averages(network, config),
-            optimizer=_optimizer(network, config),
+            optimizer=_optimizer(network, config.optim),
             encoder=outline.frozen_bytes,
         )
+        return _with(first, outline.rival) if outline.rival else first
+
+
+def _with(first: Count, rival: Rival) -> Count:
+    """The count of both players: the rival is called once in the first one's turn and for twice as
+    many pictures in its own, for which the first one makes them again."""
+    network = rival.build()
+    forward, total = flops(network, rival.inputs(1))
+    return replace(
+        first,
+        trainable=first.trainable + sum(p.numel() for p in network.parameters()),
+        forward=2 * first.forward + 3 * forward,
+        backward=first.backward + 3 * (total - forward),
+        network=first.network + size(network.state_dict().values()),
+        optimizer=first.optimizer + _optimizer(network, rival.optim),
+    )
 
 
 def kept(outline: Outline, device: torch.device, dtype: torch.dtype) -> int:
@@ -91,6 +108,12 @@ def kept(outline: Outline, device: torch.device, dtype: torch.dtype) -> int:
     with FakeTensorMode():
         network = outline.build()
         one, two = (_kept(network, outline.inputs(n), device, dtype) for n in (1, 2))
+        if rival := outline.rival:  # what deceives it goes through both
+            judge = rival.build()
+            one, two = (
+                sum_ + _kept(judge, rival.inputs(n), device, dtype)
+                for n, sum_ in ((1, one), (2, two))
+            )
     return two - one
 
 
@@ -138,9 +161,9 @@ def _averages(network: nn.Module, config: Train) -> int:
     return size(average.state().values())
 
 
-def _optimizer(network: nn.Module, config: Train) -> int:
+def _optimizer(network: nn.Module, config: Optim) -> int:
     """After a step: optimizers make their state in the first one."""
-    optimizers = optim.build(network, config.optim)
+    optimizers = optim.build(network, config)
     for optimizer in optimizers:
         optimizer.step()
     states = [state for optimizer in optimizers for state in optimizer.state.values()]

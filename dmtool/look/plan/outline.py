@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -11,16 +12,29 @@ from torch import nn
 
 from dmtool import runs
 from dmtool.cond import Cond
+from dmtool.config.adversarial import PatchGame
+from dmtool.config.optim import Optim
 from dmtool.config.stages import LatentShape, TrainUnet, TrainUpsampler, TrainVae
 from dmtool.config.training import Train
 from dmtool.diffusion import network
 from dmtool.errors import UserError
+from dmtool.nn.discriminators import PatchCritic
 from dmtool.text import sizes
 from dmtool.train.stages import upsampler, vae
 from dmtool.train.stages.objective import outputs
 
 Inputs = tuple[Any, ...]
 """The arguments of a call of the network: tensors, and a Cond."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A second player that judges what the first one makes of each batch, and in its own turn real
+    pictures beside it."""
+
+    build: Callable[[], nn.Module]
+    inputs: Callable[[int], Inputs]
+    optim: Optim
 
 
 @dataclass(frozen=True)
@@ -33,6 +47,7 @@ class Outline:
     inputs: Callable[[int], Inputs]
     frozen: int
     frozen_bytes: int
+    rival: Rival | None = None
 
 
 class Text(network.TextShape, Protocol):
@@ -70,7 +85,12 @@ def _vae(config: TrainVae, _: Text | None, __: int) -> Outline:
         noise = torch.randn(n, config.vae.channels, latent, latent)
         return torch.rand(n, 3, size, size), noise
 
-    return Outline(lambda: vae.network(config), inputs, 0, 0)
+    rival = None
+    if isinstance(config.adversarial, PatchGame):
+        game = config.adversarial
+        build = partial(PatchCritic, game.widths, game.groups)
+        rival = Rival(build, lambda n: (torch.rand(n, 3, size, size),), game.optim)
+    return Outline(lambda: vae.network(config), inputs, 0, 0, rival)
 
 
 def _unet(config: TrainUnet, text: Text, length: int) -> Outline:

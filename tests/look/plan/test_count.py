@@ -9,6 +9,7 @@ from torch import nn
 from dmtool.look.plan import outline
 from dmtool.look.plan.count import Count, count, flops, kept
 from dmtool.look.plan.outline import Outline
+from dmtool.nn.discriminators import PatchCritic
 from dmtool.nn.layers import Attention
 from dmtool.train import stages
 from dmtool.train.checkpoint import OLDER
@@ -65,3 +66,20 @@ def test_a_checkpoint_has_the_size_that_was_counted(config, tmp_path):
     assert counted.checkpoint < real
     artifact = stage / "artifacts/default/model.safetensors"
     assert counted.network == pytest.approx(artifact.stat().st_size, rel=0.05)
+
+
+def test_a_critic_counts_as_well(config, tmp_path):
+    """Its files in a checkpoint, and its operations in both turns."""
+    words = ["adversarial=patch", "adversarial.widths=[32,64]", "adversarial.learns_at=0",
+             "adversarial.counts_at=8", f"root={tmp_path}", "run=r"]  # fmt: skip
+    alone, judged = config(), config(*words)
+    stages.train(judged)
+    (checkpoint,) = (tmp_path / "r/vae/checkpoints").iterdir()
+    real = sum(file.stat().st_size for file in checkpoint.glob("*.safetensors"))
+    plain, both = (count(outline.of_config(each), each) for each in (alone, judged))
+    assert both.checkpoint == pytest.approx(real, rel=0.05)
+    critic = PatchCritic([32, 64], 32)
+    calls = flops(critic, (torch.rand(1, 3, judged.resolution, judged.resolution),))
+    assert both.trainable - plain.trainable == sum(p.numel() for p in critic.parameters())
+    assert both.forward == 2 * plain.forward + 3 * calls[0]
+    assert both.backward == plain.backward + 3 * (calls[1] - calls[0])
