@@ -23,8 +23,8 @@ from dmtool.measure.features.features import FeatureExtractor
 from dmtool.measure.folders import compare_folders
 from dmtool.measure.generated import Reference
 from dmtool.measure.measures import RETRIEVAL
-from dmtool.measure.published import place, publish
 from dmtool.measure.record import result, settings, shared_networks
+from dmtool.measure.result_file import place, publish
 from dmtool.processes import Group
 
 

@@ -111,7 +111,7 @@ def read(path: Path) -> ReferenceCurve:
         if "points" not in found:
             raise ValueError("it has no points")
         stored = reading.checked(migrate.CURVE.read(found, path), CurveFile, path)
-        config = nested(stored.settings) | {"format": stored.config_format}
+        config = _nested(stored.settings) | {"format": stored.config_format}
     except (reading.Unreadable, ValueError) as error:
         raise UserError(f"{path} is no curve of dmtool check-run --write: {error}") from error
     known = migrate.CONFIG.read(config, path)
@@ -139,7 +139,7 @@ def settings(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
     """The config whose leaves these are; ValueError if one of them is a section, too."""
     found: dict[str, Any] = {}
     for key, value in values.items():

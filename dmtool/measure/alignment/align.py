@@ -35,8 +35,8 @@ from dmtool.measure.captioned_folder import captioned, read_picture, read_square
 from dmtool.measure.decoders.decoded import decoded
 from dmtool.measure.features import extractors
 from dmtool.measure.features.features import FeatureExtractor
-from dmtool.measure.published import place, publish
 from dmtool.measure.record import settings, shared_networks, versions
+from dmtool.measure.result_file import place, publish
 from dmtool.processes import Group
 
 Looks = dict[str, Callable[[Sequence[Tensor]], Sequence[Any]]]

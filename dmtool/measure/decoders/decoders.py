@@ -20,9 +20,9 @@ from dmtool.measure.decoders.pairs import Meter, PicturePair, Results
 from dmtool.measure.distances.frechet import Moments
 from dmtool.measure.features import extractors
 from dmtool.measure.features.feature_set import merged
-from dmtool.measure.published import place, publish
 from dmtool.measure.real_pictures import RealPictures
 from dmtool.measure.record import paired_warnings, record
+from dmtool.measure.result_file import place, publish
 from dmtool.processes import Group
 from dmtool.runs import Artifact
 from dmtool.say import columns

@@ -19,8 +19,8 @@ from dmtool.generators import kinds
 from dmtool.generators.generator import Bits, Density, HasDensity, needed
 from dmtool.measure import real_pictures
 from dmtool.measure.likelihood import nll_report
-from dmtool.measure.published import place, publish
 from dmtool.measure.real_pictures import RealPictures
+from dmtool.measure.result_file import place, publish
 
 
 def run(config: EvalNll, out: Path | None) -> None:

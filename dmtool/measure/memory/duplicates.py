@@ -16,8 +16,8 @@ from dmtool.measure import real_pictures
 from dmtool.measure.decoders.pairs import side_by_side
 from dmtool.measure.features import extractors
 from dmtool.measure.memory.neighbours import Duplicates, duplicates
-from dmtool.measure.published import publish
 from dmtool.measure.real_pictures import RealPictures
+from dmtool.measure.result_file import publish
 from dmtool.say import counted, say
 
 LISTED, DRAWN = 2000, 40

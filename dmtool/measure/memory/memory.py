@@ -32,9 +32,9 @@ from dmtool.measure.features import extractors, features
 from dmtool.measure.memory import nearness
 from dmtool.measure.memory.nearness import Close
 from dmtool.measure.memory.neighbours import nearest
-from dmtool.measure.published import place, publish
 from dmtool.measure.real_pictures import RealPictures
 from dmtool.measure.record import record
+from dmtool.measure.result_file import place, publish
 from dmtool.processes import Group
 from dmtool.say import columns, say
 

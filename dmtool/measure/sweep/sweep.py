@@ -17,8 +17,8 @@ from dmtool.errors import UserError
 from dmtool.files import cache, outputs
 from dmtool.files.atomic import write_json
 from dmtool.measure import compare, fid
-from dmtool.measure.published import place
 from dmtool.measure.record import own_version
+from dmtool.measure.result_file import place
 from dmtool.measure.sweep import sweep_plot
 from dmtool.measure.sweep.choices import Setting, combinations
 from dmtool.measure.sweep.front import front

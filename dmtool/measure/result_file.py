@@ -1,4 +1,4 @@
-"""How evaluations end: their figures are written, where a run keeps them, and printed."""
+"""The file of an evaluation: where a run keeps it, and that its figures are said beside it."""
 
 from __future__ import annotations
 
