@@ -120,13 +120,16 @@ class Pipeline:
     def _editable(self) -> Editable:
         return needed(self.generator, Editable, "--init")
 
+    def painter(self, edit: Edit | None) -> Generator:
+        """The generator as it goes through such an edit's steps, to ask it what they are."""
+        if edit is None:
+            return self.generator
+        return self._editable().edited(edit.walk(torch.zeros(1)))
+
     def settings(self, edit: Edit | None = None) -> dict[str, Any]:
         """What a figure or a PNG must say of how it was made."""
-        generator = self.generator
-        if edit is not None:
-            generator = self._editable().edited(edit.walk(torch.zeros(1)))
         return {
-            **generator.settings(),
+            **self.painter(edit).settings(),
             "dtype": str(self.dtype).removeprefix("torch."),
             "upsampled": self.upsampler is not None,
         } | ({} if edit is None else {"edit": edit.settings})

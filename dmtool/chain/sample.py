@@ -64,7 +64,7 @@ def sample(config: SampleConfig, options: SampleOptions) -> None:
         _write(zip((paths[k] for k in mine), bar, strict=True), settings, config.animation)
         group.wait()
         if group.main:
-            _report(asked, paths, settings, options, config.animation)
+            _report(asked, paths, chain.painter(edit).line(), options, config.animation)
             if replaced:
                 say(f"{replaced} of them in place of earlier ones")
 
@@ -127,7 +127,7 @@ def _film(path: Path, film: Tensor, config: Animation) -> None:
 def _report(
     asked: list[Request],
     paths: list[Path],
-    settings: dict[str, Any],
+    how: str,
     options: SampleOptions,
     config: Animation,
 ) -> None:
@@ -139,12 +139,7 @@ def _report(
     columns = n if n > 1 else options.frames or 4
     outputs.save_picture(contact_sheet(images, captions, columns), sheet)
     moving = "" if options.frames is None else f", {_ways(paths, options, config)}"
-    say(
-        f"{counted(len(asked), 'picture')} in {folder} (look at {sheet}{moving}); "
-        f"{settings['sampler']['kind']}, {counted(settings['steps'], 'step')}, "
-        f"{counted(settings['calls'], 'call')}, "
-        f"{settings['network_evaluations']} network evaluations each"
-    )
+    say(f"{counted(len(asked), 'picture')} in {folder} (look at {sheet}{moving}); {how}")
 
 
 def _ways(paths: list[Path], options: SampleOptions, config: Animation) -> str:

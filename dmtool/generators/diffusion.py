@@ -26,6 +26,7 @@ from dmtool.errors import UserError
 from dmtool.generators.density import DiffusionDensity
 from dmtool.generators.generator import Prompted
 from dmtool.runs import Artifact
+from dmtool.say import counted
 from dmtool.text import TextEncoder
 from dmtool.text.blend import Prompt
 from dmtool.text.encoder import Wrap
@@ -155,6 +156,12 @@ class Diffusion:
             "checkpoint": self.card["sha256"],
             "pictures_seen": self.card["pictures_seen"],
         }
+
+    def line(self) -> str:
+        made = self.settings()
+        steps, calls = counted(made["steps"], "step"), counted(made["calls"], "call")
+        evaluations = f"{made['network_evaluations']} network evaluations"
+        return f"{self.sampler.kind}, {steps}, {calls}, {evaluations} each"
 
     def hearing(self, wrap: Wrap) -> Diffusion:
         text, bad = wrap(self.text, self.denoiser.network), self.bad

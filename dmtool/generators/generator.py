@@ -58,8 +58,8 @@ class Named(Protocol):
 class Generator(Named, Protocol):
     """Prompts and seeds -> codes, with all that it paints by settled.
 
-    `card` is its artifact's, `text` what it hears prompts by; `heeds_negatives`
-    says whether a negative prompt changes anything.
+    `card` is its artifact's, `text` what it hears prompts by; `heeds_negatives` says whether a
+    negative prompt changes anything.
     """
 
     @property
@@ -77,6 +77,10 @@ class Generator(Named, Protocol):
 
     def settings(self) -> dict[str, Any]:
         """What a figure or a PNG must say of how codes are painted, for JSON."""
+        ...
+
+    def line(self) -> str:
+        """What a code costs, in a few words."""
         ...
 
     def hearing(self, wrap: Wrap) -> Self:

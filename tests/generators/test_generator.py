@@ -14,10 +14,13 @@ from torch import Tensor
 
 import dmtool
 from dmtool import runs
+from dmtool.chain import sample as sampling
 from dmtool.chain.edit import Edit
+from dmtool.chain.options import MaskFrom, SampleOptions
+from dmtool.chain.prompts import Wildcards
 from dmtool.config.compose import composed
 from dmtool.config.tuning import TuneSampler
-from dmtool.config.using import EvalNll, HasData
+from dmtool.config.using import EvalNll, HasData, SampleConfig
 from dmtool.config.validation import check, container, validate
 from dmtool.data import source
 from dmtool.errors import UserError
@@ -58,6 +61,9 @@ class Grey:
     def settings(self):
         return {"greys": 256}
 
+    def line(self):
+        return "256 greys"
+
     def hearing(self, wrap):
         return replace(self, text=wrap(self.text, None))
 
@@ -76,6 +82,20 @@ def test_a_generator_of_another_kind_is_sampled(run):
     pictures = chain.sample("", n=2, seed=77)
     assert len(pictures) == 2 and all((np.asarray(each) == 77).all() for each in pictures)
     assert chain.settings() == {"greys": 256, "dtype": "float32", "upsampled": False}
+
+
+def test_the_command_says_what_its_pictures_cost(run, capsys):
+    nothing = dict.fromkeys(("out", "init", "mask", "outpaint", "vary", "frames", "to_seed"))
+    options = SampleOptions(
+        prompts=[""], wildcards=Wildcards(None), n=3, index=0, negative="", film=True,
+        mask_from=MaskFrom.WHITE, **nothing,
+    )  # fmt: skip
+    words = [f"run={run}", "seed=9", "dtype=fp32", "device=cpu"]
+    sampling.sample(validate(composed("sample", words), SampleConfig), options)
+    assert capsys.readouterr().out.endswith("-sheet.png); 256 greys\n")
+    files = sorted((Path(run) / "samples").iterdir())
+    assert [np.unique(Image.open(file)).tolist() for file in files] == [[9]] * 3
+    assert len(list((Path(run) / "samples-film").iterdir())) == 6
 
 
 class Twice:
