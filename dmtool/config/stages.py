@@ -17,6 +17,7 @@ from dmtool.config.base import (
     Natural,
     Schema,
 )
+from dmtool.config.corruption import Corruption
 from dmtool.config.guidance import Guidance
 from dmtool.config.held_out import Figures
 from dmtool.config.noise import LearnedVariance, Noise
@@ -45,6 +46,7 @@ class TrainVae(Train):
     resolution: Annotated[int, Field(ge=11)]  # SSIM's window
     vae: Vae
     loss: VaeLoss
+    corruption: Corruption
     adversarial: Adversarial
 
     def __post_init__(self) -> None:

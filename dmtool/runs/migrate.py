@@ -134,6 +134,7 @@ CONFIG = Format(
             new("vae.free_bits", 0.0, kind="kl"),
             new("vae.warmup", 0, kind="kl"),
             new("adversarial", {"kind": "none"}, beside="vae"),
+            new("corruption", {"kind": "none"}, beside="vae"),
         ],
     },
 )  # fmt: skip

@@ -14,7 +14,8 @@ from dmtool.cond import Cond
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Base of what stages learn from: fields are tensors [B, ...] and Conds of B pictures."""
+    """Base of what stages learn from: fields are tensors [B, ...] and Conds of B pictures, or None
+    where a training has no such thing."""
 
     on_host: ClassVar[frozenset[str]] = frozenset()
     """Fields that stay on the CPU in float64: times, whose coefficients are computed there, since
@@ -55,7 +56,7 @@ class Batch:
             value = getattr(self, each.name)
             if isinstance(value, Cond):
                 named |= {f"{each.name}.{key}": tensor for key, tensor in value.named().items()}
-            else:
+            elif value is not None:
                 named[each.name] = value
         return named
 
@@ -64,5 +65,6 @@ class Batch:
         changed: dict[str, Any] = {
             name: cond(value) if isinstance(value, Cond) else tensor(value)
             for name, value in values.items()
+            if value is not None
         }
         return replace(self, **changed)

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from dmtool.codecs.latents import whitening
 from dmtool.config.adversarial import PatchGame
+from dmtool.config.corruption import NoCorruption
 from dmtool.config.stages import TrainVae
-from dmtool.data import source
+from dmtool.data import corruption, source
 from dmtool.data.batches import in_order
 from dmtool.data.pictures import Pictures
 from dmtool.data.quality import psnr, ssim
@@ -26,6 +27,7 @@ from dmtool.files.directories import Fill, nothing
 from dmtool.losses.reconstruction import ERRORS, saturated
 from dmtool.nn.autoencoder import KINDS, Autoencoder
 from dmtool.nn.precision import wide
+from dmtool.rng import generator
 from dmtool.train.batch import Batch
 from dmtool.train.examples import Fixed, normals
 from dmtool.train.feed import Place, Shuffled
@@ -47,14 +49,27 @@ def network(config: TrainVae) -> Autoencoder:
 
 @dataclass(frozen=True, eq=False)
 class VaeBatch(Batch):
-    """Pictures uint8 [B, 3, H, W], noise [B, C, h, w] for the bottleneck, and the pictures that had
-    been seen when their step began, [B]."""
+    """Pictures uint8 [B, 3, H, W], noise [B, C, h, w] for the bottleneck, how many pictures had been
+    seen when their step began, [B], and the corrupted pictures, if there are such."""
 
     on_host = frozenset({"seen"})
 
     image: Tensor
     noise: Tensor
     seen: Tensor
+    corrupted: Tensor | None = None
+
+    @property
+    def shown(self) -> Tensor:
+        """What the autoencoder sees."""
+        return self.image if self.corrupted is None else self.corrupted
+
+
+def corrupted(config: TrainVae, images: Tensor, keys: Sequence[tuple[str, int]]) -> Tensor:
+    """Pictures uint8 [B, 3, H, W] made worse, each by its own random numbers."""
+    draws = [generator(config.seed, *key) for key in keys]
+    pairs = zip(images, draws, strict=True)
+    return torch.stack([corruption.corrupted(config.corruption, *pair) for pair in pairs])
 
 
 class VaeExamples:
@@ -71,7 +86,12 @@ class VaeExamples:
     def batch(self, places: Sequence[Place]) -> VaeBatch:
         images = torch.stack([self.pictures[place]["image"] for place in places])
         noise = normals(self.config.seed, "posterior", places, self.latent)
-        return VaeBatch(images, noise, seen=self._seen(places))
+        return VaeBatch(images, noise, self._seen(places), self._corrupted(images, places))
+
+    def _corrupted(self, images: Tensor, places: Sequence[Place]) -> Tensor | None:
+        if isinstance(self.config.corruption, NoCorruption):
+            return None
+        return corrupted(self.config, images, [("corruption", k) for k, _ in places])
 
     def _seen(self, places: Sequence[Place]) -> Tensor:
         numbers = torch.tensor([k for k, _ in places])
@@ -109,7 +129,7 @@ class VaeStage(OnePlayer):
         if player == adversary.NAME:
             assert self.adversary is not None
             with torch.no_grad():
-                output, _ = models["network"](x, batch.noise)
+                output, _ = models["network"](to_tensor(batch.shown), batch.noise)
             return self.adversary.losses(models, x, self._seen_as(wide(output), x))
         return self._reconstruction(models, x, batch)
 
@@ -118,7 +138,7 @@ class VaeStage(OnePlayer):
         return saturated(output, x) if self.config.loss.saturating else output
 
     def _reconstruction(self, models: Networks, x: Tensor, batch: VaeBatch) -> Losses:
-        output, bottled = models["network"](x, batch.noise)
+        output, bottled = models["network"](to_tensor(batch.shown), batch.noise)
         output, seen = self._seen_as(wide(output), x), int(batch.seen[0])
         error = ERRORS[self.config.loss.reconstruction](output, x)
         terms = penalties.weighted(self.config.vae, bottled.penalties, x.numel(), seen)
@@ -145,7 +165,18 @@ class VaeStage(OnePlayer):
     def validate(self) -> dict[str, float]:
         real, fake = zip(*self._reconstructions(self.config.held_out), strict=True)
         a, b = torch.cat(real), torch.cat(fake)
-        return {"val_psnr": psnr(a, b).mean().item(), "val_ssim": ssim(a, b).mean().item()}
+        found = {"val_psnr": psnr(a, b).mean().item(), "val_ssim": ssim(a, b).mean().item()}
+        return found if isinstance(self.config.corruption, NoCorruption) else found | self._mended()
+
+    def _mended(self) -> dict[str, float]:
+        """PSNR of corrupted held-out pictures, and of what is made of them."""
+        before, after = [], []
+        for rows, images in in_order(self.held_out, self.config.batch_size, self.config.held_out):
+            worse = corrupted(self.config, images, [("held out", row) for row in rows])
+            before.append(psnr(images, worse))
+            after.append(psnr(images, self._reconstructed(worse)))
+        found = {"val_corrupted_psnr": before, "val_mended_psnr": after}
+        return {name: torch.cat(each).mean().item() for name, each in found.items()}
 
     def made(self, fixed: Fixed) -> Iterator[Tensor]:
         for _, _, images in fixed.batches():
