@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from dmtool import codecs, processes, runs
+from dmtool.config.stages import TrainUpsampler, TrainVae
 from dmtool.config.using import OneStage, Reconstruct, Upscale
 from dmtool.data.quality import psnr
 from dmtool.data.transforms import read, to_image, to_pixels, to_tensor, to_uint8
@@ -31,7 +32,9 @@ def reconstruct(config: Reconstruct, files: Sequence[Path], out: Path | None) ->
     """Write each picture as the run's autoencoder gives it back, and print its PSNR."""
     places = _places(files, "reconstructed", config, out)
     with processes.of(config) as (group, device):
-        codec = codecs.load(runs.find(config.run, "vae", config.root, config.artifact), device)
+        codec = codecs.load(
+            runs.find(config.run, TrainVae.stage, config.root, config.artifact), device
+        )
 
         def through(picture: Tensor) -> Tensor:
             return codec.decode(codec.encode(picture))
@@ -48,7 +51,7 @@ def reconstruct(config: Reconstruct, files: Sequence[Path], out: Path | None) ->
 def upscale(config: Upscale, files: Sequence[Path], prompt: str, out: Path | None) -> None:
     """Write each picture enlarged by the run's upsampler."""
     with processes.of(config) as (group, device):
-        artifact = runs.find(config.run, "upsampler", config.root, config.artifact)
+        artifact = runs.find(config.run, TrainUpsampler.stage, config.root, config.artifact)
         upsampler = kinds.load(artifact, config.augmentation, config.sampler, device)
         places = _places(files, f"x{upsampler.factor}", config, out)
         group.wait()

@@ -20,6 +20,7 @@ from dmtool import runs
 from dmtool.chain.edit import Edit
 from dmtool.chain.request import Request
 from dmtool.codecs import Codec, load_codec
+from dmtool.config.stages import TrainUpsampler
 from dmtool.config.using import Use
 from dmtool.data.transforms import to_image, to_uint8
 from dmtool.device import autocast, pick_device, pick_dtype
@@ -138,7 +139,7 @@ class Pipeline:
 def load(config: Use) -> Pipeline:
     """The chain that a config names; UserError if a part is missing or does not fit."""
     device = pick_device(config.device)
-    artifact = runs.find(config.from_.unet or config.run, "unet", config.root, config.artifact)
+    artifact = runs.generator(config)
     return Pipeline(
         generator=generators.load(artifact, device).generator(config),
         codec=load_codec(artifact, device),
@@ -164,11 +165,12 @@ def upsampler_artifact(config: Use) -> Artifact | None:
     if config.upsample.use == "never":
         return None
     run = config.from_.upsampler or config.run
-    folder = runs.run_dir(run, config.root) / "upsampler" / "artifacts"
+    stage = TrainUpsampler.stage
+    folder = runs.run_dir(run, config.root) / stage / "artifacts"
     named = config.upsample.use == "always" or config.from_.upsampler is not None
     if not named and not folder.is_dir():
         return None
-    return runs.find(run, "upsampler", config.root, config.upsample.artifact)
+    return runs.find(run, stage, config.root, config.upsample.artifact)
 
 
 def check_upsampler(artifact: Artifact, resolution: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dmtool import runs
-from dmtool.config.stages import STAGES
+from dmtool.config.stages import STAGES, TrainUnet
 from dmtool.config.validation import leaves
 from dmtool.errors import RESUMABLE, Stopped, UserError
 from dmtool.files.atomic import write_json
@@ -32,7 +32,7 @@ def demo(run: str, root: str) -> None:
     folder, started = Path(root) / run, time.monotonic()
     for stage in STAGES:
         _dmtool(f"train-{stage}", f"experiment=demo_{stage}", f"run={run}", f"root={root}")
-    unet = runs.find(run, "unet", root)
+    unet = runs.find(run, TrainUnet.stage, root)
     if not _newer(folder / "samples-sheet.png", unet):
         prompts = [word for prompt in PROMPTS for word in ("--prompt", prompt)]
         _dmtool("sample", *prompts, f"guidance.scale={GUIDANCE:g}", f"run={run}", f"root={root}")

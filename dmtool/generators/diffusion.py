@@ -13,6 +13,7 @@ from dmtool.codecs import Space, continuous
 from dmtool.cond import Cond
 from dmtool.config.guidance import Guidance
 from dmtool.config.sampling import Sampler
+from dmtool.config.stages import TrainUnet
 from dmtool.config.using import EvalNll, Use
 from dmtool.diffusion import guiding, network
 from dmtool.diffusion.denoise import Denoise, Denoiser
@@ -197,7 +198,7 @@ def find_bad(config: Use, guided: DiffusionModel) -> DiffusionModel | None:
     name, run = config.guidance.bad, config.from_.bad or config.from_.unet or config.run
     if name is None:
         return None
-    good, bad = guided.artifact, runs.find(run, "unet", config.root, name)
+    good, bad = guided.artifact, runs.find(run, TrainUnet.stage, config.root, name)
     if bad.card["sha256"] == good.card["sha256"]:
         raise UserError(f"guidance.bad={name} is the very model that it guides: name a worse one")
     for key in ("kind", "space_id", "latent"):

@@ -37,9 +37,7 @@ ROWS: list[Row] = [
 
 def describe(run: str, root: str) -> str:
     """A table of the run's stages and a line for each thing that fits or does not."""
-    folder = runs.run_dir(run, root)
-    if not folder.is_dir():
-        runs.find(run, "unet", root)  # says that there is no such run
+    folder = runs.existing(run, root)
     artifacts = {
         stage: runs.find(run, stage, root)
         for stage in STAGES

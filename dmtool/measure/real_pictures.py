@@ -17,6 +17,7 @@ from tqdm import tqdm
 from dmtool import runs
 from dmtool.chain.pipeline import Pipeline
 from dmtool.config.parts import Data, DataPlace
+from dmtool.config.stages import TrainUnet
 from dmtool.config.using import FromUse, HasData
 from dmtool.config.validation import check
 from dmtool.data import source
@@ -122,7 +123,7 @@ def of_run(card: dict[str, Any], stage: Path, place: DataPlace, resolution: int)
 def of_chain(chain: Pipeline, config: Chained) -> RealPictures:
     """The pictures that a chain's noise predictor was trained on, at the size that it makes."""
     size = chain.card["resolution"] * (chain.upsampler.factor if chain.upsampler else 1)
-    stage = runs.run_dir(config.from_.unet or config.run, config.root) / "unet"
+    stage = runs.run_dir(config.from_.unet or config.run, config.root) / TrainUnet.stage
     return of_run(chain.card, stage, config.data, size)
 
 

@@ -17,9 +17,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from dmtool.config.stages import STAGES
+from dmtool.config.stages import STAGES, TrainUnet
 from dmtool.errors import UserError
 from dmtool.files import directories, reading
 from dmtool.files.digests import digest, file_digest
@@ -37,6 +37,27 @@ FORMAT = migrate.CARD.now
 SEAL = "card_sha256"
 """The digest of the rest of the card: of what was damaged nothing is used. Cards that are older
 have none, and who changes one by hand takes it out."""
+
+
+class GeneratorFrom(Protocol):
+    @property
+    def unet(self) -> str | None: ...
+
+
+class Generates(Protocol):
+    """A config that names a generator."""
+
+    @property
+    def run(self) -> str: ...
+
+    @property
+    def root(self) -> str: ...
+
+    @property
+    def artifact(self) -> str: ...
+
+    @property
+    def from_(self) -> GeneratorFrom: ...
 
 
 @dataclass(frozen=True)
@@ -77,13 +98,26 @@ def run_dir(run: str, root: str | Path = "runs") -> Path:
     return Path(root) / run
 
 
-def find(run: str, stage: str, root: str | Path = "runs", name: str = "default") -> Artifact:
-    """The artifact of a run's stage, or a UserError that says what is missing and what to type."""
+def existing(run: str, root: str | Path = "runs") -> Path:
+    """The directory of a run that is there; UserError if it is not."""
     folder = run_dir(run, root)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file, and no run")
     if not folder.is_dir():
         raise UserError(f"there is no run {run!r}: {folder} does not exist{_others(Path(root))}")
+    return folder
+
+
+def generator(config: Generates) -> Artifact:
+    """What paints for a config: its run's generator, or that of `from.unet`; UserError as of
+    `find`."""
+    run = config.from_.unet or config.run
+    return find(run, TrainUnet.stage, config.root, config.artifact)
+
+
+def find(run: str, stage: str, root: str | Path = "runs", name: str = "default") -> Artifact:
+    """The artifact of a run's stage, or a UserError that says what is missing and what to type."""
+    folder = existing(run, root)
     path = folder / stage / "artifacts" / name
     if path.is_dir():
         return _in_role(load(path), STAGES[stage].role)

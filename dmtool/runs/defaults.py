@@ -154,8 +154,7 @@ def _of(values: Mapping[str, Any]) -> Defaults:
     if not whose.tuned:
         return nothing
     try:
-        run = whose.from_.unet or whose.run
-        artifact = runs.find(run, "unet", whose.root, whose.artifact)
+        artifact = runs.generator(whose)
     except UserError:
         return nothing
     stored = read(artifact)

@@ -65,6 +65,23 @@ def test_a_weight_rises_with_the_pictures_seen(tmp_path):
         assert terms["kl"] == (torch.tensor(0.5), beta * share)
 
 
+def test_one_that_learns_to_mend_mends(tmp_path, monkeypatch):
+    """What is shown is worse, each picture in its own way; what is asked for is not."""
+    monkeypatch.setenv("DMTOOL_CACHE", str(tmp_path / "cache"))
+    words = ["data.count=400", "vae=ae", "vae.latent_channels=12", "vae.patch=2", "vae.widths=[32]",
+             "held_out=32", "batch_size=16", "limit.pictures=1600", "optim.lr=2e-3",
+             "corruption=gaussian", "corruption.strength=1.0"]  # fmt: skip
+    mender = trainer("vae", tmp_path, *words)
+    batch = mender.stage.feed.batch(range(8))
+    assert torch.equal(batch.corrupted, mender.stage.feed.batch(range(8)).corrupted)
+    assert (batch.corrupted != batch.image).any() and torch.equal(batch.shown, batch.corrupted)
+    mender.run()
+    with mender.context.shown.averaged(mender.context.average):
+        figures = mender.stage.validate()
+    assert figures.keys() == {"val_psnr", "val_ssim", "val_corrupted_psnr", "val_mended_psnr"}
+    assert figures["val_mended_psnr"] > figures["val_corrupted_psnr"] + 0.5
+
+
 def test_what_no_kind_can_be_is_a_line(tmp_path):
     for words, said in (
         (["vae=sparse", "vae.k=99"], "k=99 of 16 latent_channels"),

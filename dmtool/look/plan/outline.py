@@ -145,9 +145,9 @@ def _space(config: TrainUnet) -> tuple[LatentShape, int]:
         assert config.resolution is not None
         return LatentShape(channels=3, factor=1), config.resolution
     run = config.from_.vae or config.run
-    there = (runs.run_dir(run, config.root) / "vae" / "artifacts" / "default").is_dir()
+    there = (runs.run_dir(run, config.root) / TrainVae.stage / "artifacts" / "default").is_dir()
     if there or config.latent is None:
-        card = runs.find(run, "vae", config.root).card
+        card = runs.find(run, TrainVae.stage, config.root).card
         shape = LatentShape(channels=card["latent"]["channels"], factor=card["factor"])
         return shape, config.resolution or card["resolution"]
     if config.resolution is None:

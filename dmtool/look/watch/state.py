@@ -69,10 +69,8 @@ class StageStatus:
 
 def stages(run: str, root: str) -> list[str]:
     """The stages of a run that were begun, the one that wrote last first; UserError if none."""
-    folder = runs.run_dir(run, root)
+    folder = runs.existing(run, root)
     found = [path.parent for path in folder.glob(f"*/{saved.NAME}")]
-    if not folder.is_dir():
-        runs.find(run, "unet", root)  # says that there is no such run
     if not found:
         raise UserError(f"{folder} has no stage yet; begin with: dmtool train-vae run={run}")
     return [path.name for path in sorted(found, key=_written, reverse=True)]

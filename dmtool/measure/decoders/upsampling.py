@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from dmtool.config.evaluating import EvalUpsampler
+from dmtool.config.stages import TrainUpsampler
 from dmtool.data.quality import psnr
 from dmtool.data.transforms import to_image, to_pixels, to_tensor, to_uint8
 from dmtool.device import autocast, pick_dtype
@@ -72,7 +73,7 @@ def lanczos(pictures: Tensor, factor: int) -> Tensor:
 
 def run(config: EvalUpsampler, out: Path | None) -> None:
     """Measure the upsampler of a run."""
-    decoders.run(config, "upsampler", partial(_build, config), out)
+    decoders.run(config, TrainUpsampler.stage, partial(_build, config), out)
 
 
 def _build(config: EvalUpsampler, artifact: Artifact, device: torch.device) -> Enlargement:

@@ -13,6 +13,7 @@ from torch import Tensor
 from dmtool import codecs
 from dmtool.codecs import Codec
 from dmtool.config.evaluating import EvalVae
+from dmtool.config.stages import TrainVae
 from dmtool.data.transforms import to_tensor, to_uint8
 from dmtool.device import autocast, pick_dtype
 from dmtool.measure.decoders import decoders
@@ -50,4 +51,4 @@ def run(config: EvalVae, out: Path | None) -> None:
         codec = codecs.load(artifact, device)
         return Reconstruction(codec, artifact.card["resolution"], device, dtype)
 
-    decoders.run(config, "vae", build, out)
+    decoders.run(config, TrainVae.stage, build, out)

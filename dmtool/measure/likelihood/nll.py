@@ -29,7 +29,7 @@ def run(config: EvalNll, out: Path | None) -> None:
     Each picture is measured by one process, its noise drawn from (seed, row) alone.
     """
     with processes.of(config) as (group, device):
-        artifact = runs.find(config.from_.unet or config.run, "unet", config.root, config.artifact)
+        artifact = runs.generator(config)
         model = needed(kinds.load(artifact, device), HasDensity, "eval-nll")
         codec = load_codec(artifact, device)
         density = model.density(config, codec.space)

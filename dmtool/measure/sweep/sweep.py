@@ -11,6 +11,7 @@ from dmtool import processes, runs
 from dmtool.chain import pipeline
 from dmtool.config import words
 from dmtool.config.compose import composed
+from dmtool.config.stages import TrainUnet
 from dmtool.config.using import Defaults, Enlarging, EvalFid
 from dmtool.draw import plot
 from dmtool.errors import UserError
@@ -105,10 +106,11 @@ def _measured(config: EvalFid, group: Group) -> dict[str, Any]:
 
 def _checkpoints(config: EvalFid) -> list[str]:
     """The sha256 of all weights that a setting is measured with."""
-    run, bad = config.from_.unet or config.run, config.guidance.bad
-    used = [runs.find(run, "unet", config.root, config.artifact)]
+    used, bad = [runs.generator(config)], config.guidance.bad
     used += filter(None, [pipeline.upsampler_artifact(config)])
-    used += [runs.find(config.from_.bad or run, "unet", config.root, bad)] if bad else []
+    if bad is not None:
+        run = config.from_.bad or config.from_.unet or config.run
+        used.append(runs.find(run, TrainUnet.stage, config.root, bad))
     return [artifact.card["sha256"] for artifact in used]
 
 
@@ -153,7 +155,7 @@ def _keep(points: Sequence[Point]) -> None:
     words are of, and in those that have defaults already."""
     best = min(points, key=lambda point: point.quality)
     config = best.config
-    artifact = runs.find(config.from_.unet or config.run, "unet", config.root, config.artifact)
+    artifact = runs.generator(config)
     stored = defaults.read(artifact)
     groups = {defaults.group(word) for word in best.setting.words}
     if stored and config.tuned:

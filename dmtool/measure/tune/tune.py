@@ -111,8 +111,7 @@ def _usual() -> Guidance:
 
 
 def _store(config: TuneSampler, settings: Defaults, found: Figures, out: Path | None) -> Path:
-    name = config.from_.unet or config.run
-    artifact = runs.find(name, "unet", config.root, config.artifact)
+    artifact = runs.generator(config)
     path = out or defaults.file(artifact)
     defaults.write(path, artifact, settings, found)
     return path

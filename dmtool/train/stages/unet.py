@@ -16,7 +16,7 @@ from dmtool.chain.pipeline import Pipeline
 from dmtool.chain.request import Request
 from dmtool.codecs import Codec
 from dmtool.cond import Cond
-from dmtool.config.stages import LatentShape, TrainUnet
+from dmtool.config.stages import LatentShape, TrainUnet, TrainVae
 from dmtool.data import source
 from dmtool.data.batches import take
 from dmtool.data.pictures import Pictures
@@ -45,7 +45,7 @@ def autoencoder(config: TrainUnet) -> Artifact | None:
     UserError if there is none, or of another shape than `latent` says."""
     if config.codec == "pixels":
         return None
-    vae = runs.find(config.from_.vae or config.run, "vae", config.root)
+    vae = runs.find(config.from_.vae or config.run, TrainVae.stage, config.root)
     check_shape(vae, config.latent)
     return vae
 

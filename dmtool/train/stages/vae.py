@@ -49,8 +49,8 @@ def network(config: TrainVae) -> Autoencoder:
 
 @dataclass(frozen=True, eq=False)
 class VaeBatch(Batch):
-    """Pictures uint8 [B, 3, H, W], noise [B, C, h, w] for the bottleneck, how many pictures had been
-    seen when their step began, [B], and the corrupted pictures, if there are such."""
+    """Pictures uint8 [B, 3, H, W], noise [B, C, h, w] for the bottleneck, how many pictures had
+    been seen when their step began, [B], and the corrupted pictures, if there are such."""
 
     on_host = frozenset({"seen"})
 
