@@ -28,7 +28,7 @@ curves: demo  ## make the demo's losses the reference of check-run
 	done
 
 test: $(STAMP)  ## the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not slow"
 
 test-slow: $(STAMP)  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
@@ -42,7 +42,7 @@ test-parity: .venv-parity/.installed  ## FID's modes against the libraries they 
 	touch $@
 
 test-lowest: .venv-lowest/.installed  ## the chain's tests on the lowest versions that are allowed
-	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n 2 --dist loadscope -m "not slow" $(LOWEST)
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not slow" $(LOWEST)
 
 .venv-lowest/.installed: pyproject.toml scripts/lowest.py
 	$(PYTHON) -m venv .venv-lowest

@@ -13,6 +13,16 @@ torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
 
 
+LONGEST = ["test_chain", "test_resume", "test_kill", "test_launch", "test_together", "test_kinds",
+           "test_plan", "test_fuzz"]  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """The longest modules come first, so that the processes end together."""
+    places = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
     """No test reads or fills the user's cache."""

@@ -19,7 +19,7 @@ from dmtool.train.shard import gathered
 from dmtool.train.turns import Gathered, Turn
 
 REHEARSED = 2
-"""Steps of several processes that are tried without the others first: from the second on, the
+"""A player's turns that several processes try without the others first: from the second on, its
 optimizer's state is in memory as well."""
 
 
@@ -35,8 +35,9 @@ class Step:
         self.turns = turns.of(context)
         self.parts, self.share = context.config.accumulation, context.share
         self._alone = context.accelerator.num_processes == 1
-        wrapped = any(turn.model is not turn.network for turn in self.turns)
-        self._rehearsals = REHEARSED if wrapped else 0
+        self._rehearsals = {
+            turn.name: 0 if turn.model is turn.network else REHEARSED for turn in self.turns
+        }
         self._pending: list[tuple[Turn, Verdict | None]] = []
 
     def __call__(self, batch: Batch, fraction: float) -> None:
@@ -99,12 +100,13 @@ class Step:
     def _rehearse(self, batch: Batch, due: Sequence[Turn]) -> None:
         """Try the step in this process alone, in more parts until memory suffices in all: others
         wait for gradients, and an error within the real one would be too late."""
-        while self._rehearsals:
+        while any(self._rehearsals[turn.name] for turn in due):
             failed = any(self._tried(turn, batch, turn.network, alone=True) is None for turn in due)
             for turn in due:
                 turn.zero()
             if not self.context.group.largest(torch.tensor([float(failed)])).item():
-                self._rehearsals -= 1
+                for turn in due:
+                    self._rehearsals[turn.name] = max(0, self._rehearsals[turn.name] - 1)
                 return
             self._part()
 

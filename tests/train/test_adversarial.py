@@ -38,8 +38,8 @@ def test_it_learns_before_it_is_heard(tmp_path):
     assert [line["pictures"] for line in lines if "deceit" in line] == [72]
 
 
-@pytest.mark.parametrize("loss", GAMES)
-def test_every_game_resumes_bit_for_bit(loss, tmp_path):
+@pytest.mark.parametrize("loss", ["hinge", "relativistic"])
+def test_a_game_resumes_bit_for_bit(loss, tmp_path):
     words = [*WORDS, *BALANCED, f"adversarial.loss={loss}"]
     trainer("vae", tmp_path / "straight", *words, "limit.pictures=128").run()
     for limit in (96, 128):
