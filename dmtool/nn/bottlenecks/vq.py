@@ -86,18 +86,28 @@ class Vq(DiscreteBottleneck):
         }
 
     def settle(self, sums: Mapping[str, Tensor]) -> None:
-        kept = self.decay if self.counts.any() else 0.0
-        self.counts.lerp_(sums["counts"], 1 - kept)
-        self.totals.lerp_(sums["totals"], 1 - kept)
-        even = self.counts.sum() / self.vocabulary
+        share = torch.where(
+            self.counts.any(), 1 - self.decay, 1.0
+        )  # the first step is all there is
+        self.counts.lerp_(sums["counts"], share.to(self.counts))
+        self.totals.lerp_(sums["totals"], share.to(self.totals))
         if self.restart:
-            candidates = sums["candidates"][sums["drawn"] == 1]
-            unused = (self.counts < self.restart * even).nonzero()[: len(candidates), 0]
-            self.counts[unused] = even
-            self.totals[unused] = candidates[: len(unused)] * even
+            self._begin_anew(sums["candidates"], sums["drawn"] == 1)
         book = self.totals / self.counts[:, None]
         book = normalize(book) if self.cosine else book
         self.book.copy_(torch.where(self.counts[:, None] > LEAST, book, self.book))
+
+    def _begin_anew(self, candidates: Tensor, valid: Tensor) -> None:
+        """Codes that are hardly used take the valid candidates, one each, as far as there are some;
+        nothing of it waits for a device."""
+        even = self.counts.mean()
+        unused = self.counts < self.restart * even
+        order = (~valid).int().argsort(stable=True)  # the valid ones first
+        place = unused.cumsum(0) - 1
+        anew = unused & (place < valid.sum())
+        features = candidates[order[place.clamp(0, len(order) - 1)]]
+        self.counts.copy_(torch.where(anew, even, self.counts))
+        self.totals.copy_(torch.where(anew[:, None], features * even, self.totals))
 
 
 def _rows(z: Tensor) -> Tensor:
