@@ -11,10 +11,14 @@ from torch.nn.functional import relu, softplus
 
 @dataclass(frozen=True)
 class Game:
-    """Both are of logits [B] of real pictures and of the fakes made of them, and give [B]."""
+    """Both are of logits [B] of real pictures and of the fakes made of them, and give [B].
+
+    `compares`: who deceives minds the real ones as well.
+    """
 
     critic: Callable[[Tensor, Tensor], Tensor]
     deceit: Callable[[Tensor, Tensor], Tensor]
+    compares: bool = False
 
 
 GAMES = {
@@ -33,6 +37,7 @@ GAMES = {
     "relativistic": Game(
         critic=lambda real, fake: softplus(fake - real),
         deceit=lambda real, fake: softplus(real - fake),
+        compares=True,
     ),
 }
 """Lim & Ye (arXiv:1705.02894); Goodfellow et al. (arXiv:1406.2661); Mao et al. (arXiv:1611.04076);

@@ -18,8 +18,8 @@ class Batch:
     where a training has no such thing."""
 
     on_host: ClassVar[frozenset[str]] = frozenset()
-    """Fields that stay on the CPU in float64: times, whose coefficients are computed there, since
-    not every device has that type."""
+    """Fields that stay on the CPU as they are: what is read there, and times in float64, whose
+    coefficients are computed there, since not every device has that type."""
 
     def __len__(self) -> int:
         return len(next(iter(self.tensors().values())))

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,12 +74,18 @@ class State:
         They are page-locked for a GPU, and stay: fresh memory costs more time than the copying.
         A team must copy together.
         """
-        for name, content in self._contents().items():
+        optimizers = {
+            name: optim_state.flatten(learner.optimizers) for name, learner in self.learners.items()
+        }
+        tensors = {self._name(name, "optimizer"): each for name, (each, _) in optimizers.items()}
+        for name, content in (self._weights() | tensors).items():
             _to_host(content, self.buffers.setdefault(name, {}))
         device = next(self.main.network.parameters()).device
         if asynchronous(device):
             torch.accelerator.synchronize(device)
-        progress, settings, average = deepcopy(self.progress), self._settings(), self.main.average
+        groups, *others = ((name, each) for name, (_, each) in optimizers.items())
+        settings = {"groups": groups[1], "scaler": self.scaler.state_dict(), "others": dict(others)}
+        progress, average = deepcopy(self.progress), self.main.average
         if self.team is None:
             weights = average.exported_in(self.buffers["ema"])
             return HostCopy(progress, self.buffers, settings, weights)
@@ -120,17 +125,19 @@ class State:
 
     def _files(self, path: Path) -> dict[str, Tensors]:
         """Load weights from files of whole tensors; the optimizers' tensors, by player."""
+        weights = self._weights()
+        optimizers = {name: self._name(name, "optimizer") for name in self.learners}
         found = {
             name: checkpoint.part(read_tensors(path / checkpoint.file(name)), name)
-            for name in self._contents()
+            for name in (*weights, *optimizers.values())
         }
-        for name, content in self._weights().items():
+        for name, content in weights.items():
             _check_shapes(content, found[name])
         for name, learner in self.learners.items():
             learner.network.load_state_dict(found[self._name(name, "model")])
             if learner.ema:
                 learner.ema.load(found[self._name(name, "ema")])
-        return {name: found[self._name(name, "optimizer")] for name in self.learners}
+        return {name: found[file] for name, file in optimizers.items()}
 
     def _parts(self, path: Path) -> dict[str, Tensors]:
         """The same of this process's parts, written whole or in shards by however many others."""
@@ -144,14 +151,6 @@ class State:
         team.read(path, weights | united(optimizers))
         return found
 
-    def _contents(self) -> dict[str, Tensors]:
-        """All tensors by the name of the file that they stand in."""
-        optimizers = {
-            self._name(name, "optimizer"): optim_state.flatten(learner.optimizers)[0]
-            for name, learner in self.learners.items()
-        }
-        return self._weights() | optimizers
-
     def _weights(self) -> dict[str, Tensors]:
         """Those of networks and averages, in the memory where they are."""
         return {
@@ -159,14 +158,6 @@ class State:
             for name, learner in self.learners.items()
             for kind, tensors in learner.weights().items()
         }
-
-    def _settings(self) -> dict[str, Any]:
-        """What else a checkpoint says beside the progress, as JSON holds it."""
-        first, *others = (
-            (name, optim_state.flatten(learner.optimizers)[1])
-            for name, learner in self.learners.items()
-        )
-        return {"groups": first[1], "scaler": self.scaler.state_dict(), "others": dict(others)}
 
     def _name(self, player: str, kind: str) -> str:
         """Of a player's file."""

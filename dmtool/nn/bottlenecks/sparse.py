@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dmtool.nn.bottlenecks.base import Bottled, Bottleneck
-from dmtool.nn.layers import wide
+from dmtool.nn.precision import wide
 
 
 class Sparse(Bottleneck):

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss, normalize
 
 from dmtool.nn.bottlenecks.base import Bottled, DiscreteBottleneck
-from dmtool.nn.layers import wide
+from dmtool.nn.precision import wide
 
 LEAST = 1e-5
 """A moving count below which a code stays where it was."""
@@ -86,9 +86,7 @@ class Vq(DiscreteBottleneck):
         }
 
     def settle(self, sums: Mapping[str, Tensor]) -> None:
-        share = torch.where(
-            self.counts.any(), 1 - self.decay, 1.0
-        )  # the first step is all there is
+        share = torch.where(self.counts.any(), 1 - self.decay, 1.0)  # of a first step: all
         self.counts.lerp_(sums["counts"], share.to(self.counts))
         self.totals.lerp_(sums["totals"], share.to(self.totals))
         if self.restart:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from dmtool.nn.layers import wide
+from dmtool.nn.precision import wide
 
 
 class PatchCritic(nn.Module):

@@ -45,7 +45,7 @@ class Adversary:
         The balance is that of the step before: of the gradients of whole batches.
         """
         critic = models[NAME]
-        real = critic(x) if self.config.loss == "relativistic" else x.new_zeros(len(x))
+        real = critic(x) if self.game.compares else x.new_zeros(len(x))
         loss = self.game.deceit(real, critic(output)).mean()
         weight: float | Tensor = self.config.weight
         sums: dict[str, Tensor] = {}

@@ -1,4 +1,4 @@
-"""The autoencoder's stage: pictures -> reconstruction and KL losses."""
+"""The autoencoder's stage: pictures -> reconstruction, what its kind adds, and a critic's word."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from dmtool.train.examples import Fixed, normals
 from dmtool.train.feed import Place, Shuffled
 from dmtool.train.parallel import unwrapped
 from dmtool.train.player import Player
-from dmtool.train.stage import Losses, Networks, OnePlayer
+from dmtool.train.stage import Losses, Networks
 from dmtool.train.stages import adversary, penalties
 from dmtool.train.stages.adversary import Adversary
 from dmtool.train.start import data_card
@@ -98,10 +98,11 @@ class VaeExamples:
         return numbers - numbers % self.config.batch_size
 
 
-class VaeStage(OnePlayer):
+class VaeStage:
     """See `train.stage.Stage`."""
 
     name = TrainVae.stage
+    group = 1
     text = None
 
     def __init__(
