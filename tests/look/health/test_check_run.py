@@ -68,9 +68,16 @@ def worse(name, factor, after=12_000):
     ]
 
 
+def judged(real, fake):
+    """A run with a critic that finds these mean logits."""
+    return [line | {"critic_real": real, "critic_fake": fake} for line in lines()]
+
+
 @pytest.mark.parametrize(
     ("logged", "says"),
     [
+        (judged(0.2, 0.2), "logits of real and made pictures are 0 apart"),
+        (judged(9.0, -8.0), "logits of real and made pictures are 17 apart"),
         (worse("loss", 1.2), "too high, .* at 14,000 pictures where mine has .* 3 times later"),
         (worse("loss", 4), "the loss of the last quarter"),
         (worse("loss", float("nan")), "loss is nan at 14,000 pictures"),
@@ -96,6 +103,12 @@ def test_a_healthy_run_of_another_seed_passes(tmp_path, reference, capsys):
     out = capsys.readouterr().out
     assert "the loss is that of mine up to 20,000 pictures (10 compared)" in out
     assert "UNHEALTHY" not in out
+
+
+def test_a_critic_that_tells_pictures_apart_is_healthy(tmp_path, capsys):
+    check.check("r", "vae", store(tmp_path, judged(0.8, -0.4)), None)
+    out = capsys.readouterr().out
+    assert "pictures are 1.2 apart in the last quarter" in out and "UNHEALTHY" not in out
 
 
 def test_a_rate_that_going_back_has_lowered_is_on_schedule(tmp_path, capsys):
